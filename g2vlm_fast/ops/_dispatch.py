@@ -1,0 +1,164 @@
+"""Which backend runs an op: one table, read each time an op runs.
+
+Every op registers its implementations by backend name. The choice is made by the op, the
+device and the dtype; :func:`use_backend` and the environment variable ``G2VLM_BACKEND``
+override it. Nothing falls back in silence: what cannot run where it was asked to raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+BACKENDS = ("reference", "cpu", "cuda", "triton")
+
+FLOAT32 = frozenset({torch.float32})
+FLOAT32_64 = frozenset({torch.float32, torch.float64})
+FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+
+
+class BackendError(RuntimeError):
+    """The chosen backend cannot run here; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One op on one backend."""
+
+    run: Callable[..., Any]
+    devices: frozenset[str]
+    dtypes: frozenset[torch.dtype]
+
+
+_TABLE: dict[str, dict[str, Implementation]] = {}
+_override: ContextVar[dict[str, str] | None] = ContextVar("g2vlm_backend", default=None)
+
+
+def register_backend(
+    op: str,
+    backend: str,
+    run: Callable[..., Any],
+    *,
+    devices: tuple[str, ...],
+    dtypes: frozenset[torch.dtype],
+) -> None:
+    """Add an implementation of ``op``; the first one registered for a device is its default."""
+    if backend not in BACKENDS:
+        raise ValueError(f"register_backend: backend must be one of {BACKENDS}, got {backend!r}")
+    _TABLE.setdefault(op, {})[backend] = Implementation(run, frozenset(devices), dtypes)
+
+
+@contextlib.contextmanager
+def use_backend(backend: str, *ops: str) -> Iterator[None]:
+    """Run ``ops`` (all of them when none is named) on ``backend`` inside the ``with`` block."""
+    if backend not in BACKENDS:
+        raise ValueError(f"use_backend: backend must be one of {BACKENDS}, got {backend!r}")
+    for op in ops:
+        if op not in _TABLE:
+            raise ValueError(f"use_backend: {op!r} is not an op; ops are {sorted(_TABLE)}")
+    token = _override.set({**(_override.get() or {}), **dict.fromkeys(ops or ("*",), backend)})
+    try:
+        yield
+    finally:
+        _override.reset(token)
+
+
+@cache
+def _environment(value: str) -> dict[str, str]:
+    """Parse ``"reference"`` or ``"nearest=cpu,edge_conv=reference"``."""
+    choices = {}
+    for entry in filter(None, value.split(",")):
+        op, _, backend = entry.rpartition("=")
+        if backend.strip() not in BACKENDS:
+            raise BackendError(
+                f"G2VLM_BACKEND={value!r}: {backend!r} is not a backend; use one of {BACKENDS}, "
+                "alone or as op=backend separated by commas"
+            )
+        choices[op.strip() or "*"] = backend.strip()
+    return choices
+
+
+def _requested(op: str) -> str | None:
+    for choices in (_override.get(), _environment(os.environ.get("G2VLM_BACKEND", ""))):
+        if choices:
+            backend = choices.get(op, choices.get("*"))
+            if backend is not None:
+                return backend
+    return None
+
+
+@cache
+def unavailable(backend: str) -> str | None:
+    """Return why ``backend`` cannot run on this machine, or None where it can."""
+    if backend in ("reference", "cpu"):
+        return None
+    interpreted = backend == "triton" and os.environ.get("TRITON_INTERPRET") == "1"
+    if backend == "cuda":
+        from g2vlm_fast import _C
+
+        if not _C.cuda_architectures:
+            return "this build has no CUDA kernels; rebuild with -Ccmake.define.G2VLM_CUDA=ON"
+    if backend == "triton":
+        from importlib.util import find_spec
+
+        if find_spec("triton") is None:
+            return "triton is not installed; pip install 'g2vlm-fast[gpu]'"
+    if not interpreted and not torch.cuda.is_available():
+        return "torch sees no CUDA device"
+    return None
+
+
+def _default(op: str, device: str) -> str:
+    for backend, implementation in _TABLE[op].items():
+        if backend != "reference" and device in implementation.devices:
+            if backend == "triton" and device == "cpu":
+                continue  # the interpreter is for tests, on request
+            return backend
+    raise BackendError(
+        f"{op}: no kernel for {device} tensors; run it on the reference implementation with "
+        f"use_backend('reference', '{op}')"
+    )
+
+
+def backend_of(op: str, device: str, dtype: torch.dtype) -> str:
+    """Return the name of the backend that ``op`` runs on now, or raise :class:`BackendError`."""
+    requested = _requested(op)
+    backend = requested or _default(op, device)
+    implementation = _TABLE[op].get(backend)
+    if implementation is None:
+        raise BackendError(
+            f"{op}: there is no {backend} implementation; it has {sorted(_TABLE[op])}"
+        )
+    if device not in implementation.devices:
+        raise BackendError(
+            f"{op}: the {backend} backend takes {sorted(implementation.devices)} tensors, "
+            f"got {device}; move the tensors or choose another backend"
+        )
+    if dtype not in implementation.dtypes:
+        names = sorted(str(each).removeprefix("torch.") for each in implementation.dtypes)
+        raise BackendError(
+            f"{op}: the {backend} backend takes {', '.join(names)}, got "
+            f"{str(dtype).removeprefix('torch.')}; cast the input or choose another backend"
+        )
+    reason = unavailable(backend)
+    if reason is not None:
+        raise BackendError(f"{op}: the {backend} backend cannot run: {reason}")
+    return backend
+
+
+def run(op: str, key: Tensor, *arguments: Any) -> Any:
+    """Run ``op`` with ``arguments`` on the backend chosen for ``key``'s device and dtype."""
+    return _TABLE[op][backend_of(op, key.device.type, key.dtype)].run(*arguments)
+
+
+def table() -> dict[str, dict[str, Implementation]]:
+    """Return every op's implementations, for reports and tests."""
+    return {op: dict(implementations) for op, implementations in _TABLE.items()}

@@ -1,0 +1,1 @@
+"""Triton kernels, one module per op stem; import them through :mod:`g2vlm_fast.ops`."""

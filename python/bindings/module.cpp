@@ -1,0 +1,16 @@
+#include "bindings.h"
+
+namespace nb = nanobind;
+
+NB_MODULE(_C, module) {
+  module.doc() = "Native kernels of g2vlm_fast; call them through g2vlm_fast.ops.";
+  module.attr("version") = G2VLM_VERSION;
+#ifdef G2VLM_WITH_CUDA
+  module.attr("cuda_version") = G2VLM_CUDA_VERSION;
+  module.attr("cuda_architectures") = G2VLM_CUDA_ARCHITECTURES;
+#else
+  module.attr("cuda_version") = "";
+  module.attr("cuda_architectures") = "";
+#endif
+  g2vlm::python::bind_nearest(module);
+}
