@@ -58,7 +58,8 @@ void nearest_cpu(const NearestProblem<T>& p, int threads) {
   parallel_for(p.num_queries, kQueriesPerPiece, threads, [&](int64_t begin, int64_t end) {
     const int32_t* first = p.query_offsets;
     int32_t segment = static_cast<int32_t>(
-        std::upper_bound(first, first + p.num_segments + 1, static_cast<int32_t>(begin)) - first - 1);
+        std::upper_bound(first, first + p.num_segments + 1, static_cast<int32_t>(begin)) - first -
+        1);
     for (int64_t query = begin; query < end; ++query) {
       while (query >= p.query_offsets[segment + 1]) ++segment;
       search(p, query, p.target_offsets[segment], p.target_offsets[segment + 1]);

@@ -76,8 +76,10 @@ def check_offsets(op: str, argument: str, offsets: Tensor, length: int) -> None:
     if offsets.device.type != "cpu":
         return
     values = offsets.tolist()
-    if values[0] != 0 or values[-1] != length or any(
-        later < earlier for earlier, later in zip(values, values[1:], strict=False)
+    if (
+        values[0] != 0
+        or values[-1] != length
+        or any(later < earlier for earlier, later in zip(values, values[1:], strict=False))
     ):
         shown = values if len(values) <= 8 else [*values[:4], "...", *values[-3:]]
         raise ValueError(
@@ -95,7 +97,5 @@ def offsets_or_whole(
         return torch.arange(2, dtype=torch.int32, device=device) * length
     check_tensor(op, argument, offsets, ("B + 1",), (torch.int32,), {}, device)
     if offsets.shape[0] < 2:
-        raise ValueError(
-            f"{op}: {argument} must have at least two entries, got {offsets.shape[0]}"
-        )
+        raise ValueError(f"{op}: {argument} must have at least two entries, got {offsets.shape[0]}")
     return offsets

@@ -62,7 +62,9 @@ def nearest(
     if not 1 <= k <= MAX_NEIGHBOURS:
         raise ValueError(f"{op}: k must be from 1 to {MAX_NEIGHBOURS}, got {k}")
     if query.shape[1] == 0:
-        raise ValueError(f"{op}: points need at least one coordinate, got shape {list(query.shape)}")
+        raise ValueError(
+            f"{op}: points need at least one coordinate, got shape {list(query.shape)}"
+        )
     query_offsets = offsets_or_whole(
         op, "query_offsets", query_offsets, query.shape[0], query.device
     )
@@ -149,9 +151,7 @@ def _cpu(
     return distance, index
 
 
-_dispatch.register_backend(
-    "nearest", "cpu", _cpu, devices=("cpu",), dtypes=_dispatch.FLOAT32_64
-)
+_dispatch.register_backend("nearest", "cpu", _cpu, devices=("cpu",), dtypes=_dispatch.FLOAT32_64)
 _dispatch.register_backend(
     "nearest",
     "reference",

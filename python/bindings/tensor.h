@@ -47,7 +47,8 @@ struct DLExchangeApi {
 constexpr int32_t kCpu = 1;
 constexpr int32_t kCuda = 2;
 
-// Storage-only stand-ins: the bindings pass 16-bit floats by pointer and never do arithmetic on them.
+// Storage-only stand-ins: the bindings pass 16-bit floats by pointer and never do arithmetic on
+// them.
 struct Float16 {
   uint16_t bits;
 };
@@ -57,12 +58,12 @@ struct BFloat16 {
 
 template <class T>
 struct DType;
-#define G2VLM_DTYPE(type, code_, bits_, name_)                   \
-  template <>                                                    \
-  struct DType<type> {                                           \
-    static constexpr uint8_t code = code_;                       \
-    static constexpr uint8_t bits = bits_;                       \
-    static constexpr char name[] = name_;                        \
+#define G2VLM_DTYPE(type, code_, bits_, name_) \
+  template <>                                  \
+  struct DType<type> {                         \
+    static constexpr uint8_t code = code_;     \
+    static constexpr uint8_t bits = bits_;     \
+    static constexpr char name[] = name_;      \
   };
 G2VLM_DTYPE(float, 2, 32, "float32")
 G2VLM_DTYPE(double, 2, 64, "float64")

@@ -2,10 +2,11 @@
 //
 // Contract, for every implementation: the same distance bits and the same indices. The distance is
 // accumulated in axis order, squared L2 as one chain of fused multiply-adds
-// `fma(d_n, d_n, ... fma(d_1, d_1, d_0 * d_0))`, L1 as ordered sums of |d_i|; neighbours are ordered
-// by (distance, index), so equal distances go to the lower index. A NaN distance orders after every
-// number. Slots without a neighbour (fewer targets than k, or none within the maximum distance)
-// hold distance +infinity and index -1. Queries with a NaN coordinate hold distance NaN, index -1.
+// `fma(d_n, d_n, ... fma(d_1, d_1, d_0 * d_0))`, L1 as ordered sums of |d_i|; neighbours are
+// ordered by (distance, index), so equal distances go to the lower index. A NaN distance orders
+// after every number. Slots without a neighbour (fewer targets than k, or none within the maximum
+// distance) hold distance +infinity and index -1. Queries with a NaN coordinate hold distance NaN,
+// index -1.
 #pragma once
 
 #include <cstdint>
@@ -14,19 +15,19 @@ namespace g2vlm {
 
 template <class T>
 struct NearestProblem {
-  const T* query;               // [num_queries, dim]
-  const T* target;              // [num_targets, dim]
+  const T* query;                 // [num_queries, dim]
+  const T* target;                // [num_targets, dim]
   const int32_t* query_offsets;   // [num_segments + 1]
   const int32_t* target_offsets;  // [num_segments + 1]
-  T* distance;                  // [num_queries, k]
-  int32_t* index;               // [num_queries, k], within the packed targets
+  T* distance;                    // [num_queries, k]
+  int32_t* index;                 // [num_queries, k], within the packed targets
   int64_t num_queries;
   int64_t num_targets;
   int32_t num_segments;
   int32_t dim;
   int32_t k;
-  int32_t norm;     // 1 or 2 (squared)
-  T max_distance;   // in the unit of `distance`; +infinity for no bound
+  int32_t norm;    // 1 or 2 (squared)
+  T max_distance;  // in the unit of `distance`; +infinity for no bound
 };
 
 template <class T>

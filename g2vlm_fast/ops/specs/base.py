@@ -53,7 +53,11 @@ class OpSpec:
 
 
 def cast_inputs(
-    inputs: Inputs, dtype: torch.dtype, device: torch.device | str, *, float32_inputs: tuple[str, ...] = ()
+    inputs: Inputs,
+    dtype: torch.dtype,
+    device: torch.device | str,
+    *,
+    float32_inputs: tuple[str, ...] = (),
 ) -> Inputs:
     """Return ``inputs`` with float tensors in ``dtype`` and everything on ``device``."""
 
@@ -105,11 +109,7 @@ def outputs_and_gradients(
         [grad for _, grad in pairs],
         allow_unused=True,
     )
-    found = {
-        name: grad
-        for name, grad in zip(leaves, gradients, strict=True)
-        if grad is not None
-    }
+    found = {name: grad for name, grad in zip(leaves, gradients, strict=True) if grad is not None}
     return [each.detach() for each in outputs], found
 
 
