@@ -1,0 +1,1 @@
+"""Cameras, boxes, frames and conventions: what positions mean, without any kernel."""
