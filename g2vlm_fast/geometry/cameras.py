@@ -73,9 +73,8 @@ def pixel_rays(intrinsics: Tensor, height: int, width: int) -> Tensor:
         ``[..., height, width, 3]``; a ray times depth is a point in the camera frame.
     """
     _check("pixel_rays", "intrinsics", intrinsics, (3, 3))
-    options = {"dtype": intrinsics.dtype, "device": intrinsics.device}
-    row = torch.arange(height, **options)[:, None]
-    column = torch.arange(width, **options)[None, :]
+    row = torch.arange(height, device=intrinsics.device).to(intrinsics.dtype)[:, None]
+    column = torch.arange(width, device=intrinsics.device).to(intrinsics.dtype)[None, :]
     entry = intrinsics[..., None, None]
     y = (row - entry[..., 1, 2, :, :]) / entry[..., 1, 1, :, :]
     x = (column - entry[..., 0, 2, :, :] - entry[..., 0, 1, :, :] * y) / entry[..., 0, 0, :, :]

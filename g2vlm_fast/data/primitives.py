@@ -1,0 +1,66 @@
+"""Closed-form solids: what rooms are built of, and exact questions about them.
+
+A :class:`Primitives` set holds oriented boxes, upright cylinders and at most one room (a box
+seen from inside). Distances follow the closed forms of Quilez, "Distance functions"
+(iquilezles.org/articles/distfunctions).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+
+class Shape(IntEnum):
+    """The kind of a primitive."""
+
+    BOX = 0
+    CYLINDER = 1  # axis along its local z; half_size = (radius, radius, half height)
+    ROOM = 2  # solid everywhere outside its box
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Primitives:
+    """P solids in the world; tensors share one device."""
+
+    shape: Tensor  # [P] int64, a Shape
+    center: Tensor  # [P, 3] float32 metres
+    rotation: Tensor  # [P, 3, 3] float32, local axes to world
+    half_size: Tensor  # [P, 3] float32 metres
+    color: Tensor  # [P, 3] float32 in [0, 1]
+    material: Tensor  # [P] int64, a Material of the renderer
+    instance: Tensor  # [P] int64, the object that it belongs to, -1 = the room
+
+    def __len__(self) -> int:
+        return self.shape.shape[0]
+
+    def to(self, device: torch.device | str) -> Primitives:
+        """Return the set with every tensor on ``device``."""
+        return Primitives(**{name: value.to(device) for name, value in vars(self).items()})
+
+    def local(self, points: Tensor) -> Tensor:
+        """Return world ``points [N, 3]`` in the frame of every primitive, ``[P, N, 3]``."""
+        return (points[None] - self.center[:, None]) @ self.rotation
+
+    def signed_distances(self, points: Tensor) -> Tensor:
+        """Return the distance ``[P, N]`` of world points to every solid, negative inside."""
+        local = self.local(points).abs()
+        beyond = local - self.half_size[:, None]
+        box = beyond.clamp_min(0).norm(dim=-1) + beyond.amax(-1).clamp_max(0)
+        radial = local[..., :2].norm(dim=-1) - self.half_size[:, None, 0]
+        flat = torch.stack([radial, beyond[..., 2]], dim=-1)
+        cylinder = flat.clamp_min(0).norm(dim=-1) + flat.amax(-1).clamp_max(0)
+        shape = self.shape[:, None]
+        distance = torch.where(shape == Shape.CYLINDER, cylinder, box)
+        return torch.where(shape == Shape.ROOM, -box, distance)
+
+    def signed_distance(self, points: Tensor) -> Tensor:
+        """Return the distance ``[N]`` in metres to the union of all solids.
+
+        Positive in free space, where it is exact; negative inside a solid, where its magnitude
+        is exact too unless solids touch or overlap there (then it is a lower bound).
+        """
+        return self.signed_distances(points).amin(0)
