@@ -55,14 +55,17 @@ void search(const NearestProblem<T>& p, int64_t query, int32_t begin, int32_t en
 
 template <class T>
 void nearest_cpu(const NearestProblem<T>& p, int threads) {
+  const int32_t whole_queries[] = {0, static_cast<int32_t>(p.num_queries)};
+  const int32_t whole_targets[] = {0, static_cast<int32_t>(p.num_targets)};
+  const int32_t* queries = p.query_offsets != nullptr ? p.query_offsets : whole_queries;
+  const int32_t* targets = p.target_offsets != nullptr ? p.target_offsets : whole_targets;
   parallel_for(p.num_queries, kQueriesPerPiece, threads, [&](int64_t begin, int64_t end) {
-    const int32_t* first = p.query_offsets;
-    int32_t segment = static_cast<int32_t>(
-        std::upper_bound(first, first + p.num_segments + 1, static_cast<int32_t>(begin)) - first -
-        1);
+    int32_t segment = static_cast<int32_t>(std::upper_bound(queries, queries + p.num_segments + 1,
+                                                            static_cast<int32_t>(begin)) -
+                                           queries - 1);
     for (int64_t query = begin; query < end; ++query) {
-      while (query >= p.query_offsets[segment + 1]) ++segment;
-      search(p, query, p.target_offsets[segment], p.target_offsets[segment + 1]);
+      while (query >= queries[segment + 1]) ++segment;
+      search(p, query, targets[segment], targets[segment + 1]);
     }
   });
 }

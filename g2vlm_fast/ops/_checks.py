@@ -1,4 +1,7 @@
-"""Checks of op arguments. Every message names the op, the argument, the need and what came."""
+"""Checks of op arguments. Every message names the op, the argument, the need and what came.
+
+They run before every call, so each one is a few comparisons; only a failure builds a message.
+"""
 
 from __future__ import annotations
 
@@ -42,23 +45,33 @@ def check_tensor(
     """
     if not isinstance(value, Tensor):
         raise TypeError(f"{op}: {argument} must be a torch.Tensor, got {type(value).__name__}")
-    actual = tuple(value.shape)
+    actual = value.shape
     if len(actual) != len(shape):
         wanted = "[" + ", ".join(map(str, shape)) + "]"
         raise ValueError(f"{op}: {argument} must have shape {wanted}, got {list(actual)}")
-    for axis, (wanted_size, size) in enumerate(zip(shape, actual, strict=True)):
-        if isinstance(wanted_size, str):
-            wanted_size = sizes.setdefault(wanted_size, size)
+    for wanted_size, size in zip(shape, actual, strict=False):
+        if wanted_size.__class__ is str:
+            wanted_size = sizes.setdefault(wanted_size, size)  # type: ignore[arg-type]
         if size != wanted_size:
-            raise ValueError(
-                f"{op}: axis {axis} of {argument} must have size {wanted_size} "
-                f"({shape[axis]}), got shape {list(actual)}"
-            )
+            _refuse_size(op, argument, value, shape, sizes)
     if value.dtype not in dtypes:
         wanted = " or ".join(sorted(map(_name, dtypes)))
         raise TypeError(f"{op}: {argument} must be {wanted}, got {_name(value.dtype)}")
     if device is not None and value.device != device:
         raise ValueError(f"{op}: {argument} must be on {device}, got {value.device}")
+
+
+def _refuse_size(
+    op: str, argument: str, value: Tensor, shape: tuple[str | int, ...], sizes: dict[str, int]
+) -> None:
+    for axis, (wanted, size) in enumerate(zip(shape, value.shape, strict=True)):
+        number = sizes[wanted] if isinstance(wanted, str) else wanted
+        if size != number:
+            meaning = f" ({wanted})" if isinstance(wanted, str) else ""
+            raise ValueError(
+                f"{op}: axis {axis} of {argument} must have size {number}{meaning}, "
+                f"got shape {list(value.shape)}"
+            )
 
 
 def check_choice(op: str, argument: str, value: Any, choices: Collection[Any]) -> None:
@@ -67,35 +80,48 @@ def check_choice(op: str, argument: str, value: Any, choices: Collection[Any]) -
         raise ValueError(f"{op}: {argument} must be one of {list(choices)}, got {value!r}")
 
 
-def check_offsets(op: str, argument: str, offsets: Tensor, length: int) -> None:
+def check_rows(op: str, argument: str, value: Tensor) -> None:
+    """Check that the rows of a tensor can be counted in int32."""
+    if value.shape[0] > INT32_MAX:
+        raise ValueError(
+            f"{op}: {argument} must have at most {INT32_MAX} rows, got {value.shape[0]}"
+        )
+
+
+def check_offsets(
+    op: str, argument: str, offsets: Any, sizes: dict[str, int], device: torch.device
+) -> None:
+    """Check dtype, rank, length and device of ``[B + 1]`` offsets; None is one segment.
+
+    ``sizes`` binds ``"B + 1"``, so that all offsets of a call describe as many segments. The
+    values are for :func:`check_offset_values`, which runs inside the op.
+    """
+    if offsets is None:
+        count = 2
+    else:
+        check_tensor(op, argument, offsets, ("entries",), (torch.int32,), {}, device)
+        count = offsets.shape[0]
+        if count < 2:
+            raise ValueError(f"{op}: {argument} must have at least two entries, got {count}")
+    wanted = sizes.setdefault("B + 1", count)
+    if count != wanted:
+        raise ValueError(
+            f"{op}: {argument} must describe as many segments as the other offsets "
+            f"({wanted - 1}), got {count - 1}"
+        )
+
+
+def check_offset_values(op: str, argument: str, offsets: Tensor | None, length: int) -> None:
     """Check that offsets on the CPU start at 0, never decrease and end at ``length``.
 
     Offsets on a GPU are not read back, as that would stop the stream: kernels clamp them,
     and rows that no segment covers come out as NaN or -1.
     """
-    if offsets.device.type != "cpu":
+    if offsets is None or not offsets.is_cpu:
         return
     values = offsets.tolist()
-    if (
-        values[0] != 0
-        or values[-1] != length
-        or any(later < earlier for earlier, later in zip(values, values[1:], strict=False))
-    ):
+    if values[0] != 0 or values[-1] != length or values != sorted(values):
         shown = values if len(values) <= 8 else [*values[:4], "...", *values[-3:]]
         raise ValueError(
             f"{op}: {argument} must start at 0, never decrease and end at {length}, got {shown}"
         )
-
-
-def offsets_or_whole(
-    op: str, argument: str, offsets: Tensor | None, length: int, device: torch.device
-) -> Tensor:
-    """Return ``offsets`` checked for dtype, rank and device, or those of one segment."""
-    if length > INT32_MAX:
-        raise ValueError(f"{op}: at most {INT32_MAX} rows are supported, got {length}")
-    if offsets is None:
-        return torch.arange(2, dtype=torch.int32, device=device) * length
-    check_tensor(op, argument, offsets, ("B + 1",), (torch.int32,), {}, device)
-    if offsets.shape[0] < 2:
-        raise ValueError(f"{op}: {argument} must have at least two entries, got {offsets.shape[0]}")
-    return offsets

@@ -2,7 +2,8 @@
 
 Every op registers its implementations by backend name. The choice is made by the op, the
 device and the dtype; :func:`use_backend` and the environment variable ``G2VLM_BACKEND``
-override it. Nothing falls back in silence: what cannot run where it was asked to raises.
+(``reference``, or ``nearest=cpu,edge_conv=reference``; read once) override it. Nothing falls
+back in silence: what cannot run where it was asked to raises.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def register_backend(
     if backend not in BACKENDS:
         raise ValueError(f"register_backend: backend must be one of {BACKENDS}, got {backend!r}")
     _TABLE.setdefault(op, {})[backend] = Implementation(run, frozenset(devices), dtypes)
+    _choose.cache_clear()
 
 
 @contextlib.contextmanager
@@ -71,9 +73,8 @@ def use_backend(backend: str, *ops: str) -> Iterator[None]:
         _override.reset(token)
 
 
-@cache
-def _environment(value: str) -> dict[str, str]:
-    """Parse ``"reference"`` or ``"nearest=cpu,edge_conv=reference"``."""
+def parse_choices(value: str) -> dict[str, str]:
+    """Parse ``"reference"`` or ``"nearest=cpu,edge_conv=reference"``; ``"*"`` is every op."""
     choices = {}
     for entry in filter(None, value.split(",")):
         op, _, backend = entry.rpartition("=")
@@ -86,8 +87,13 @@ def _environment(value: str) -> dict[str, str]:
     return choices
 
 
+@cache
+def _environment() -> dict[str, str]:
+    return parse_choices(os.environ.get("G2VLM_BACKEND", ""))
+
+
 def _requested(op: str) -> str | None:
-    for choices in (_override.get(), _environment(os.environ.get("G2VLM_BACKEND", ""))):
+    for choices in (_override.get(), _environment()):
         if choices:
             backend = choices.get(op, choices.get("*"))
             if backend is not None:
@@ -128,9 +134,8 @@ def _default(op: str, device: str) -> str:
     )
 
 
-def backend_of(op: str, device: str, dtype: torch.dtype) -> str:
-    """Return the name of the backend that ``op`` runs on now, or raise :class:`BackendError`."""
-    requested = _requested(op)
+@cache
+def _choose(op: str, requested: str | None, device: str, dtype: torch.dtype) -> str:
     backend = requested or _default(op, device)
     implementation = _TABLE[op].get(backend)
     if implementation is None:
@@ -154,9 +159,20 @@ def backend_of(op: str, device: str, dtype: torch.dtype) -> str:
     return backend
 
 
+def backend_of(op: str, device: str, dtype: torch.dtype) -> str:
+    """Return the name of the backend that ``op`` runs on now, or raise :class:`BackendError`."""
+    return _choose(op, _requested(op), device, dtype)
+
+
+def implementation(op: str, key: Tensor) -> Callable[..., Any]:
+    """Return what runs ``op`` now on tensors of ``key``'s device and dtype."""
+    device = "cpu" if key.is_cpu else key.device.type
+    return _TABLE[op][_choose(op, _requested(op), device, key.dtype)].run
+
+
 def run(op: str, key: Tensor, *arguments: Any) -> Any:
     """Run ``op`` with ``arguments`` on the backend chosen for ``key``'s device and dtype."""
-    return _TABLE[op][backend_of(op, key.device.type, key.dtype)].run(*arguments)
+    return implementation(op, key)(*arguments)
 
 
 def table() -> dict[str, dict[str, Implementation]]:

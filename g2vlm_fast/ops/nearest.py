@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
-from g2vlm_fast.ops._checks import check_choice, check_offsets, check_tensor, offsets_or_whole
+from g2vlm_fast.ops._checks import (
+    check_choice,
+    check_offset_values,
+    check_offsets,
+    check_rows,
+    check_tensor,
+)
 from g2vlm_fast.ops._registration import define_op
 from g2vlm_fast.ops.reference import nearest as reference
 
 MAX_NEIGHBOURS = 64
-
-
-class Nearest(NamedTuple):
-    """Neighbours of each query, by rising (distance, index)."""
-
-    distance: Tensor
-    index: Tensor
 
 
 def nearest(
@@ -32,7 +31,7 @@ def nearest(
     target_offsets: Tensor | None = None,
     norm: int = 2,
     max_distance: float | None = None,
-) -> Nearest:
+) -> tuple[Tensor, Tensor]:
     """Find the k nearest targets of every query, exactly, within each packed segment.
 
     Args:
@@ -42,57 +41,52 @@ def nearest(
         query_offsets: ``[B + 1]`` int32, the segments of the queries; None for one segment.
         target_offsets: ``[B + 1]`` int32, the segments of the targets.
         norm: 2 for squared Euclidean distance, 1 for the sum of absolute differences.
-        max_distance: neighbours farther than this (metres, not squared) are left out.
+        max_distance: neighbours farther than this are left out. In the unit of the points for
+            either norm; with ``norm=2`` its square is compared with the squared distance.
 
     Returns:
         ``distance [n, k]`` (squared for ``norm=2``) and ``index [n, k]`` int32 into the packed
-        targets. Equal distances go to the lower index. Slots without a neighbour hold
-        ``inf`` and ``-1``; queries with a NaN coordinate hold ``nan`` and ``-1``.
+        targets, by rising (distance, index): equal distances go to the lower index. Slots
+        without a neighbour hold ``inf`` and ``-1``; queries with a NaN coordinate hold ``nan``
+        and ``-1``; targets with a NaN coordinate are never found. Offsets on a GPU are not read
+        back: where they are wrong, queries that no segment covers hold ``nan`` and ``-1``.
 
     Differentiable in query and target through the distance: the gradient is that of the chosen
-    pair, and zero where there is none.
+    pair, and zero where there is none. Every backend returns the same bits.
 
     Raises:
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value.
     """
-    op, sizes = "nearest", {}  # type: ignore[var-annotated]
-    check_tensor(op, "query", query, ("n", "D"), _dispatch.FLOATS, sizes)
-    check_tensor(op, "target", target, ("m", "D"), {query.dtype}, sizes, query.device)
-    check_choice(op, "norm", norm, (1, 2))
+    sizes: dict[str, int] = {}
+    check_tensor("nearest", "query", query, ("n", "D"), _dispatch.FLOATS, sizes)
+    dtype, device = query.dtype, query.device
+    check_tensor("nearest", "target", target, ("m", "D"), (dtype,), sizes, device)
+    if sizes["D"] == 0:
+        raise ValueError("nearest: query must have at least one coordinate, got shape [n, 0]")
+    check_rows("nearest", "query", query)
+    check_rows("nearest", "target", target)
+    check_choice("nearest", "norm", norm, (1, 2))
     if not 1 <= k <= MAX_NEIGHBOURS:
-        raise ValueError(f"{op}: k must be from 1 to {MAX_NEIGHBOURS}, got {k}")
-    if query.shape[1] == 0:
-        raise ValueError(
-            f"{op}: points need at least one coordinate, got shape {list(query.shape)}"
-        )
-    query_offsets = offsets_or_whole(
-        op, "query_offsets", query_offsets, query.shape[0], query.device
-    )
-    target_offsets = offsets_or_whole(
-        op, "target_offsets", target_offsets, target.shape[0], query.device
-    )
-    if query_offsets.shape != target_offsets.shape:
-        raise ValueError(
-            f"{op}: query_offsets and target_offsets must describe as many segments, got "
-            f"{query_offsets.shape[0] - 1} and {target_offsets.shape[0] - 1}"
-        )
+        raise ValueError(f"nearest: k must be from 1 to {MAX_NEIGHBOURS}, got {k}")
+    if query_offsets is not None or target_offsets is not None:
+        check_offsets("nearest", "query_offsets", query_offsets, sizes, device)
+        check_offsets("nearest", "target_offsets", target_offsets, sizes, device)
     bound = torch.inf
     if max_distance is not None:
         if not max_distance >= 0:
-            raise ValueError(f"{op}: max_distance must be at least 0, got {max_distance}")
-        bound = max_distance**norm
-    if query.dtype in (torch.float16, torch.bfloat16):
+            raise ValueError(f"nearest: max_distance must be at least 0, got {max_distance}")
+        bound = float(max_distance) if norm == 1 else float(max_distance) * max_distance
+    if dtype is torch.float16 or dtype is torch.bfloat16:
         query, target = query.float(), target.float()
-    arguments = (query, target, query_offsets, target_offsets, k, norm, bound)
-    if torch.is_grad_enabled() and (query.requires_grad or target.requires_grad):
-        return Nearest(*_Nearest.apply(*arguments))
-    return Nearest(*_forward(*arguments))
+    if (query.requires_grad or target.requires_grad) and torch.is_grad_enabled():
+        return _Nearest.apply(query, target, query_offsets, target_offsets, k, norm, bound)
+    return _forward(query, target, query_offsets, target_offsets, k, norm, bound)
 
 
 class _Nearest(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
-        query, target, _, _, _, norm, _ = arguments
+        query, target, *_, norm, _ = arguments
         distance, index = _forward(*arguments)
         ctx.save_for_backward(query, target, index)
         ctx.norm = norm
@@ -103,40 +97,60 @@ class _Nearest(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         query, target, index = ctx.saved_tensors
-        grad_query, grad_target = _backward(grads[0].contiguous(), query, target, index, ctx.norm)
-        return grad_query, grad_target, None, None, None, None, None
+        want_query, want_target = ctx.needs_input_grad[:2]
+        grad_query, grad_target = _backward(
+            grads[0], query, target, index, ctx.norm, want_query, want_target
+        )
+        return (
+            grad_query if want_query else None,
+            grad_target if want_target else None,
+            *(None,) * 5,
+        )
 
 
-def _forward_implementation(
+def _run_forward(
     query: Tensor,
     target: Tensor,
-    query_offsets: Tensor,
-    target_offsets: Tensor,
-    k: int,
-    norm: int,
-    max_distance: float,
+    query_offsets: Tensor | None,
+    target_offsets: Tensor | None,
+    *options: Any,
 ) -> tuple[Tensor, Tensor]:
-    check_offsets("nearest", "query_offsets", query_offsets, query.shape[0])
-    check_offsets("nearest", "target_offsets", target_offsets, target.shape[0])
-    arguments = (query, target, query_offsets, target_offsets, k, norm, max_distance)
-    return _dispatch.run("nearest", query, *(arguments))
+    check_offset_values("nearest", "query_offsets", query_offsets, query.shape[0])
+    check_offset_values("nearest", "target_offsets", target_offsets, target.shape[0])
+    run = _dispatch.implementation("nearest", query)
+    return run(query, target, query_offsets, target_offsets, *options)
 
 
-def _empty(query: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _run_backward(grad_distance: Tensor, query: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
+    run = _dispatch.implementation("nearest_backward", query)
+    return run(grad_distance, query, *arguments)
+
+
+def _empty_neighbours(query: Tensor, k: int) -> tuple[Tensor, Tensor]:
     shape = (query.shape[0], k)
     return query.new_empty(shape), query.new_empty(shape, dtype=torch.int32)
 
 
-def _cpu(
+def _empty_gradients(
+    query: Tensor, target: Tensor, want_query: bool, want_target: bool
+) -> tuple[Tensor, Tensor]:
+    """Outputs of the backward op; a gradient that is not wanted has no elements."""
+    return (
+        query.new_empty(query.shape if want_query else (0,)),
+        target.new_empty(target.shape if want_target else (0,)),
+    )
+
+
+def _forward_cpu(
     query: Tensor,
     target: Tensor,
-    query_offsets: Tensor,
-    target_offsets: Tensor,
+    query_offsets: Tensor | None,
+    target_offsets: Tensor | None,
     k: int,
     norm: int,
     max_distance: float,
 ) -> tuple[Tensor, Tensor]:
-    distance, index = _empty(query, k)
+    distance, index = _empty_neighbours(query, k)
     _C.nearest_cpu(
         query.contiguous(),
         target.contiguous(),
@@ -151,27 +165,50 @@ def _cpu(
     return distance, index
 
 
-_dispatch.register_backend("nearest", "cpu", _cpu, devices=("cpu",), dtypes=_dispatch.FLOAT32_64)
-_dispatch.register_backend(
-    "nearest",
-    "reference",
-    reference.nearest,
-    devices=("cpu", "cuda"),
-    dtypes=_dispatch.FLOAT32_64,
-)
+def _backward_cpu(
+    grad_distance: Tensor,
+    query: Tensor,
+    target: Tensor,
+    index: Tensor,
+    norm: int,
+    want_query: bool,
+    want_target: bool,
+) -> tuple[Tensor, Tensor]:
+    gradients = _empty_gradients(query, target, want_query, want_target)
+    _C.nearest_backward_cpu(
+        grad_distance.contiguous(),
+        query.contiguous(),
+        target.contiguous(),
+        index.contiguous(),
+        gradients[0] if want_query else None,
+        gradients[1] if want_target else None,
+        norm,
+        torch.get_num_threads(),
+    )
+    return gradients
+
+
+for _op, _backend, _devices, _run in (
+    ("nearest", "cpu", ("cpu",), _forward_cpu),
+    ("nearest", "reference", ("cpu", "cuda"), reference.nearest),
+    ("nearest_backward", "cpu", ("cpu",), _backward_cpu),
+    ("nearest_backward", "reference", ("cpu", "cuda"), reference.nearest_backward),
+):
+    _dispatch.register_backend(_op, _backend, _run, devices=_devices, dtypes=_dispatch.FLOAT32_64)
 
 _forward = define_op(
-    "nearest(Tensor query, Tensor target, Tensor query_offsets, Tensor target_offsets, int k, "
+    "nearest(Tensor query, Tensor target, Tensor? query_offsets, Tensor? target_offsets, int k, "
     "int norm, float max_distance) -> (Tensor, Tensor)",
-    implementation=_forward_implementation,
-    fake=lambda query, target, query_offsets, target_offsets, k, norm, bound: _empty(query, k),
+    implementation=_run_forward,
+    fake=lambda query, target, query_offsets, target_offsets, k, norm, max_distance: (
+        _empty_neighbours(query, k)
+    ),
 )
 _backward = define_op(
-    "nearest_backward(Tensor grad_distance, Tensor query, Tensor target, Tensor index, int norm)"
-    " -> (Tensor, Tensor)",
-    implementation=reference.nearest_backward,
-    fake=lambda grad_distance, query, target, index, norm: (
-        torch.empty_like(query),
-        torch.empty_like(target),
+    "nearest_backward(Tensor grad_distance, Tensor query, Tensor target, Tensor index, int norm, "
+    "bool want_query, bool want_target) -> (Tensor, Tensor)",
+    implementation=_run_backward,
+    fake=lambda grad_distance, query, target, index, norm, want_query, want_target: (
+        _empty_gradients(query, target, want_query, want_target)
     ),
 )

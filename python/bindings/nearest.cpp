@@ -1,5 +1,10 @@
 #include "g2vlm/nearest.h"
 
+#include <limits>
+#include <optional>
+
+#include <nanobind/stl/optional.h>
+
 #include "bindings.h"
 
 namespace g2vlm::python {
@@ -8,25 +13,50 @@ namespace {
 namespace nb = nanobind;
 using namespace nb::literals;
 
+using Offsets = std::optional<Tensor<const int32_t>>;
+
 template <class T>
 NearestProblem<T> problem_of(const Tensor<const T>& query, const Tensor<const T>& target,
-                             const Tensor<const int32_t>& query_offsets,
-                             const Tensor<const int32_t>& target_offsets, const Tensor<T>& distance,
-                             const Tensor<int32_t>& index, int norm, double max_distance) {
+                             const Offsets& query_offsets, const Offsets& target_offsets,
+                             const Tensor<T>& distance, const Tensor<int32_t>& index, int norm,
+                             double max_distance) {
   NearestProblem<T> problem{};
   problem.query = query.data();
   problem.target = target.data();
-  problem.query_offsets = query_offsets.data();
-  problem.target_offsets = target_offsets.data();
+  problem.query_offsets = query_offsets ? query_offsets->data() : nullptr;
+  problem.target_offsets = target_offsets ? target_offsets->data() : nullptr;
   problem.distance = distance.data();
   problem.index = index.data();
   problem.num_queries = query.size(0);
   problem.num_targets = target.size(0);
-  problem.num_segments = static_cast<int32_t>(query_offsets.size(0) - 1);
+  const Offsets& any = query_offsets ? query_offsets : target_offsets;
+  problem.num_segments = any ? static_cast<int32_t>(any->size(0) - 1) : 1;
   problem.dim = static_cast<int32_t>(query.size(1));
   problem.k = static_cast<int32_t>(distance.size(1));
   problem.norm = norm;
-  problem.max_distance = static_cast<T>(max_distance);
+  problem.max_distance = max_distance > std::numeric_limits<T>::max()
+                             ? std::numeric_limits<T>::infinity()
+                             : static_cast<T>(max_distance);
+  return problem;
+}
+
+template <class T>
+NearestGradient<T> gradient_of(const Tensor<const T>& grad_distance, const Tensor<const T>& query,
+                               const Tensor<const T>& target, const Tensor<const int32_t>& index,
+                               const std::optional<Tensor<T>>& grad_query,
+                               const std::optional<Tensor<T>>& grad_target, int norm) {
+  NearestGradient<T> problem{};
+  problem.grad_distance = grad_distance.data();
+  problem.query = query.data();
+  problem.target = target.data();
+  problem.index = index.data();
+  problem.grad_query = grad_query ? grad_query->data() : nullptr;
+  problem.grad_target = grad_target ? grad_target->data() : nullptr;
+  problem.num_queries = query.size(0);
+  problem.num_targets = target.size(0);
+  problem.dim = static_cast<int32_t>(query.size(1));
+  problem.k = static_cast<int32_t>(index.size(1));
+  problem.norm = norm;
   return problem;
 }
 
@@ -34,21 +64,47 @@ template <class T>
 void bind(nb::module_& module) {
   module.def(
       "nearest_cpu",
-      [](Tensor<const T> query, Tensor<const T> target, Tensor<const int32_t> query_offsets,
-         Tensor<const int32_t> target_offsets, Tensor<T> distance, Tensor<int32_t> index, int norm,
+      [](Tensor<const T> query, Tensor<const T> target, Offsets query_offsets,
+         Offsets target_offsets, Tensor<T> distance, Tensor<int32_t> index, int norm,
          double max_distance, int threads) {
         const auto problem = problem_of(query, target, query_offsets, target_offsets, distance,
                                         index, norm, max_distance);
         nb::gil_scoped_release release;
         nearest_cpu(problem, threads);
       },
-      "query"_a, "target"_a, "query_offsets"_a, "target_offsets"_a, "distance"_a, "index"_a,
-      "norm"_a, "max_distance"_a, "threads"_a);
+      "query"_a, "target"_a, "query_offsets"_a.none(), "target_offsets"_a.none(), "distance"_a,
+      "index"_a, "norm"_a, "max_distance"_a, "threads"_a);
+  module.def(
+      "nearest_backward_cpu",
+      [](Tensor<const T> grad_distance, Tensor<const T> query, Tensor<const T> target,
+         Tensor<const int32_t> index, std::optional<Tensor<T>> grad_query,
+         std::optional<Tensor<T>> grad_target, int norm, int threads) {
+        const auto problem =
+            gradient_of(grad_distance, query, target, index, grad_query, grad_target, norm);
+        nb::gil_scoped_release release;
+        nearest_backward_cpu(problem, threads);
+      },
+      "grad_distance"_a, "query"_a, "target"_a, "index"_a, "grad_query"_a.none(),
+      "grad_target"_a.none(), "norm"_a, "threads"_a);
 #ifdef G2VLM_WITH_CUDA
   module.def(
+      "nearest_backward_cuda",
+      [](Tensor<const T> grad_distance, Tensor<const T> query, Tensor<const T> target,
+         Tensor<const int32_t> index, std::optional<Tensor<const int64_t>> order,
+         std::optional<Tensor<T>> grad_query, std::optional<Tensor<T>> grad_target, int norm) {
+        auto problem =
+            gradient_of(grad_distance, query, target, index, grad_query, grad_target, norm);
+        problem.order = order ? order->data() : nullptr;
+        void* stream = query.stream();
+        nb::gil_scoped_release release;
+        nearest_backward_cuda(problem, query.device(), stream);
+      },
+      "grad_distance"_a, "query"_a, "target"_a, "index"_a, "order"_a.none(),
+      "grad_query"_a.none(), "grad_target"_a.none(), "norm"_a);
+  module.def(
       "nearest_cuda",
-      [](Tensor<const T> query, Tensor<const T> target, Tensor<const int32_t> query_offsets,
-         Tensor<const int32_t> target_offsets, Tensor<T> distance, Tensor<int32_t> index, int norm,
+      [](Tensor<const T> query, Tensor<const T> target, Offsets query_offsets,
+         Offsets target_offsets, Tensor<T> distance, Tensor<int32_t> index, int norm,
          double max_distance) {
         const auto problem = problem_of(query, target, query_offsets, target_offsets, distance,
                                         index, norm, max_distance);
@@ -56,8 +112,8 @@ void bind(nb::module_& module) {
         nb::gil_scoped_release release;
         nearest_cuda(problem, distance.device(), stream);
       },
-      "query"_a, "target"_a, "query_offsets"_a, "target_offsets"_a, "distance"_a, "index"_a,
-      "norm"_a, "max_distance"_a);
+      "query"_a, "target"_a, "query_offsets"_a.none(), "target_offsets"_a.none(), "distance"_a,
+      "index"_a, "norm"_a, "max_distance"_a);
 #endif
 }
 

@@ -17,8 +17,8 @@ template <class T>
 struct NearestProblem {
   const T* query;                 // [num_queries, dim]
   const T* target;                // [num_targets, dim]
-  const int32_t* query_offsets;   // [num_segments + 1]
-  const int32_t* target_offsets;  // [num_segments + 1]
+  const int32_t* query_offsets;   // [num_segments + 1]; null for one segment
+  const int32_t* target_offsets;  // [num_segments + 1]; null for one segment
   T* distance;                    // [num_queries, k]
   int32_t* index;                 // [num_queries, k], within the packed targets
   int64_t num_queries;
@@ -36,5 +36,31 @@ void nearest_cpu(const NearestProblem<T>& problem, int threads);
 // Enqueues on `stream` of `device`; never synchronises. Throws std::runtime_error on launch errors.
 template <class T>
 void nearest_cuda(const NearestProblem<T>& problem, int device, void* stream);
+
+// The gradient of `distance` in the points: 2 (query - target) a pair for squared L2, the sign of
+// each difference (0 at 0) for L1, times the pair's `grad_distance`. The sums of a query run over
+// its slots in order, those of a target over its hits in a fixed order, so that two runs agree to
+// the bit. Indices that name no target count for nothing.
+template <class T>
+struct NearestGradient {
+  const T* grad_distance;  // [num_queries, k]
+  const T* query;          // [num_queries, dim]
+  const T* target;         // [num_targets, dim]
+  const int32_t* index;    // [num_queries, k]
+  const int64_t* order;    // CUDA: [num_queries * k], sorts `index`, equals by rising entry
+  T* grad_query;           // [num_queries, dim], or null where it is not wanted
+  T* grad_target;          // [num_targets, dim], or null where it is not wanted
+  int64_t num_queries;
+  int64_t num_targets;
+  int32_t dim;
+  int32_t k;
+  int32_t norm;
+};
+
+template <class T>
+void nearest_backward_cpu(const NearestGradient<T>& problem, int threads);
+
+template <class T>
+void nearest_backward_cuda(const NearestGradient<T>& problem, int device, void* stream);
 
 }  // namespace g2vlm

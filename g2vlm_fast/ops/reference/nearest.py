@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -14,11 +16,17 @@ def pair_distance(query: Tensor, target: Tensor, norm: int) -> Tensor:
     return difference.square().sum(-1) if norm == 2 else difference.abs().sum(-1)
 
 
+def segment_bounds(offsets: Tensor | None, length: int) -> list[tuple[int, int]]:
+    """Return (begin, end) of every segment; one segment where there are no offsets."""
+    ends = [0, length] if offsets is None else offsets.tolist()
+    return list(pairwise(ends))
+
+
 def nearest(
     query: Tensor,
     target: Tensor,
-    query_offsets: Tensor,
-    target_offsets: Tensor,
+    query_offsets: Tensor | None,
+    target_offsets: Tensor | None,
     k: int,
     norm: int,
     max_distance: float,
@@ -26,9 +34,11 @@ def nearest(
     """Return the k nearest targets of each query: distance ``[n, k]`` and index ``[n, k]``."""
     distance = query.new_full((query.shape[0], k), torch.inf)
     index = torch.full((query.shape[0], k), -1, dtype=torch.int32, device=query.device)
-    starts = zip(query_offsets.tolist(), target_offsets.tolist(), strict=True)
-    (q0, t0), *ends = starts
-    for q1, t1 in ends:
+    for (q0, q1), (t0, t1) in zip(
+        segment_bounds(query_offsets, query.shape[0]),
+        segment_bounds(target_offsets, target.shape[0]),
+        strict=True,
+    ):
         rows = max(1, _CHUNK_PAIRS // max(1, t1 - t0))
         found = min(k, t1 - t0)
         for begin in range(q0, q1, rows):
@@ -39,19 +49,33 @@ def nearest(
             missing = ~(value <= max_distance)
             distance[begin:end, :found] = value.masked_fill(missing, torch.inf)
             index[begin:end, :found] = column.masked_fill(missing, -1)
-        q0, t0 = q1, t1
     unknown = query.isnan().any(-1, keepdim=True)
     return distance.masked_fill(unknown, torch.nan), index.masked_fill(unknown, -1)
 
 
 def nearest_backward(
-    grad_distance: Tensor, query: Tensor, target: Tensor, index: Tensor, norm: int
+    grad_distance: Tensor,
+    query: Tensor,
+    target: Tensor,
+    index: Tensor,
+    norm: int,
+    want_query: bool,
+    want_target: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of query and target; slots without a neighbour give none."""
-    valid = (index >= 0).unsqueeze(-1)
-    slots = index.clamp_min(0).long()
-    difference = query[:, None, :] - target[slots]
+    """Return the gradients of query and target; slots without a neighbour give none.
+
+    A gradient that is not wanted comes back without elements.
+    """
+    valid = index >= 0
+    found = index[valid].long()
+    row = valid.nonzero()[:, 0]
+    difference = query[row] - target[found]
     slope = 2 * difference if norm == 2 else difference.sign()
-    grad = torch.where(valid, grad_distance.unsqueeze(-1) * slope, 0)
-    grad_target = torch.zeros_like(target).index_add_(0, slots.flatten(), -grad.flatten(0, 1))
-    return grad.sum(1), grad_target
+    grad = grad_distance[valid].unsqueeze(-1) * slope
+
+    def scatter(points: Tensor, wanted: bool, rows: Tensor, values: Tensor) -> Tensor:
+        if not wanted:
+            return points.new_zeros(0)
+        return torch.zeros_like(points).index_add_(0, rows, values)
+
+    return scatter(query, want_query, row, grad), scatter(target, want_target, found, -grad)

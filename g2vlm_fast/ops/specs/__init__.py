@@ -1,21 +1,45 @@
 """One specification per op, which drives its tests, its benchmarks and ``g2vlm-fast profile``."""
 
-from g2vlm_fast.ops.specs.base import (
-    Cost,
-    Inputs,
-    OpSpec,
-    Tolerance,
+from __future__ import annotations
+
+from importlib import import_module
+
+from g2vlm_fast.ops.specs.base import Cost, Hostile, InputFactory, Inputs, OpSpec, Tolerance
+from g2vlm_fast.ops.specs.compare import (
     cast_inputs,
+    expected,
+    output_errors,
     outputs_and_gradients,
     relative_error,
+    run_on,
+    widen_inputs,
 )
 
 __all__ = [
     "Cost",
+    "Hostile",
+    "InputFactory",
     "Inputs",
     "OpSpec",
     "Tolerance",
+    "all_specs",
     "cast_inputs",
+    "expected",
+    "output_errors",
     "outputs_and_gradients",
     "relative_error",
+    "run_on",
+    "widen_inputs",
 ]
+
+# Modules of this package; each holds SPEC, or SPECS where a stem has several ops.
+STEMS = ("nearest",)
+
+
+def all_specs() -> dict[str, OpSpec]:
+    """Return the specification of every op, by op."""
+    specs: list[OpSpec] = []
+    for stem in STEMS:
+        module = import_module(f"{__name__}.{stem}")
+        specs += getattr(module, "SPECS", None) or (module.SPEC,)
+    return {spec.op: spec for spec in specs}

@@ -1,0 +1,182 @@
+"""Specification of :func:`g2vlm_fast.ops.nearest`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from g2vlm_fast.ops.nearest import nearest
+from g2vlm_fast.ops.specs.base import Cost, Hostile, Inputs, OpSpec, Tolerance
+from g2vlm_fast.ops.specs.compare import relative_error
+
+
+def _offsets(*lengths: int) -> Tensor:
+    return torch.tensor([0, *lengths]).cumsum(0).int()
+
+
+def _points(generator: torch.Generator, n: int, dim: int = 3) -> Tensor:
+    return torch.randn(n, dim, generator=generator, dtype=torch.float64)
+
+
+def _plain(generator: torch.Generator) -> Inputs:
+    return {"query": _points(generator, 37), "target": _points(generator, 41)}
+
+
+def _ragged(generator: torch.Generator) -> Inputs:
+    """Segments without queries, without targets, with neither, and with fewer than k."""
+    return {
+        "query": _points(generator, 30),
+        "target": _points(generator, 36),
+        "k": 3,
+        "query_offsets": _offsets(5, 0, 7, 0, 17, 1),
+        "target_offsets": _offsets(2, 9, 0, 0, 24, 1),
+    }
+
+
+def _duplicates(generator: torch.Generator) -> Inputs:
+    """Points on a coarse grid: most distances are equal to others, in every precision."""
+
+    def grid(n: int) -> Tensor:
+        return torch.randint(-2, 3, (n, 3), generator=generator).double() / 4
+
+    return {"query": grid(60), "target": grid(90), "k": 5}
+
+
+def _dimension(dim: int) -> Any:
+    def make(generator: torch.Generator) -> Inputs:
+        return {
+            "query": _points(generator, 21, dim),
+            "target": _points(generator, 33, dim),
+            "k": 2,
+            "norm": 1 + dim % 2,
+        }
+
+    return make
+
+
+def _far(generator: torch.Generator) -> Inputs:
+    """A scene a kilometre from its origin, where an expanded square would be noise."""
+    shift = torch.tensor([1000.0, -700.0, 5.0], dtype=torch.float64)
+    return {"query": _points(generator, 25) + shift, "target": _points(generator, 40) + shift}
+
+
+def _bounded(generator: torch.Generator) -> Inputs:
+    return {
+        "query": _points(generator, 40),
+        "target": _points(generator, 20),
+        "k": 4,
+        "max_distance": 1.0,
+    }
+
+
+def _not_finite(generator: torch.Generator) -> Inputs:
+    query, target = _points(generator, 12), _points(generator, 15)
+    query[3, 1] = torch.nan
+    target[0, 0] = torch.nan
+    target[7, 2] = torch.inf
+    return {"query": query, "target": target, "k": 2}
+
+
+def _empty(generator: torch.Generator) -> Inputs:
+    return {"query": _points(generator, 0), "target": _points(generator, 4), "k": 2}
+
+
+def _errors(inputs: Inputs, actual: list[Tensor], expected: list[Tensor]) -> list[float]:
+    """Distances compare as numbers; an index is as good as the distance of the pair it names."""
+    distance, index = actual
+    best, best_index = expected
+    if index.shape != best_index.shape or not torch.equal(index < 0, best_index < 0):
+        return [relative_error(distance, best), float("inf")]
+    slots = index.clamp_min(0).long()
+    target = inputs["target"]
+    if target.shape[0] == 0:
+        return [relative_error(distance, best), 0.0]
+    difference = inputs["query"][:, None, :] - target[slots]
+    norm = inputs.get("norm", 2)
+    named = difference.square().sum(-1) if norm == 2 else difference.abs().sum(-1)
+    named = torch.where(index < 0, best, named)
+    return [relative_error(distance, best), relative_error(named, best)]
+
+
+SPEC = OpSpec(
+    op="nearest",
+    kernels=("nearest", "nearest_backward"),
+    function=nearest,
+    small={
+        "plain": _plain,
+        "ragged": _ragged,
+        "duplicates": _duplicates,
+        "one_dimension": _dimension(1),
+        "two_dimensions": _dimension(2),
+        "four_dimensions": _dimension(4),
+        "five_dimensions": _dimension(5),
+        "far_from_the_origin": _far,
+        "bounded": _bounded,
+        "not_finite": _not_finite,
+        "empty": _empty,
+    },
+    timed={},
+    grad_inputs=("query", "target"),
+    tolerance={
+        torch.float64: Tolerance(1e-14, 1e-14),
+        torch.float32: Tolerance(5e-7, 5e-7),
+        torch.float16: Tolerance(5e-7, 1e-3),
+        torch.bfloat16: Tolerance(5e-7, 8e-3),
+    },
+    half_is_upcast=True,
+    smooth=("plain", "one_dimension", "four_dimensions"),
+    errors=_errors,
+    hostile=(
+        Hostile("no neighbours", lambda i: {**i, "k": 0}, ValueError, "k"),
+        Hostile("too many neighbours", lambda i: {**i, "k": 65}, ValueError, "k"),
+        Hostile("unknown norm", lambda i: {**i, "norm": 3}, ValueError, "norm"),
+        Hostile(
+            "negative bound", lambda i: {**i, "max_distance": -1.0}, ValueError, "max_distance"
+        ),
+        Hostile(
+            "NaN bound", lambda i: {**i, "max_distance": float("nan")}, ValueError, "max_distance"
+        ),
+        Hostile(
+            "offsets that end early",
+            lambda i: {**i, "query_offsets": _offsets(3), "target_offsets": _offsets(41)},
+            ValueError,
+            "query_offsets",
+        ),
+        Hostile(
+            "offsets that decrease",
+            lambda i: {
+                **i,
+                "query_offsets": _offsets(30, 7),
+                "target_offsets": _offsets(45, -4),
+            },
+            ValueError,
+            "target_offsets",
+        ),
+        Hostile(
+            "offsets in int64",
+            lambda i: {**i, "query_offsets": _offsets(37).long()},
+            TypeError,
+            "query_offsets",
+        ),
+        Hostile(
+            "offsets of one segmentation",
+            lambda i: {**i, "query_offsets": _offsets(30, 7)},
+            ValueError,
+            "target_offsets",
+        ),
+        Hostile(
+            "dimensions that differ",
+            lambda i: {**i, "target": i["target"][:, :2]},
+            ValueError,
+            "target",
+        ),
+        Hostile(
+            "dtypes that differ",
+            lambda i: {**i, "target": i["target"].float()},
+            TypeError,
+            "target",
+        ),
+    ),
+)

@@ -1,0 +1,304 @@
+"""What every op promises, held against every specification, backend and dtype."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from g2vlm_fast.ops import BackendError, use_backend
+from g2vlm_fast.ops._dispatch import Implementation, table
+from g2vlm_fast.ops.specs import (
+    Inputs,
+    OpSpec,
+    all_specs,
+    cast_inputs,
+    expected,
+    output_errors,
+    outputs_and_gradients,
+    relative_error,
+    run_on,
+)
+from g2vlm_fast.ops.specs.compare import HALVES
+
+SPECS = all_specs()
+REFUSALS = (TypeError, ValueError, BackendError)
+
+
+def _supports(spec: OpSpec, backend: str, entry: Implementation, device: str, dtype: Any) -> bool:
+    if backend == "triton" and device == "cpu" and dtype is torch.bfloat16:
+        return False  # the interpreter computes bfloat16 wrongly
+    kernel_dtype = torch.float32 if spec.half_is_upcast and dtype in HALVES else dtype
+    return device in entry.devices and kernel_dtype in entry.dtypes
+
+
+def _runs(cases: bool = True) -> list[Any]:
+    """Every op x case x backend x device x dtype that is supported."""
+    found = []
+    for spec in SPECS.values():
+        for backend, entry in table()[spec.registered[0]].items():
+            for device in ("cpu", "cuda"):
+                for dtype in spec.tolerance:
+                    if not _supports(spec, backend, entry, device, dtype):
+                        continue
+                    name = f"{spec.op}-{backend}-{device}-{str(dtype).removeprefix('torch.')}"
+                    marks = [pytest.mark.gpu] if device == "cuda" else []
+                    for case in spec.small if cases else list(spec.small)[:1]:
+                        found.append(
+                            pytest.param(
+                                spec, case, backend, device, dtype, id=f"{name}-{case}", marks=marks
+                            )
+                        )
+    return found
+
+
+def _inputs(spec: OpSpec, case: str, device: str, dtype: torch.dtype) -> Inputs:
+    drawn = spec.small[case](torch.Generator().manual_seed(0))
+    return cast_inputs(drawn, dtype, device, float32_inputs=spec.float32_inputs)
+
+
+every_run = pytest.mark.parametrize(("spec", "case", "backend", "device", "dtype"), _runs())
+one_run_a_backend = pytest.mark.parametrize(
+    ("spec", "case", "backend", "device", "dtype"), _runs(cases=False)
+)
+every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
+
+
+@every_run
+def test_outputs_and_gradients_agree_with_the_float64_reference(
+    spec: OpSpec, case: str, backend: str, device: str, dtype: torch.dtype
+) -> None:
+    inputs = _inputs(spec, case, device, dtype)
+    outputs, gradients = run_on(spec, backend, inputs)
+    true_outputs, true_gradients = expected(spec, inputs)
+    errors = output_errors(spec, inputs, outputs, true_outputs)
+    assert max(errors, default=0.0) <= spec.tolerance[dtype].forward, errors
+    assert gradients.keys() == true_gradients.keys()
+    for name, gradient in gradients.items():
+        assert gradient.dtype == inputs[name].dtype
+        error = relative_error(gradient, true_gradients[name])
+        assert error <= spec.tolerance[dtype].gradient, (name, error)
+
+
+@every_run
+def test_two_runs_agree_bitwise_and_leave_the_inputs_alone(
+    spec: OpSpec, case: str, backend: str, device: str, dtype: torch.dtype
+) -> None:
+    inputs = _inputs(spec, case, device, dtype)
+    before = pytree.tree_map_only(Tensor, torch.clone, inputs)
+    first, second = run_on(spec, backend, inputs), run_on(spec, backend, inputs)
+    for a, b in zip(pytree.tree_leaves(first), pytree.tree_leaves(second), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+    for name, value in inputs.items():
+        if isinstance(value, Tensor):
+            torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True)
+
+
+@one_run_a_backend
+def test_strided_inputs_give_the_same_bits(
+    spec: OpSpec, case: str, backend: str, device: str, dtype: torch.dtype
+) -> None:
+    def spread(value: Any) -> Any:
+        if not isinstance(value, Tensor) or not value.is_floating_point() or value.dim() == 0:
+            return value
+        room = value.new_zeros(*value.shape[:-1], 2 * value.shape[-1])
+        room[..., ::2] = value
+        return room[..., ::2]
+
+    inputs = _inputs(spec, case, device, dtype)
+    strided = {name: spread(value) for name, value in inputs.items()}
+    assert any(isinstance(each, Tensor) and not each.is_contiguous() for each in strided.values())
+    ops = [op for op in spec.registered if backend in table()[op]]
+    with use_backend(backend, *ops):
+        dense, sparse = spec.function(**inputs), spec.function(**strided)
+    for a, b in zip(pytree.tree_leaves(dense), pytree.tree_leaves(sparse), strict=True):
+        if isinstance(a, Tensor):
+            torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "case"),
+    [
+        pytest.param(spec, case, id=f"{spec.op}-{case}")
+        for spec in SPECS.values()
+        for case in (spec.small if spec.smooth is None else spec.smooth)
+        if spec.grad_inputs
+    ],
+)
+def test_reference_backward_is_the_derivative_of_its_forward(spec: OpSpec, case: str) -> None:
+    inputs = _inputs(spec, case, "cpu", torch.float64)
+    names = [name for name in spec.grad_inputs if isinstance(inputs.get(name), Tensor)]
+
+    def differentiable(*values: Tensor) -> tuple[Tensor, ...]:
+        with use_backend("reference"):
+            result = spec.function(**{**inputs, **dict(zip(names, values, strict=True))})
+        leaves = pytree.tree_leaves(result)
+        return tuple(each for each in leaves if isinstance(each, Tensor) and each.requires_grad)
+
+    leaves = [inputs[name].clone().requires_grad_() for name in names]
+    assert torch.autograd.gradcheck(differentiable, leaves, fast_mode=True)
+
+
+class _Calls(TorchDispatchMode):
+    """Records the package's ops that run, with their arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        kwargs = kwargs or {}
+        if func.namespace == "g2vlm":
+            copies = pytree.tree_map_only(Tensor, lambda each: each.detach().clone(), args)
+            self.calls.append((func, copies, kwargs))
+        return func(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("spec", "case"),
+    [
+        pytest.param(spec, case, id=f"{spec.op}-{case}")
+        for spec in SPECS.values()
+        for case in spec.small
+    ],
+)
+def test_the_ops_that_a_call_runs_pass_opcheck(spec: OpSpec, case: str) -> None:
+    with _Calls() as recorder:
+        outputs_and_gradients(spec, _inputs(spec, case, "cpu", torch.float32))
+    names = {func._opname for func, _, _ in recorder.calls}
+    assert names <= set(spec.registered), "name every op that runs in the specification's kernels"
+    assert names, "no registered op ran"
+    for func, args, kwargs in recorder.calls:
+        checks = ["test_schema", "test_autograd_registration", "test_faketensor"]
+        if not any(each.isnan().any() for each in pytree.tree_leaves(func(*args, **kwargs))):
+            checks.append("test_aot_dispatch_dynamic")  # compares values, and NaN is unequal to NaN
+        torch.library.opcheck(func, args, kwargs, test_utils=checks)
+
+
+@one_run_a_backend
+def test_compiles_as_one_graph_forward_and_backward(
+    spec: OpSpec, case: str, backend: str, device: str, dtype: torch.dtype
+) -> None:
+    torch._dynamo.reset()
+    inputs = _inputs(spec, case, device, dtype)
+    compiled = torch.compile(spec.function, fullgraph=True, backend="aot_eager")
+    eager = run_on(spec, backend, inputs)
+    ops = [op for op in spec.registered if backend in table()[op]]
+    with use_backend(backend, *ops):
+        traced = outputs_and_gradients(spec, inputs, function=compiled)
+    for a, b in zip(pytree.tree_leaves(eager), pytree.tree_leaves(traced), strict=True):
+        torch.testing.assert_close(a, b, equal_nan=True)
+
+
+@pytest.mark.slow
+@every_spec
+def test_compiles_with_the_default_compiler(spec: OpSpec) -> None:
+    torch._dynamo.reset()
+    inputs = _inputs(spec, next(iter(spec.small)), "cpu", torch.float32)
+    compiled = torch.compile(spec.function, fullgraph=True)
+    eager = outputs_and_gradients(spec, inputs)
+    traced = outputs_and_gradients(spec, inputs, function=compiled)
+    for a, b in zip(pytree.tree_leaves(eager), pytree.tree_leaves(traced), strict=True):
+        torch.testing.assert_close(a, b, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "hostile"),
+    [
+        pytest.param(spec, hostile, id=f"{spec.op}-{hostile.name.replace(' ', '_')}")
+        for spec in SPECS.values()
+        for hostile in spec.hostile
+    ],
+)
+def test_a_bad_call_is_refused_by_the_name_of_its_argument(spec: OpSpec, hostile: Any) -> None:
+    inputs = _inputs(spec, next(iter(spec.small)), "cpu", torch.float64)
+    with pytest.raises(hostile.error, match=rf"\b{re.escape(hostile.argument)}\b"):
+        spec.function(**hostile.change(inputs))
+
+
+def _tensor_arguments() -> list[Any]:
+    found = []
+    for spec in SPECS.values():
+        inputs = _inputs(spec, next(iter(spec.small)), "cpu", torch.float64)
+        for name, value in inputs.items():
+            if isinstance(value, Tensor):
+                found.append(pytest.param(spec, name, id=f"{spec.op}-{name}"))
+    return found
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda tensor: tensor.tolist(), id="a_list"),
+        pytest.param(lambda tensor: tensor.numpy(), id="a_numpy_array"),
+        pytest.param(lambda tensor: tensor.unsqueeze(0), id="one_axis_more"),
+        pytest.param(lambda tensor: tensor.to("meta"), id="another_device"),
+        pytest.param(lambda tensor: tensor.to(torch.complex64), id="complex"),
+        pytest.param(lambda tensor: tensor.to(torch.bool), id="bool"),
+    ],
+)
+@pytest.mark.parametrize(("spec", "argument"), _tensor_arguments())
+def test_a_spoiled_tensor_is_refused_by_its_name(spec: OpSpec, argument: str, spoil: Any) -> None:
+    inputs = _inputs(spec, next(iter(spec.small)), "cpu", torch.float64)
+    tensors = [name for name, value in inputs.items() if isinstance(value, Tensor)]
+    with pytest.raises((TypeError, ValueError)) as refusal:
+        spec.function(**{**inputs, argument: spoil(inputs[argument])})
+    # A first tensor on another device makes the others the odd ones out.
+    named = tensors if argument == tensors[0] else [argument]
+    assert not _names_none(named, str(refusal.value)), refusal.value
+
+
+def _names_none(arguments: Iterable[str], message: str) -> bool:
+    return not any(re.search(rf"\b{name}\b", message) for name in arguments)
+
+
+MUTATIONS = {
+    "narrow": lambda tensor: tensor[: tensor.shape[0] // 2] if tensor.dim() else tensor,
+    "empty": lambda tensor: tensor[:0] if tensor.dim() else tensor,
+    "last axis": lambda tensor: tensor[..., :1] if tensor.dim() else tensor,
+    "no last axis": lambda tensor: tensor[..., :0] if tensor.dim() else tensor,
+    "flatten": lambda tensor: tensor.flatten(),
+    "float32": lambda tensor: tensor.float(),
+    "int32": lambda tensor: tensor.int(),
+    "int64": lambda tensor: tensor.long(),
+    "negate": lambda tensor: -tensor if tensor.dtype != torch.bool else tensor,
+    "reverse": lambda tensor: tensor.flip(0) if tensor.dim() else tensor,
+    "huge": lambda tensor: tensor * 2**30,
+    "not a number": lambda tensor: tensor / 0 if tensor.is_floating_point() else tensor,
+    "strided": lambda tensor: tensor[::2] if tensor.dim() else tensor,
+    "absent": lambda tensor: None,
+}
+
+
+@every_spec
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(data=st.data())
+def test_any_mangled_call_answers_or_refuses_by_name(spec: OpSpec, data: st.DataObject) -> None:
+    inputs = _inputs(spec, data.draw(st.sampled_from(list(spec.small))), "cpu", torch.float64)
+    tensors = [name for name, value in inputs.items() if isinstance(value, Tensor)]
+    for _ in range(data.draw(st.integers(1, 3))):
+        name = data.draw(st.sampled_from(tensors))
+        if inputs[name] is not None:
+            inputs[name] = MUTATIONS[data.draw(st.sampled_from(list(MUTATIONS)))](inputs[name])
+    try:
+        result = spec.function(**inputs)
+    except REFUSALS as refusal:
+        if _names_none(inspect.signature(spec.function).parameters, str(refusal)):
+            raise
+    else:
+        assert any(isinstance(each, Tensor) for each in pytree.tree_leaves(result))
