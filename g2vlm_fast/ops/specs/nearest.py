@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.ops.nearest import nearest
-from g2vlm_fast.ops.specs.base import Cost, Hostile, Inputs, OpSpec, Tolerance
+from g2vlm_fast.ops.specs.base import Hostile, Inputs, OpSpec, Tolerance
 from g2vlm_fast.ops.specs.compare import relative_error
 
 
