@@ -1,0 +1,264 @@
+"""Attention with a learned geometric bias, over packed tokens that stand somewhere."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from g2vlm_fast.ops import _dispatch
+from g2vlm_fast.ops._checks import (
+    check_offset_values,
+    check_offsets,
+    check_rows,
+    check_tensor,
+)
+from g2vlm_fast.ops._registration import define_op
+from g2vlm_fast.ops.bias import BiasSpec
+from g2vlm_fast.ops.reference import geometry_attention as reference
+
+MAX_HEAD_DIM = 256
+MINIMUM_SPREAD = 1e-3  # metres; keeps the gradient of the spread finite
+
+_OP = "geometry_attention"
+
+
+class GeometryAttentionResult(NamedTuple):
+    """What attention returns beside its output; fields that were not asked for are None."""
+
+    out: Tensor
+    lse: Tensor | None
+    position_mean: Tensor | None
+    position_spread: Tensor | None
+
+
+def geometry_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    bias: BiasSpec | None = None,
+    bias_parameters: Tensor | None = None,
+    q_position: Tensor | None = None,
+    k_position: Tensor | None = None,
+    q_gate: Tensor | None = None,
+    q_offsets: Tensor | None = None,
+    k_offsets: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+    return_lse: bool = False,
+    return_position_mean: bool = False,
+) -> Tensor | GeometryAttentionResult:
+    """Attend within each packed segment, with a bias that depends on where tokens stand.
+
+    The score of query i, key j and head h is ``scale * q_i . k_j + q_gate_ih * bias_hij`` with
+    ``bias_hij = sum_p bias_parameters_hp * phi_p(k_position_j - q_position_i)`` and the functions
+    ``phi`` of :mod:`g2vlm_fast.ops.bias`. Scores are never in memory at once (online softmax:
+    Milakov and Gimelshein, 2018; Dao et al., 2022). The floating type "wide" below is float64
+    where q is float64 and float32 otherwise: positions, gates and bias parameters never pass
+    through half precision.
+
+    Args:
+        q: ``[Lq, H, D]`` float16, bfloat16, float32 or float64; D at most 256.
+        k: ``[Lk, Hkv, D]``, H a multiple of Hkv: consecutive heads of q share a head of k.
+        v: ``[Lk, Hkv, D]``.
+        bias: the terms; None or ``BiasSpec()`` for plain attention.
+        bias_parameters: ``[H, bias.num_parameters]`` wide; needed where the bias has terms.
+        q_position: ``[Lq, 3]``, or ``[Lq, H, 3]`` for a place of each head, wide, metres; needed
+            where the bias has terms.
+        k_position: ``[Lk, 3]`` wide, metres; needed there and for ``return_position_mean``.
+        q_gate: ``[Lq, H]`` wide in [0, 1], multiplies the whole bias of a row. Where it is 0 the
+            bias is exactly 0, even if the position is NaN (a token that stands nowhere).
+        q_offsets: ``[B + 1]`` int32, the segments of the queries; None for one segment.
+        k_offsets: ``[B + 1]`` int32, the segments of the keys.
+        causal: the last query of a segment sees all of its keys, the one before all but one, ...
+        scale: factor of ``q . k``; None for ``1 / sqrt(D)``.
+        return_lse: also return the natural logarithm of the sum of exponentials of each row.
+        return_position_mean: also return where each row looks.
+
+    Returns:
+        ``out [Lq, H, D]`` in q's dtype, or with ``return_lse`` or ``return_position_mean`` a
+        :class:`GeometryAttentionResult` with ``lse [Lq, H]``, ``position_mean [Lq, H, 3]`` (the
+        mean of key positions under the attention of the row, metres) and ``position_spread
+        [Lq, H]`` (``sqrt(variance + 1 mm^2)``, metres), all wide. Rows without a visible key have
+        out 0, lse ``-inf``, mean 0, spread ``inf`` and zero gradients.
+
+    Differentiable in every floating input through every output; not twice.
+
+    Raises:
+        TypeError, ValueError: an argument has the wrong dtype, shape, device or value, or is
+            missing.
+    """
+    spec = _PLAIN if bias is None else bias
+    _check(q, k, v, spec, bias_parameters, q_position, k_position, q_gate)
+    if q_offsets is not None or k_offsets is not None:
+        segments: dict[str, int] = {}
+        check_offsets(_OP, "q_offsets", q_offsets, segments, q.device)
+        check_offsets(_OP, "k_offsets", k_offsets, segments, q.device)
+    if not spec.codes:
+        bias_parameters = q_position = q_gate = None
+        if not return_position_mean:
+            k_position = None
+    elif bias_parameters is None or q_position is None or k_position is None:
+        given = {
+            "bias_parameters": bias_parameters,
+            "q_position": q_position,
+            "k_position": k_position,
+        }
+        absent = " and ".join(name for name, value in given.items() if value is None)
+        raise ValueError(f"{_OP}: a bias with terms needs {absent}; pass it, or bias=None")
+    if return_position_mean and k_position is None:
+        raise ValueError(f"{_OP}: return_position_mean needs k_position; pass it")
+    if scale is None:
+        scale = q.shape[2] ** -0.5
+    elif not math.isfinite(scale):
+        raise ValueError(f"{_OP}: scale must be finite, got {scale}")
+    tensors = (q, k, v, bias_parameters, q_position, k_position, q_gate)
+    arguments = (q_offsets, k_offsets, spec.codes, spec.constants, causal, scale)
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
+        results = _GeometryAttention.apply(*tensors, *arguments, return_position_mean)
+    else:
+        results = _forward(*tensors, *arguments, return_position_mean)
+    out, lse, mean, variance = results
+    if not (return_lse or return_position_mean):
+        return out
+    if not return_position_mean:
+        return GeometryAttentionResult(out, lse, None, None)
+    spread = torch.where(lse == -torch.inf, torch.inf, (variance + MINIMUM_SPREAD**2).sqrt())
+    return GeometryAttentionResult(out, lse if return_lse else None, mean, spread)
+
+
+_PLAIN = BiasSpec()
+
+
+def _check(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    spec: BiasSpec,
+    bias_parameters: Tensor | None,
+    q_position: Tensor | None,
+    k_position: Tensor | None,
+    q_gate: Tensor | None,
+) -> None:
+    sizes: dict[str, int] = {}
+    check_tensor(_OP, "q", q, ("Lq", "H", "D"), _dispatch.FLOATS, sizes)
+    check_tensor(_OP, "k", k, ("Lk", "Hkv", "D"), {q.dtype}, sizes, q.device)
+    check_tensor(_OP, "v", v, ("Lk", "Hkv", "D"), {q.dtype}, sizes, q.device)
+    check_rows(_OP, "q", q)
+    check_rows(_OP, "k", k)
+    heads, dim = q.shape[1:]
+    if not 1 <= dim <= MAX_HEAD_DIM:
+        raise ValueError(f"{_OP}: D must be from 1 to {MAX_HEAD_DIM}, got q {list(q.shape)}")
+    if k.shape[1] == 0 or heads == 0 or heads % k.shape[1] != 0:
+        raise ValueError(
+            f"{_OP}: the heads of q must be a multiple of those of k, got {heads} and {k.shape[1]}"
+        )
+    if not isinstance(spec, BiasSpec):
+        raise TypeError(f"{_OP}: bias must be a BiasSpec or None, got {type(spec).__name__}")
+    wide = {reference.wide(q.dtype)}
+    if bias_parameters is not None:
+        shape: tuple[str | int, ...] = ("H", spec.num_parameters)
+        check_tensor(_OP, "bias_parameters", bias_parameters, shape, wide, sizes, q.device)
+    if q_position is not None:
+        per_head = isinstance(q_position, Tensor) and q_position.dim() == 3
+        shape = ("Lq", "H", 3) if per_head else ("Lq", 3)
+        check_tensor(_OP, "q_position", q_position, shape, wide, sizes, q.device)
+    if k_position is not None:
+        check_tensor(_OP, "k_position", k_position, ("Lk", 3), wide, sizes, q.device)
+    if q_gate is not None:
+        check_tensor(_OP, "q_gate", q_gate, ("Lq", "H"), wide, sizes, q.device)
+
+
+class _GeometryAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        results = _forward(*arguments)
+        ctx.save_for_backward(*arguments[:9], *results)
+        ctx.static = arguments[9:13]
+        ctx.set_materialize_grads(False)
+        return results
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        if all(grad is None for grad in grads):
+            return (None,) * 14
+        saved = ctx.saved_tensors
+        position_gradients = ctx.needs_input_grad[4] or ctx.needs_input_grad[5]
+        gradients = _backward(*grads, *saved, *ctx.static, position_gradients)
+        present = (
+            gradient if needed else None
+            for gradient, needed in zip(gradients, ctx.needs_input_grad, strict=False)
+        )
+        return (*present, *(None,) * 7)
+
+
+def _run_forward(q: Tensor, k: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    check_offset_values(_OP, "q_offsets", arguments[5], q.shape[0])
+    check_offset_values(_OP, "k_offsets", arguments[6], k.shape[0])
+    return _dispatch.implementation(_OP, q)(q, k, *arguments)
+
+
+def _run_backward(*arguments: Any) -> tuple[Tensor, ...]:
+    return _dispatch.implementation(f"{_OP}_backward", arguments[4])(*arguments)
+
+
+def _empty_outputs(q: Tensor, position_mean: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    rows, heads, _ = q.shape
+    wide = reference.wide(q.dtype)
+    statistics_rows = rows if position_mean else 0
+    return (
+        q.new_empty(q.shape),
+        q.new_empty((rows, heads), dtype=wide),
+        q.new_empty((statistics_rows, heads, 3), dtype=wide),
+        q.new_empty((statistics_rows, heads), dtype=wide),
+    )
+
+
+def _forward_fake(q: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    return _empty_outputs(q, arguments[-1])
+
+
+def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
+    q, k, v, parameters, q_position, k_position, gate = arguments[4:11]
+    position_gradients = arguments[-1]
+
+    def empty(like: Tensor | None) -> Tensor:
+        wide = reference.wide(q.dtype)
+        return q.new_empty(0, dtype=wide) if like is None else like.new_empty(like.shape)
+
+    if not position_gradients:
+        q_position = k_position = None
+    return tuple(map(empty, (q, k, v, parameters, q_position, k_position, gate)))
+
+
+for _name, _run in (
+    (_OP, reference.geometry_attention),
+    (f"{_OP}_backward", reference.geometry_attention_backward),
+):
+    _dispatch.register_backend(
+        _name, "reference", _run, devices=("cpu", "cuda"), dtypes=_dispatch.FLOATS
+    )
+
+_TENSORS = (
+    "Tensor q, Tensor k, Tensor v, Tensor? bias_parameters, Tensor? q_position, "
+    "Tensor? k_position, Tensor? q_gate, Tensor? q_offsets, Tensor? k_offsets"
+)
+_STATIC = "int[] terms, float[] constants, bool causal, float scale"
+
+_forward = define_op(
+    f"{_OP}({_TENSORS}, {_STATIC}, bool position_mean) -> (Tensor, Tensor, Tensor, Tensor)",
+    implementation=_run_forward,
+    fake=_forward_fake,
+)
+_backward = define_op(
+    f"{_OP}_backward(Tensor? grad_out, Tensor? grad_lse, Tensor? grad_mean, "
+    f"Tensor? grad_variance, {_TENSORS}, Tensor out, Tensor lse, Tensor mean, Tensor variance, "
+    f"{_STATIC}, bool position_gradients) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    implementation=_run_backward,
+    fake=_backward_fake,
+)
