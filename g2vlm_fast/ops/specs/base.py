@@ -56,7 +56,7 @@ class OpSpec:
     small: Mapping[str, InputFactory]
     """Test cases: a few dozen rows, as hostile as is legal."""
     timed: Mapping[str, InputFactory]
-    """Benchmark cases, by the names of the suite."""
+    """Benchmark cases, by the names of the suite; those named ``cpu_...`` run on the CPU."""
     grad_inputs: tuple[str, ...]
     """Differentiable arguments of ``function``."""
     tolerance: Mapping[torch.dtype, Tolerance]
@@ -65,6 +65,14 @@ class OpSpec:
     cost: Callable[[Inputs], Cost] | None = None
     suite: str = ""
     """Benchmark suite; empty where the op has no timed cases."""
+    timed_dtype: torch.dtype = torch.float32
+    """Dtype of the timed cases."""
+    called: Mapping[str, InputFactory] = field(default_factory=dict)
+    """Tiny inputs whose eager cost is timed on the CPU in float32; names that end in ``_grad``
+    with a graph of autograd, the others without."""
+    shaped: Callable[[Mapping[str, Any]], InputFactory] | None = None
+    """From sizes by name, as a user writes them for ``g2vlm-fast profile --shapes``, to inputs;
+    raises ValueError for a size that it does not know or that is missing."""
     labels: Mapping[str, str] = field(default_factory=dict)
     kernels: tuple[str, ...] = ()
     """Registered ops that a call runs, forward first; the stem alone where left out."""
