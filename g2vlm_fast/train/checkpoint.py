@@ -1,0 +1,91 @@
+"""Saving and loading the state of a run so that a kill at any moment loses no save.
+
+A save is one file, ``step_<n>.pt``, written under a temporary name, flushed to the disk and
+renamed: a file with that name is complete. Files hold tensors and plain values alone and are
+read with ``weights_only=True``. They belong to their own run; weights for others are exported
+as safetensors.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_NAME = re.compile(r"step_(\d{8})\.pt")
+_TEMPORARY = ".partial"
+
+
+class CheckpointError(RuntimeError):
+    """A saved state cannot be read or does not fit the run."""
+
+
+def save_state(folder: Path, step: int, state: dict[str, Any], *, keep: int) -> Path:
+    """Write ``state`` as the save of ``step`` and delete all but the newest ``keep`` saves."""
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"step_{step:08d}.pt"
+    temporary = final.with_suffix(_TEMPORARY)
+    with open(temporary, "wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, final)
+    _flush_folder(folder)
+    for old in saved_states(folder)[:-keep]:
+        old.unlink()
+    return final
+
+
+def saved_states(folder: Path) -> list[Path]:
+    """Return the complete saves of a folder, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+
+
+def load_latest_state(folder: Path) -> dict[str, Any] | None:
+    """Return the newest save, or None where there is none; leftovers of a kill are removed.
+
+    Raises:
+        CheckpointError: the newest save cannot be read. It is not passed over: an older one
+            would silently repeat steps.
+    """
+    for leftover in folder.glob(f"*{_TEMPORARY}") if folder.is_dir() else ():
+        leftover.unlink()
+    saves = saved_states(folder)
+    if not saves:
+        return None
+    try:
+        state = torch.load(saves[-1], map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"{saves[-1]}: cannot be read ({type(error).__name__}: {error}); the file is damaged. "
+            "Delete it to resume from the save before it"
+        ) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{saves[-1]}: expected a saved run, got {type(state).__name__}")
+    return state
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    temporary = path.with_name(path.name + _TEMPORARY)
+    with open(temporary, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be opened, and the rename is enough
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

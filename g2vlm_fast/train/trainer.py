@@ -1,0 +1,273 @@
+"""The training loop: build, resume, step, save."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from g2vlm_fast.train.checkpoint import CheckpointError, load_latest_state, save_state, write_text
+from g2vlm_fast.train.config import OptimConfig, StageConfig, TrainConfig
+from g2vlm_fast.train.log import ProgressBar, StepLog
+from g2vlm_fast.train.schedule import learning_rate_factor, progress, stage_at
+
+
+class Losses(Protocol):
+    """What a loss returns: the weighted total, and its terms by name."""
+
+    @property
+    def total(self) -> Tensor: ...
+    @property
+    def terms(self) -> Mapping[str, Tensor]: ...
+
+
+ComputeLoss = Callable[[nn.Module, Any, Mapping[str, float]], Losses]
+BatchesFrom = Callable[[int], Iterator[Any]]
+
+
+class TrainingDiverged(RuntimeError):
+    """Too many steps in a row had no finite loss or gradient."""
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a finished run did."""
+
+    steps: int
+    seconds: float
+    skipped_steps: int
+    last_losses: dict[str, float]
+
+
+class Trainer:
+    """Trains a module on a stream of batches within a budget, and can be killed at any moment.
+
+    Args:
+        config: the run; saved as ``train_config.json`` in the folder.
+        model: the module; parameters that require a gradient are trained and saved.
+        batches_from: gives the batches from an index on. A batch must be a function of its index
+            alone, which is what makes resumption exact.
+        compute_loss: ``(model, batch, weights) -> losses``; ``weights`` are those of the stage.
+        folder: where ``log.jsonl`` and ``checkpoints/`` go. A folder that holds saves of the same
+            configuration is resumed; a finished one is not trained further.
+        show_progress: whether to draw a progress bar.
+
+    Raises:
+        CheckpointError: the folder holds a run of another configuration, or a damaged save.
+        NotImplementedError: started as one of several distributed processes.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: nn.Module,
+        batches_from: BatchesFrom,
+        compute_loss: ComputeLoss,
+        folder: Path | str,
+        *,
+        show_progress: bool = False,
+    ) -> None:
+        _require_single_process()
+        self.config = config
+        self.model = model.to(config.device)
+        self.batches_from = batches_from
+        self.compute_loss = compute_loss
+        self.folder = Path(folder)
+        self.show_progress = show_progress
+        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        if not self.parameters:
+            raise ValueError("Trainer: model has no parameter that requires a gradient")
+        self.optimizer = build_optimizer(self.parameters, config.optim)
+        self.step = 0
+        self.seconds = 0.0
+        self.skipped_steps = 0
+        self._skipped_in_a_row = 0
+        torch.manual_seed(config.seed)
+        self._save_config()
+        self._resume()
+
+    @property
+    def used(self) -> float:
+        """Share of the budget that is used, in [0, 1]."""
+        return progress(self.config, self.step, self.seconds)
+
+    def run(self) -> TrainReport:
+        """Train until the budget is used; save on the way and at the end."""
+        self.model.train()
+        log = StepLog(self.folder / "log.jsonl", resume_step=self.step)
+        losses: dict[str, float] = {}
+        batches = iter(self.batches_from(self.step * self.config.optim.accumulate))
+        try:
+            with ProgressBar(enabled=self.show_progress, title=self.config.name) as bar:
+                while self.used < 1.0:
+                    began = time.perf_counter()
+                    stage = stage_at(self.config.stages, self.used)
+                    entry = self._train_step(batches, stage)
+                    elapsed = time.perf_counter() - began
+                    losses = entry.pop("losses")
+                    entry = {"step": self.step, "stage": stage.name, "seconds": elapsed} | entry
+                    if self.step % self.config.log_every == 0:
+                        log.write(entry | losses)
+                    self.step += 1
+                    self.seconds += elapsed
+                    self._show(bar, stage, entry, losses["loss"])
+                    if self.step % self.config.checkpoint.every_steps == 0:
+                        self.save()
+            self.save()
+        finally:
+            log.close()
+        return TrainReport(self.step, self.seconds, self.skipped_steps, losses)
+
+    def save(self) -> Path:
+        """Save everything that the next step depends on."""
+        state = {
+            "config": self.config.to_json(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "skipped_steps": self.skipped_steps,
+            "skipped_in_a_row": self._skipped_in_a_row,
+            "model": _saved_tensors(self.model),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+        return save_state(
+            self.folder / "checkpoints", self.step, state, keep=self.config.checkpoint.keep
+        )
+
+    def _train_step(self, batches: Iterator[Any], stage: StageConfig) -> dict[str, Any]:
+        optim = self.config.optim
+        learning_rate = (
+            optim.lr * stage.lr_scale * learning_rate_factor(self.config.schedule, self.used)
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.zero_grad(set_to_none=True)
+        terms: dict[str, list[Tensor]] = {}
+        for batch in self._take(batches, optim.accumulate):
+            losses = self.compute_loss(self.model, batch, stage.weights)
+            (losses.total / optim.accumulate).backward()
+            for name, term in {"loss": losses.total, **losses.terms}.items():
+                terms.setdefault(name, []).append(term.detach())
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), optim.clip_norm)
+        means = {name: float(torch.stack(values).mean()) for name, values in terms.items()}
+        finite = math.isfinite(float(norm)) and math.isfinite(means["loss"])
+        if finite:
+            self.optimizer.step()
+            self._skipped_in_a_row = 0
+        else:
+            self._skip(means)
+        return {"lr": learning_rate, "gradient_norm": float(norm), "applied": finite} | {
+            "losses": means
+        }
+
+    def _take(self, batches: Iterator[Any], count: int) -> Iterator[Any]:
+        taken = 0
+        for batch in itertools.islice(batches, count):
+            taken += 1
+            yield batch
+        if taken < count:
+            raise RuntimeError(
+                f"Trainer: the batches ended at step {self.step}, before the budget was used; "
+                "batches_from must give an endless stream"
+            )
+
+    def _skip(self, losses: Mapping[str, float]) -> None:
+        """Leave the parameters as they are after a step that is not finite."""
+        self.skipped_steps += 1
+        self._skipped_in_a_row += 1
+        if self._skipped_in_a_row >= self.config.optim.max_skipped_steps:
+            bad = sorted(name for name, value in losses.items() if not math.isfinite(value))
+            raise TrainingDiverged(
+                f"{self._skipped_in_a_row} steps in a row, up to step {self.step}, had a loss or "
+                f"gradient that is not finite (losses: {bad or 'all finite, gradient is not'}); "
+                "lower optim.lr or look at the data of these steps"
+            )
+
+    def _show(
+        self, bar: ProgressBar, stage: StageConfig, entry: Mapping[str, Any], loss: float
+    ) -> None:
+        scenes = self.config.data.scenes_per_step * self.config.optim.accumulate
+        status = f"loss {loss:.3f}  {scenes / max(entry['seconds'], 1e-9):.1f} scenes/s"
+        if self.skipped_steps:
+            status += f"  {self.skipped_steps} skipped"
+        bar.update(self.used, title=f"{self.config.name}: {stage.name}", status=status)
+
+    def _save_config(self) -> None:
+        path = self.folder / "train_config.json"
+        if path.exists():
+            if TrainConfig.load(path) != self.config:
+                raise CheckpointError(
+                    f"{path}: this folder holds a run of another configuration; give another "
+                    "folder, or delete this one to start anew"
+                )
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(path, self.config.to_json())
+
+    def _resume(self) -> None:
+        state = load_latest_state(self.folder / "checkpoints")
+        if state is None:
+            return
+        _load_saved_tensors(self.model, state["model"], self.folder)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.skipped_steps = state["skipped_steps"]
+        self._skipped_in_a_row = state["skipped_in_a_row"]
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+
+
+def build_optimizer(
+    parameters: Mapping[str, nn.Parameter], config: OptimConfig
+) -> torch.optim.AdamW:
+    """AdamW in which matrices decay, and vectors and scalars do not."""
+    matrices = [parameter for parameter in parameters.values() if parameter.ndim >= 2]
+    vectors = [parameter for parameter in parameters.values() if parameter.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=config.lr,
+        betas=config.betas,
+        eps=config.eps,
+    )
+
+
+def _saved_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return trained parameters and buffers; frozen parameters are found again by the model."""
+    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}
+
+
+def _load_saved_tensors(model: nn.Module, saved: dict[str, Tensor], folder: Path) -> None:
+    expected = _saved_tensors(model)
+    shapes = {name: tuple(value.shape) for name, value in expected.items()}
+    found = {name: tuple(value.shape) for name, value in saved.items()}
+    if shapes != found:
+        differing = sorted(dict(shapes.items() ^ found.items()))
+        raise CheckpointError(
+            f"{folder}: the saved weights do not fit the model; they differ in {differing[:5]} "
+            f"({len(differing)} in all)"
+        )
+    model.load_state_dict(saved, strict=False)
+
+
+def _require_single_process() -> None:
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size > 1:
+        raise NotImplementedError(
+            f"Trainer: training in {world_size} processes (WORLD_SIZE) is not built yet; start one "
+            "process without torchrun"
+        )
