@@ -1,9 +1,9 @@
 #include "g2vlm/nearest.h"
 
+#include <nanobind/stl/optional.h>
+
 #include <limits>
 #include <optional>
-
-#include <nanobind/stl/optional.h>
 
 #include "bindings.h"
 
@@ -99,8 +99,8 @@ void bind(nb::module_& module) {
         nb::gil_scoped_release release;
         nearest_backward_cuda(problem, query.device(), stream);
       },
-      "grad_distance"_a, "query"_a, "target"_a, "index"_a, "order"_a.none(),
-      "grad_query"_a.none(), "grad_target"_a.none(), "norm"_a);
+      "grad_distance"_a, "query"_a, "target"_a, "index"_a, "order"_a.none(), "grad_query"_a.none(),
+      "grad_target"_a.none(), "norm"_a);
   module.def(
       "nearest_cuda",
       [](Tensor<const T> query, Tensor<const T> target, Offsets query_offsets,
