@@ -7,8 +7,10 @@ seen from inside). Distances follow the closed forms of Quilez, "Distance functi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from enum import IntEnum
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -39,7 +41,23 @@ class Primitives:
 
     def to(self, device: torch.device | str) -> Primitives:
         """Return the set with every tensor on ``device``."""
-        return Primitives(**{name: value.to(device) for name, value in vars(self).items()})
+        return self._map(lambda tensor: tensor.to(device))
+
+    def double(self) -> Primitives:
+        """Return the set with geometry and colour in float64."""
+        return self._map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+
+    def rows(self, index: Tensor) -> Primitives:
+        """Return the solids of ``index`` (int64 or bool)."""
+        return self._map(lambda tensor: tensor[index])
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Primitives:
+        return Primitives(**{item.name: change(getattr(self, item.name)) for item in fields(self)})
+
+    @cached_property
+    def shapes(self) -> list[int]:
+        """The shapes as numbers on the host."""
+        return self.shape.tolist()
 
     def local(self, points: Tensor) -> Tensor:
         """Return world ``points [N, 3]`` in the frame of every primitive, ``[P, N, 3]``."""

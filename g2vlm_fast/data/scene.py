@@ -99,6 +99,7 @@ class Scene:
     vertex_colors: Tensor | None = None  # [N, 3] float32 in [0, 1]
     poses_estimated: bool = False  # True where registration, not the source, gave the poses
     truth: RoomTruth | None = None
+    assumptions: tuple[str, ...] = ()  # sentences: what its reader had to take for granted
 
     def __post_init__(self) -> None:
         sizes: dict[str, int] = {}
