@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from g2vlm_fast.ops.nearest import nearest
-from g2vlm_fast.ops.specs.base import Hostile, Inputs, OpSpec, Tolerance
+from g2vlm_fast.ops.specs.base import Cost, Hostile, InputFactory, Inputs, OpSpec, Tolerance
+from g2vlm_fast.ops.specs.clouds import cloud_named, packed_pair, room, sizes_of
 from g2vlm_fast.ops.specs.compare import relative_error
 
 
@@ -100,6 +102,31 @@ def _errors(inputs: Inputs, actual: list[Tensor], expected: list[Tensor]) -> lis
     return [relative_error(distance, best), relative_error(named, best)]
 
 
+def _clouds(batch: int, points: int) -> InputFactory:
+    return packed_pair(room, batch, points, points, ("query", "target"))
+
+
+def _shaped(given: Mapping[str, Any]) -> InputFactory:
+    optional = {"batch": 1, "neighbours": 1, "cloud": "room"}
+    sizes = sizes_of(given, ("queries", "targets"), optional)
+    return packed_pair(
+        cloud_named(sizes["cloud"]),
+        sizes["batch"],
+        sizes["queries"],
+        sizes["targets"],
+        ("query", "target"),
+        k=sizes["neighbours"],
+    )
+
+
+def _cost(inputs: Inputs) -> Cost:
+    """Every point is read, and a distance and an index are written for every slot; how many
+    pairs must be looked at depends on the points, so no operations are counted."""
+    query, target = inputs["query"], inputs["target"]
+    slots = query.shape[0] * inputs.get("k", 1)
+    return Cost(query.nbytes + target.nbytes + slots * (query.element_size() + 4), 0)
+
+
 SPEC = OpSpec(
     op="nearest",
     kernels=("nearest", "nearest_backward"),
@@ -117,7 +144,17 @@ SPEC = OpSpec(
         "not_finite": _not_finite,
         "empty": _empty,
     },
-    timed={},
+    timed={
+        "brute_B8_N16384": _clouds(8, 16384),
+        "brute_B1_N65536": _clouds(1, 65536),
+        "cpu_room_N16384": _clouds(1, 16384),
+        "cpu_room_N65536": _clouds(1, 65536),
+        "cpu_room_N1000000": _clouds(1, 1000000),
+    },
+    called={"nearest_N16": _clouds(1, 16), "nearest_N16_grad": _clouds(1, 16)},
+    shaped=_shaped,
+    cost=_cost,
+    suite="nearest",
     grad_inputs=("query", "target"),
     tolerance={
         torch.float64: Tolerance(1e-14, 1e-14),

@@ -1,0 +1,1 @@
+"""Adapters of other implementations to the signatures of our ops."""

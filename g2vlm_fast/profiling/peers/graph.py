@@ -1,0 +1,83 @@
+"""Other ways to reduce and convolve over the edges of a graph."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from g2vlm_fast.ops.specs import Inputs
+from g2vlm_fast.profiling.providers import Function, NotOffered, Provider
+
+if TYPE_CHECKING:
+    from g2vlm_fast.ops import Graph
+
+
+def _sparse_mm(inputs: Inputs) -> Function:
+    """A sparse matrix times a dense one; the matrix, with its 1 / degree, is made before."""
+    graph, x, reduce = inputs["graph"], inputs["x"], inputs.get("reduce", "sum")
+    if reduce not in ("sum", "mean"):
+        raise NotOffered("it has sum and mean only")
+    if inputs.get("weight") is not None:
+        raise NotOffered("it is set up here without edge weights")
+    degree = graph.row_offsets.diff()
+    value = torch.ones(graph.num_edges, device=x.device)
+    if reduce == "mean":
+        value = (1 / degree.clamp_min(1).float()).repeat_interleave(degree)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse (CSR|invariant)")
+        matrix = torch.sparse_csr_tensor(
+            graph.row_offsets,
+            graph.columns,
+            value.to(x.dtype),
+            size=(graph.num_rows, graph.num_sources),
+        )
+
+    def graph_reduce(x: Tensor, **_: Any) -> Tensor:
+        return torch.sparse.mm(matrix, x)
+
+    return graph_reduce
+
+
+def _segment_csr(inputs: Inputs) -> Function:
+    from torch_scatter import segment_csr
+
+    graph = inputs["graph"]
+    row_offsets, columns = graph.row_offsets.long(), graph.columns.long()
+
+    def graph_reduce(
+        x: Tensor, reduce: str = "sum", weight: Tensor | None = None, **_: Any
+    ) -> Tensor:
+        message = x[columns] if weight is None else x[columns] * weight[:, None].to(x.dtype)
+        out: Tensor = segment_csr(message, row_offsets, reduce=reduce)
+        return out
+
+    return graph_reduce
+
+
+def _edge_index(graph: Graph) -> Tensor:
+    return torch.stack([graph.columns.long(), graph.edge_rows().long()])
+
+
+def _pyg_reduce(inputs: Inputs) -> Function:
+    from torch_geometric.nn import SimpleConv
+
+    graph = inputs["graph"]
+    edge_index, size = _edge_index(graph), (graph.num_sources, graph.num_rows)
+    layer = SimpleConv(aggr=inputs.get("reduce", "sum"))
+
+    def graph_reduce(x: Tensor, weight: Tensor | None = None, **_: Any) -> Tensor:
+        factor = None if weight is None else weight.to(x.dtype)
+        out: Tensor = layer((x, None), edge_index, factor, size=size)
+        return out
+
+    return graph_reduce
+
+
+PEERS = (
+    Provider("torch.sparse.mm", {"graph_reduce": _sparse_mm}),
+    Provider("torch_scatter", {"graph_reduce": _segment_csr}, ("torch_scatter",)),
+    Provider("PyG", {"graph_reduce": _pyg_reduce}, ("torch_geometric",)),
+)

@@ -1,0 +1,147 @@
+"""Other searches for nearest neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from g2vlm_fast.ops.specs import Inputs
+from g2vlm_fast.profiling.providers import Function, NotOffered, Provider
+
+Found = tuple[Tensor, Tensor]
+
+
+def _segments(offsets: Tensor | None, length: int) -> list[int]:
+    return [length] if offsets is None else offsets.diff().tolist()
+
+
+def _batch(inputs: Inputs, *, most: int | None = None) -> int:
+    """Return how many equal segments the points fall into, or raise NotOffered."""
+    query, target, k = inputs["query"], inputs["target"], inputs.get("k", 1)
+    sizes = _segments(inputs.get("query_offsets"), query.shape[0])
+    target_sizes = _segments(inputs.get("target_offsets"), target.shape[0])
+    if len(set(sizes)) > 1 or len(set(target_sizes)) > 1:
+        raise NotOffered("it takes segments of one size only")
+    if sizes[0] == 0 or target_sizes[0] < k:
+        raise NotOffered("it wants at least one query and k targets")
+    if inputs.get("max_distance") is not None:
+        raise NotOffered("it has no largest distance")
+    if not (query.isfinite().all() and target.isfinite().all()):
+        raise NotOffered("it takes finite points only")
+    if most is not None and len(sizes) > most:
+        raise NotOffered(f"it takes at most {most} segments")
+    return len(sizes)
+
+
+def _packed(distance: Tensor, index: Tensor, targets: int) -> Found:
+    """Turn distances and indices ``[B, P, k]`` within a segment into packed ones."""
+    start = torch.arange(index.shape[0], device=index.device)[:, None, None] * targets
+    return distance.flatten(0, 1), (index + start).flatten(0, 1).int()
+
+
+def _pytorch3d(inputs: Inputs) -> Function:
+    from pytorch3d.ops import knn_points
+
+    batch = _batch(inputs)
+
+    def nearest(query: Tensor, target: Tensor, k: int = 1, norm: int = 2, **_: Any) -> Found:
+        cloud = target.unflatten(0, (batch, -1))
+        found = knn_points(query.unflatten(0, (batch, -1)), cloud, K=k, norm=norm)
+        return _packed(found.dists, found.idx, cloud.shape[1])
+
+    return nearest
+
+
+def _kaolin(inputs: Inputs) -> Function:
+    from kaolin.metrics.pointcloud import sided_distance
+
+    batch = _batch(inputs)
+    if inputs.get("k", 1) != 1 or inputs.get("norm", 2) != 2 or inputs["query"].shape[1] != 3:
+        raise NotOffered("it gives one squared distance in three dimensions only")
+
+    def nearest(query: Tensor, target: Tensor, **_: Any) -> Found:
+        cloud = target.unflatten(0, (batch, -1))
+        distance, index = sided_distance(query.unflatten(0, (batch, -1)), cloud)
+        return _packed(distance[..., None], index[..., None], cloud.shape[1])
+
+    return nearest
+
+
+def _cdist(inputs: Inputs) -> Function:
+    batch = _batch(inputs)
+
+    def nearest(query: Tensor, target: Tensor, k: int = 1, norm: int = 2, **_: Any) -> Found:
+        cloud = target.unflatten(0, (batch, -1))
+        pairs = torch.cdist(
+            query.unflatten(0, (batch, -1)),
+            cloud,
+            p=norm,
+            compute_mode="donot_use_mm_for_euclid_dist",  # the matrix form loses the digits
+        )
+        best, index = pairs.topk(k, largest=False)
+        return _packed(best.square() if norm == 2 else best, index, cloud.shape[1])
+
+    return nearest
+
+
+def _from_arrays(distance: Any, index: Any, like: Tensor) -> Found:
+    distance, index = torch.as_tensor(distance), torch.as_tensor(index)
+    return distance.reshape(len(like), -1).to(like), index.reshape(len(like), -1).int()
+
+
+def _scipy(inputs: Inputs) -> Function:
+    from scipy.spatial import cKDTree
+
+    _batch(inputs, most=1)
+
+    def nearest(query: Tensor, target: Tensor, k: int = 1, norm: int = 2, **_: Any) -> Found:
+        tree = cKDTree(target.numpy())
+        distance, index = tree.query(query.numpy(), k=k, p=norm, workers=torch.get_num_threads())
+        return _from_arrays(distance**2 if norm == 2 else distance, index, query)
+
+    return nearest
+
+
+def _scikit_learn(inputs: Inputs) -> Function:
+    from sklearn.neighbors import NearestNeighbors
+
+    _batch(inputs, most=1)
+
+    def nearest(query: Tensor, target: Tensor, k: int = 1, norm: int = 2, **_: Any) -> Found:
+        search = NearestNeighbors(
+            n_neighbors=k, algorithm="kd_tree", p=norm, n_jobs=torch.get_num_threads()
+        ).fit(target.numpy())
+        distance, index = search.kneighbors(query.numpy())
+        return _from_arrays(distance**2 if norm == 2 else distance, index, query)
+
+    return nearest
+
+
+def _open3d(inputs: Inputs) -> Function:
+    from open3d import core
+
+    _batch(inputs, most=1)
+    if inputs.get("norm", 2) != 2:
+        raise NotOffered("it has squared Euclidean distance only")
+
+    def nearest(query: Tensor, target: Tensor, k: int = 1, **_: Any) -> Found:
+        search = core.nns.NearestNeighborSearch(core.Tensor.from_numpy(target.numpy()))
+        search.knn_index()
+        index, distance = search.knn_search(core.Tensor.from_numpy(query.numpy()), k)
+        return _from_arrays(distance.numpy(), index.numpy(), query)
+
+    return nearest
+
+
+PEERS = (
+    Provider("PyTorch3D", {"nearest": _pytorch3d}, ("pytorch3d",)),
+    Provider("Kaolin", {"nearest": _kaolin}, ("kaolin",), devices=("cuda",)),
+    Provider("torch.cdist", {"nearest": _cdist}),
+    Provider("scipy", {"nearest": _scipy}, ("scipy",), devices=("cpu",), differentiable=False),
+    Provider(
+        "scikit-learn", {"nearest": _scikit_learn}, ("sklearn",), ("cpu",), differentiable=False
+    ),
+    Provider("Open3D", {"nearest": _open3d}, ("open3d",), devices=("cpu",), differentiable=False),
+)
