@@ -88,11 +88,11 @@ def losses_of(folder: Path) -> list[float]:
 def test_the_module_learns(tmp_path: Path) -> None:
     model, batch = Toy(), next(batches_from(1000))
     model.eval()
-    before = float(toy_loss(model, batch, {}).total)
+    before = toy_loss(model, batch, {}).total.item()
     report = Trainer(config(max_steps=150), model, batches_from, toy_loss, tmp_path).run()
     model.eval()
     assert report.steps == 150
-    assert float(toy_loss(model, batch, {}).total) < 0.25 * before
+    assert toy_loss(model, batch, {}).total.item() < 0.25 * before
 
 
 def test_stages_and_learning_rate_follow_the_budget(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What each head is judged by: sums of one scene, its chance level beside its value."""

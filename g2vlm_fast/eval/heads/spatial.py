@@ -1,0 +1,209 @@
+"""Objects, relations, grounding and anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from g2vlm_fast.eval.metric import Definition, Sums
+from g2vlm_fast.eval.metrics.boxes import box_iou, match_boxes
+from g2vlm_fast.eval.metrics.graph import detection_counts, node_relation_counts, triplet_counts
+from g2vlm_fast.eval.priors import Array, Objects, Priors
+
+SAME_OBJECT = 0.5  # metres between centres, below which a detection is taken to mean an object
+TRANSPLANTS = 8  # training rooms whose furniture is tried as a guess
+
+_OTHER_ROOM = "the furniture of another room, mean over training rooms"
+_CLASS_PAIR = "what usually holds between two objects of these classes in training rooms"
+_RANDOM_OBJECT = "a random detected object of the room"
+
+DEFINITIONS = (
+    Definition("object_f1_25", "boxes", _OTHER_ROOM, headline=True),
+    Definition("object_recall_25", "boxes", _OTHER_ROOM, rate=True),
+    Definition("object_f1_25_with_class", "boxes", _OTHER_ROOM),
+    Definition(
+        "object_class_accuracy",
+        "classes",
+        "the most frequent class of the training rooms",
+        headline=True,
+        rate=True,
+    ),
+    Definition("relation_f1_matched_nodes", "relations", _CLASS_PAIR, headline=True),
+    Definition("relation_f1_triplets", "relations", _CLASS_PAIR + ", on the same detections"),
+    Definition("grounding_accuracy", "grounding", _RANDOM_OBJECT, headline=True, rate=True),
+    Definition("localisation_acc_25", "grounding", _RANDOM_OBJECT, rate=True),
+    Definition("localisation_acc_50", "grounding", _RANDOM_OBJECT, rate=True),
+    Definition(
+        "anchor_distance",
+        "anchors",
+        "the mean position of the geometry tokens",
+        unit="m",
+        higher_is_better=False,
+        headline=True,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Relations among the objects of one room: pairs ``[P, 2]`` and what is said of each.
+
+    ``values`` ``[P, R]`` are booleans (asserted) for a prediction, and labels (1, 0, -1
+    undecided) for the truth.
+    """
+
+    pairs: NDArray[np.int64]
+    values: NDArray[np.generic]
+
+
+def same_objects(predicted: Objects, truth: Objects) -> NDArray[np.int64]:
+    """Return ``[K]``: the true object that each detection means, or -1.
+
+    One to one, nearest centres first in sum, at most :data:`SAME_OBJECT` metres apart; boxes and
+    classes may be wrong, as other metrics judge those.
+    """
+    gap = np.linalg.norm(
+        predicted.boxes.center[:, None] - truth.boxes.center[None], axis=-1
+    ).reshape(len(predicted), len(truth))
+    closeness = np.where(gap <= SAME_OBJECT, 1.0 + (SAME_OBJECT - gap), 0.0)
+    means = np.full(len(predicted), -1, dtype=np.int64)
+    for i, j in match_boxes(closeness, threshold=1.0):
+        means[i] = j
+    return means
+
+
+def judge_objects(predicted: Objects, truth: Objects, priors: Priors) -> dict[str, Sums]:
+    """Judge the detections of one scene."""
+    if len(truth) == 0:
+        return {}
+    guesses = priors.rooms[:: max(1, len(priors.rooms) // TRANSPLANTS)][:TRANSPLANTS]
+    sums = _detection_sums(predicted, truth)
+    others = [_detection_sums(guess, truth) for guess in guesses]
+    judged = {
+        name: Sums(value, _total([other[name] for other in others], 1 / len(others)))
+        for name, value in sums.items()
+    }
+    means = same_objects(predicted, truth)
+    found = means >= 0
+    true_class = truth.classes[means[found]]
+    judged["object_class_accuracy"] = Sums(
+        _mean(predicted.classes[found] == true_class), _mean(true_class == priors.majority_class)
+    )
+    return judged
+
+
+def judge_relations(
+    predicted: Objects, graph: Graph, truth: Objects, true_graph: Graph, priors: Priors
+) -> dict[str, Sums]:
+    """Judge the scene graph of one scene.
+
+    Between matched nodes, only pairs of which both ends were detected are scored, so that the
+    score is of relations alone; over triplets, every true relation counts, and both ends must be
+    detected with the right class and box IoU of at least 0.25.
+    """
+    means = same_objects(predicted, truth)
+    rows = {(int(means[s]), int(means[o])): row for row, (s, o) in enumerate(graph.pairs)}
+    scored = [
+        (row, rows[(int(s), int(o))])
+        for row, (s, o) in enumerate(true_graph.pairs)
+        if (int(s), int(o)) in rows
+    ]
+    true_rows = np.array([row for row, _ in scored], dtype=np.int64)
+    our_rows = np.array([row for _, row in scored], dtype=np.int64)
+    labels = true_graph.values[true_rows].astype(np.int8)
+    pairs = true_graph.pairs[true_rows]
+    guess = priors.relations(truth.classes[pairs[:, 0]], truth.classes[pairs[:, 1]])
+    sums = {
+        "relation_f1_matched_nodes": Sums(
+            node_relation_counts(graph.values[our_rows].astype(bool), labels).f1_sums,
+            node_relation_counts(guess, labels).f1_sums,
+        )
+    }
+    iou = box_iou(predicted.boxes, truth.boxes)
+    same_class = predicted.classes[:, None] == truth.classes[None]
+    exact = np.full(len(predicted), -1, dtype=np.int64)
+    for i, j in match_boxes(np.where(same_class, iou, 0.0)):
+        exact[i] = j
+    classes = predicted.classes[graph.pairs]
+    guess = priors.relations(classes[:, 0], classes[:, 1])
+    labels = true_graph.values.astype(np.int8)
+    ours, chance = (
+        triplet_counts(graph.pairs, asserted, exact, true_graph.pairs, labels).f1_sums
+        for asserted in (graph.values.astype(bool), guess)
+    )
+    sums["relation_f1_triplets"] = Sums(ours, chance)
+    return sums
+
+
+def judge_grounding(
+    choices: Sequence[int], referred: Sequence[int], predicted: Objects, truth: Objects
+) -> dict[str, Sums]:
+    """Judge which detection the model chose for each text that singles out an object.
+
+    Accuracy counts the texts whose object was detected at all; localisation counts every text,
+    and asks for box IoU. ``choices`` index the detections (-1 where there is none to choose).
+    """
+    means = same_objects(predicted, truth)
+    iou = box_iou(predicted.boxes, truth.boxes)
+    count = max(len(predicted), 1)
+    detected = [(choice, wanted) for choice, wanted in zip(choices, referred, strict=True)
+                if wanted in means]  # fmt: skip
+    right = np.array(
+        [choice >= 0 and means[choice] == wanted for choice, wanted in detected], dtype=bool
+    )
+    sums = {
+        "grounding_accuracy": Sums(_mean(right), (len(detected) / count, float(len(detected)))),
+    }
+    for threshold, name in ((0.25, "localisation_acc_25"), (0.5, "localisation_acc_50")):
+        close = iou >= threshold
+        hits = [
+            float(choice >= 0 and close[choice, wanted])
+            for choice, wanted in zip(choices, referred, strict=True)
+        ]
+        random = [float(close[:, wanted].sum()) / count for wanted in referred]
+        sums[name] = Sums((sum(hits), len(hits)), (sum(random), len(random)))
+    return sums
+
+
+def judge_anchors(
+    anchors: Sequence[Array], referred: Sequence[int], tokens: Array, truth: Objects
+) -> dict[str, Sums]:
+    """Judge where the text tokens look: ``[n, 3]`` positions a text, metres from its object.
+
+    Attention that is uniform over the geometry tokens, which is where training starts, looks at
+    their mean; that is the chance level.
+    """
+    middle = tokens.mean(0)
+    centers = truth.boxes.center[list(referred)].reshape(-1, 3)
+    ours = [
+        float(np.linalg.norm(position - center, axis=-1).mean())
+        for position, center in zip(anchors, centers, strict=True)
+    ]
+    chance = np.linalg.norm(centers - middle, axis=-1)
+    count = float(len(ours))
+    return {"anchor_distance": Sums((sum(ours), count), (float(chance.sum()), count))}
+
+
+def _detection_sums(predicted: Objects, truth: Objects) -> dict[str, tuple[float, float]]:
+    iou = box_iou(predicted.boxes, truth.boxes)
+    matches = match_boxes(iou)
+    sizes = len(predicted), len(truth)
+    boxes = detection_counts(matches, None, None, *sizes)
+    same_class = predicted.classes[:, None] == truth.classes[None]
+    strict = match_boxes(np.where(same_class, iou, 0.0))
+    return {
+        "object_f1_25": boxes.f1_sums,
+        "object_recall_25": boxes.recall_sums,
+        "object_f1_25_with_class": detection_counts(strict, None, None, *sizes).f1_sums,
+    }
+
+
+def _mean(hits: NDArray[np.bool_]) -> tuple[float, float]:
+    return float(hits.sum()), float(hits.size)
+
+
+def _total(pairs: Sequence[tuple[float, float]], scale: float) -> tuple[float, float]:
+    return scale * sum(pair[0] for pair in pairs), scale * sum(pair[1] for pair in pairs)
