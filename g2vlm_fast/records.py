@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Any, Self
+from typing import Self, TypeVar, dataclass_transform
 
 import torch
 from torch import Tensor
@@ -51,7 +51,11 @@ class _Record:
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
-def record(cls: type[Any]) -> Any:
+_T = TypeVar("_T")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, eq_default=False)
+def record(cls: type[_T]) -> type[_T]:
     """Make a frozen, keyword-only dataclass that torch's pytree utilities can traverse."""
     cls = dataclass(frozen=True, kw_only=True, eq=False)(cls)
     pytree.register_dataclass(cls)
@@ -130,6 +134,12 @@ class Prediction(_Record):
     depth: Tensor | None = None  # [T, H, W] float32 metres
     normal: Tensor | None = None  # [T, 3, H, W] float32, unit, world
     confidence: Tensor | None = None  # [T, H, W] float32 in [0, 1]
+    coarse_depth: Tensor | None = None  # [T, H/4, W/4] float32 metres, before the decoder
+    seed_position: Tensor | None = None  # [M, 3] float32 metres, points of the finest scale
+    seed_objectness: Tensor | None = None  # [M] logit: it is on an object
+    seed_vote: Tensor | None = None  # [M, 3] float32 metres: the centre of that object
+    seed_class_logits: Tensor | None = None  # [M, classes]
+    seed_offsets: Tensor | None = None  # [B + 1] int32
     points: Tensor | None = None  # [S, 3] float32 metres, completion points of the tokens
     point_colors: Tensor | None = None  # [S, 3] float32 in [0, 1]
     point_offsets: Tensor | None = None  # [B + 1] int32

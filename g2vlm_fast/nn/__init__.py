@@ -1,6 +1,10 @@
 """``torch.nn`` modules around the ops."""
 
+from g2vlm_fast.nn.chamfer import ChamferLoss
+from g2vlm_fast.nn.edge_conv import EdgeConv
 from g2vlm_fast.nn.geometry_attention import GeometryAttention
 from g2vlm_fast.nn.geometry_bias import GeometryBias
+from g2vlm_fast.nn.graph import GraphConv
+from g2vlm_fast.nn.voxel_pool import VoxelPool
 
-__all__ = ["GeometryAttention", "GeometryBias"]
+__all__ = ["ChamferLoss", "EdgeConv", "GeometryAttention", "GeometryBias", "GraphConv", "VoxelPool"]

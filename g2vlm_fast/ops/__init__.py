@@ -2,17 +2,32 @@
 
 from g2vlm_fast.ops._dispatch import BackendError, use_backend
 from g2vlm_fast.ops.bias import BiasSpec, Direction, Distance, SquaredDistance
+from g2vlm_fast.ops.chamfer import ChamferResult, chamfer_distance
+from g2vlm_fast.ops.edge_conv import edge_conv
 from g2vlm_fast.ops.geometry_attention import GeometryAttentionResult, geometry_attention
+from g2vlm_fast.ops.graph_build import Graph
+from g2vlm_fast.ops.graph_reduce import graph_reduce
 from g2vlm_fast.ops.nearest import nearest
+from g2vlm_fast.ops.voxel_pool import Clusters, interpolate, pool, unpool, voxel_clusters
 
 __all__ = [
     "BackendError",
     "BiasSpec",
+    "ChamferResult",
+    "Clusters",
     "Direction",
     "Distance",
     "GeometryAttentionResult",
+    "Graph",
     "SquaredDistance",
+    "chamfer_distance",
+    "edge_conv",
     "geometry_attention",
+    "graph_reduce",
+    "interpolate",
     "nearest",
+    "pool",
+    "unpool",
     "use_backend",
+    "voxel_clusters",
 ]

@@ -7,6 +7,10 @@
 
 namespace g2vlm::python {
 
+void bind_edge_conv(nanobind::module_& module);
+void bind_graph_build(nanobind::module_& module);
+void bind_graph_reduce(nanobind::module_& module);
+void bind_geometry_attention(nanobind::module_& module);
 void bind_nearest(nanobind::module_& module);
 
 }  // namespace g2vlm::python

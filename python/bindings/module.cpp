@@ -12,5 +12,9 @@ NB_MODULE(_C, module) {
   module.attr("cuda_version") = "";
   module.attr("cuda_architectures") = "";
 #endif
+  g2vlm::python::bind_edge_conv(module);
+  g2vlm::python::bind_graph_build(module);
+  g2vlm::python::bind_graph_reduce(module);
+  g2vlm::python::bind_geometry_attention(module);
   g2vlm::python::bind_nearest(module);
 }

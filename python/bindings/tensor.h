@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "g2vlm/half.h"
+
 namespace g2vlm::python {
 
 struct DLDevice {
@@ -46,15 +48,6 @@ struct DLExchangeApi {
 
 constexpr int32_t kCpu = 1;
 constexpr int32_t kCuda = 2;
-
-// Storage-only stand-ins: the bindings pass 16-bit floats by pointer and never do arithmetic on
-// them.
-struct Float16 {
-  uint16_t bits;
-};
-struct BFloat16 {
-  uint16_t bits;
-};
 
 template <class T>
 struct DType;

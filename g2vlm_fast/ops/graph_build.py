@@ -1,0 +1,428 @@
+"""Graphs in compressed rows, and how they are built from meshes, edges and neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from g2vlm_fast import _C
+from g2vlm_fast.ops import _dispatch
+from g2vlm_fast.ops._checks import INT32_MAX, check_tensor
+from g2vlm_fast.ops._edge_geometry import edge_geometry
+from g2vlm_fast.ops._registration import define_op
+from g2vlm_fast.ops.reference import graph_build as reference
+from g2vlm_fast.records import _Record, record
+
+INDICES = frozenset({torch.int32, torch.int64})
+SHORT_ROW = 255  # slots 0 to 254 fit a byte, and 255 stands for none
+
+
+class Transpose(NamedTuple):
+    """The edges of a graph by source, those of one source by rising edge."""
+
+    offsets: Tensor  # [num_sources + 1] int32
+    rows: Tensor  # [E] int32, the row that the edge belongs to
+    edges: Tensor  # [E] int32, its position in `columns`
+
+
+@record
+class Graph(_Record):
+    """Directed edges by destination: row i lists the sources j whose messages i receives.
+
+    ``row_offsets`` is ``[V + 1]`` int32, ``columns`` ``[E]`` int32; edge e of row i lies at
+    ``row_offsets[i] <= e < row_offsets[i + 1]``. Rows and sources may be different sets
+    (``num_sources`` of them), such as clusters and their points. A batch of graphs is one graph
+    over packed vertices. Make graphs with the constructors below, which check every index; the
+    kernels rely on it. A graph is a pytree, and cannot be changed.
+    """
+
+    row_offsets: Tensor
+    columns: Tensor
+    num_sources: int
+    short_rows: bool = False
+    """Known that no row has more than 255 edges; then a winner takes a byte."""
+    cached_transpose: Transpose | None = None
+
+    @property
+    def num_rows(self) -> int:
+        return self.row_offsets.shape[0] - 1
+
+    @property
+    def num_edges(self) -> int:
+        return self.columns.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        return self.columns.device
+
+    @classmethod
+    def from_faces(cls, faces: Tensor, num_vertices: int) -> Graph:
+        """Build the vertex adjacency of a triangle mesh.
+
+        Args:
+            faces: ``[F, 3]`` int32 or int64 vertex indices.
+            num_vertices: V; vertices without a face get an empty row.
+
+        Returns:
+            A symmetric graph with sorted rows, every neighbour once, no loops. A face that
+            repeats a vertex contributes the edges between its different vertices.
+
+        Reads one small tensor back to the host.
+
+        Raises:
+            ValueError: a vertex index is negative or not below ``num_vertices``.
+        """
+        op = "Graph.from_faces"
+        check_tensor(op, "faces", faces, ("F", 3), INDICES, {})
+        _check_size(op, "num_vertices", num_vertices)
+        if 6 * faces.shape[0] > INT32_MAX:
+            raise ValueError(f"{op}: faces must be at most {INT32_MAX // 6}, got {faces.shape[0]}")
+        built = _dispatch.run("faces_to_csr", faces, faces, num_vertices)
+        return cls._built(op, built, num_vertices, {"faces": (faces, num_vertices)})
+
+    @classmethod
+    def from_edges(
+        cls,
+        source: Tensor,
+        destination: Tensor,
+        num_vertices: int,
+        num_sources: int | None = None,
+        coalesce: bool = True,
+    ) -> Graph:
+        """Build a graph from a list of directed edges.
+
+        Args:
+            source: ``[E]`` int32 or int64, where each message comes from.
+            destination: ``[E]``, same dtype, where it goes.
+            num_vertices: number of rows, V.
+            num_sources: number of sources; V when left out.
+            coalesce: sort each row and keep one of equal edges; otherwise the edges of a row keep
+                their order and their duplicates.
+
+        Reads one small tensor back to the host.
+
+        Raises:
+            ValueError: an index is negative or too large.
+        """
+        op, sizes = "Graph.from_edges", {}  # type: ignore[var-annotated]
+        check_tensor(op, "source", source, ("E",), INDICES, sizes)
+        check_tensor(op, "destination", destination, ("E",), {source.dtype}, sizes, source.device)
+        sources = num_vertices if num_sources is None else num_sources
+        _check_size(op, "num_vertices", num_vertices)
+        _check_size(op, "num_sources", sources)
+        if source.shape[0] > INT32_MAX:
+            raise ValueError(f"{op}: at most {INT32_MAX} edges are supported")
+        built = _dispatch.run(
+            "edges_to_csr", source, destination, source, num_vertices, sources, coalesce
+        )
+        checked = {"source": (source, sources), "destination": (destination, num_vertices)}
+        return cls._built(op, built, sources, checked)
+
+    @classmethod
+    def from_knn(cls, index: Tensor, num_sources: int | None = None) -> Graph:
+        """Build a graph from the neighbours of each row.
+
+        Args:
+            index: ``[V, k]`` int32 or int64, as :func:`nearest` returns; -1 = no neighbour.
+            num_sources: number of sources; V when left out.
+
+        Reads one small tensor back to the host.
+
+        Raises:
+            ValueError: an index is below -1 or too large.
+        """
+        op = "Graph.from_knn"
+        check_tensor(op, "index", index, ("V", "k"), INDICES, {})
+        sources = index.shape[0] if num_sources is None else num_sources
+        _check_size(op, "num_sources", sources)
+        if index.numel() > INT32_MAX:
+            raise ValueError(f"{op}: at most {INT32_MAX} edges are supported")
+        present = index >= 0
+        row_offsets = index.new_zeros(index.shape[0] + 1, dtype=torch.int32)
+        torch.cumsum(present.sum(1), 0, dtype=torch.int32, out=row_offsets[1:])
+        wrong = ((index < -1) | (index >= sources)).any()
+        num_edges, is_wrong = torch.stack([row_offsets[-1], wrong.int()]).tolist()
+        if is_wrong:
+            _raise_out_of_range(op, "index", index, -1, sources)
+        columns = index.reshape(-1).int()
+        if num_edges < columns.shape[0]:
+            columns = columns[present.reshape(-1)]
+        return cls(
+            row_offsets=row_offsets,
+            columns=columns.contiguous(),
+            num_sources=sources,
+            short_rows=index.shape[1] <= SHORT_ROW,
+        )
+
+    @classmethod
+    def from_csr(cls, row_offsets: Tensor, columns: Tensor, num_sources: int) -> Graph:
+        """Take over compressed rows ``row_offsets [V + 1]``, ``columns [E]`` (int32), checked.
+
+        Reads one small tensor back to the host.
+
+        Raises:
+            ValueError: the offsets do not run from 0 to E, or a column is out of range.
+        """
+        op = "Graph.from_csr"
+        check_tensor(op, "row_offsets", row_offsets, ("V + 1",), {torch.int32}, {})
+        check_tensor(op, "columns", columns, ("E",), {torch.int32}, {}, row_offsets.device)
+        _check_size(op, "num_sources", num_sources)
+        if row_offsets.shape[0] == 0:
+            raise ValueError(f"{op}: row_offsets must have at least one entry")
+        degree = row_offsets.diff()
+        zero = row_offsets.new_zeros(1)
+        facts = [row_offsets[0], row_offsets[-1], torch.cat([degree, zero]).min()]
+        facts += [torch.cat([degree, zero]).max(), ((columns < 0) | (columns >= num_sources)).any()]
+        first, last, least, most, wrong = torch.stack([each.int() for each in facts]).tolist()
+        if first != 0 or last != columns.shape[0] or least < 0:
+            raise ValueError(
+                f"{op}: row_offsets must start at 0, never decrease and end at "
+                f"{columns.shape[0]}, the number of columns"
+            )
+        if wrong:
+            _raise_out_of_range(op, "columns", columns, 0, num_sources)
+        return cls(
+            row_offsets=row_offsets.contiguous(),
+            columns=columns.contiguous(),
+            num_sources=num_sources,
+            short_rows=most <= SHORT_ROW,
+        )
+
+    @classmethod
+    def _built(
+        cls, op: str, built: Built, num_sources: int, checked: dict[str, tuple[Tensor, int]]
+    ) -> Graph:
+        if built.invalid:
+            for argument, (indices, bound) in checked.items():
+                _raise_out_of_range(op, argument, indices, 0, bound)
+        return cls(
+            row_offsets=built.row_offsets,
+            columns=built.columns,
+            num_sources=num_sources,
+            short_rows=built.max_degree <= SHORT_ROW,
+        )
+
+    def transpose(self) -> Transpose:
+        """Return the edges by source; computed at the first call and kept."""
+        if self.cached_transpose is not None:
+            return self.cached_transpose
+        transpose = Transpose(*_graph_transpose(self.row_offsets, self.columns, self.num_sources))
+        if not torch.compiler.is_compiling():
+            object.__setattr__(self, "cached_transpose", transpose)
+        return transpose
+
+    def edge_rows(self) -> Tensor:
+        """Return the row of each edge, ``[E]`` int32."""
+        return reference.edge_rows(self.row_offsets, self.num_edges)
+
+    def edge_geometry(
+        self,
+        position: Tensor,
+        normal: Tensor | None = None,
+        *,
+        source_position: Tensor | None = None,
+        source_normal: Tensor | None = None,
+        terms: tuple[str, ...] = ("offset", "distance"),
+    ) -> Tensor:
+        """Describe each edge by where its source lies as seen from its row.
+
+        Args:
+            position: ``[V, 3]`` float32 or float64, metres.
+            normal: ``[V, 3]`` unit normals, for the terms that need them.
+            source_position: ``[num_sources, 3]``; ``position`` when left out.
+            source_normal: ``[num_sources, 3]``; ``normal`` when left out.
+            terms: what to compute, in this order, with d = p_j - p_i:
+                ``"offset"`` d, metres (3 columns); ``"distance"`` |d|, metres;
+                ``"direction"`` d / |d|, 0 where |d| is 0 (3); ``"normal_dot"`` n_i . n_j;
+                ``"normal_angle"`` n_i . d / |d|; ``"source_normal_angle"`` n_j . d / |d|.
+
+        Returns:
+            ``[E, G]`` in the dtype of ``position``, differentiable in every tensor. The gradient
+            of distance and direction is 0 where |d| is 0.
+        """
+        return edge_geometry(
+            self.edge_rows().long(),
+            self.columns.long(),
+            (self.num_rows, self.num_sources),
+            (position, position if source_position is None else source_position),
+            (normal, normal if source_normal is None else source_normal),
+            terms,
+        )
+
+
+def check_graph(op: str, graph: Any) -> None:
+    """Check that an argument is a graph."""
+    if not isinstance(graph, Graph):
+        raise TypeError(f"{op}: graph must be a Graph, got {type(graph).__name__}")
+
+
+class Built(NamedTuple):
+    """What a builder found."""
+
+    row_offsets: Tensor
+    columns: Tensor
+    max_degree: int
+    invalid: bool  # an index was out of range; the rest means nothing
+
+
+def _check_size(op: str, argument: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{op}: {argument} must be an int, got {type(value).__name__}")
+    if not 0 <= value < INT32_MAX:
+        raise ValueError(f"{op}: {argument} must be from 0 to {INT32_MAX - 1}, got {value}")
+
+
+def _raise_out_of_range(op: str, argument: str, indices: Tensor, least: int, bound: int) -> None:
+    wrong = ((indices < least) | (indices >= bound)).nonzero()
+    if wrong.shape[0] == 0:
+        return
+    at = wrong[0].tolist()
+    raise ValueError(
+        f"{op}: {argument} must be from {least} to {bound - 1}, got {int(indices[tuple(at)])} at "
+        f"{at} ({wrong.shape[0]} wrong in all)"
+    )
+
+
+def _out_of_range(indices: Tensor, bound: int) -> bool:
+    return bool(((indices < 0) | (indices >= bound)).any())
+
+
+def _max_degree(row_offsets: Tensor) -> int:
+    return int(row_offsets.diff().max()) if row_offsets.shape[0] > 1 else 0
+
+
+def _reference_faces(faces: Tensor, num_vertices: int) -> Built:
+    if _out_of_range(faces, num_vertices):
+        return Built(faces, faces, 0, True)
+    row_offsets, columns = reference.faces_to_csr(faces, num_vertices)
+    return Built(row_offsets, columns, _max_degree(row_offsets), False)
+
+
+def _reference_edges(
+    destination: Tensor, source: Tensor, num_rows: int, num_sources: int, coalesce: bool
+) -> Built:
+    if _out_of_range(destination, num_rows) or _out_of_range(source, num_sources):
+        return Built(source, source, 0, True)
+    row_offsets, columns = reference.edges_to_csr(destination, source, num_rows, coalesce)
+    return Built(row_offsets, columns, _max_degree(row_offsets), False)
+
+
+def _native_faces(faces: Tensor, num_vertices: int) -> Built:
+    faces = faces.contiguous()
+    return _native_rows(
+        (faces, num_vertices), num_vertices, _C.count_faces, _C.fill_faces, coalesce=True
+    )
+
+
+def _native_edges(
+    destination: Tensor, source: Tensor, num_rows: int, num_sources: int, coalesce: bool
+) -> Built:
+    destination, source = destination.contiguous(), source.contiguous()
+    if coalesce:
+        edges = (destination, source, num_rows, num_sources)
+        return _native_rows(edges, num_rows, _C.count_edges, _C.fill_edges, coalesce=True)
+    if _out_of_range(source, num_sources):
+        return Built(source, source, 0, True)
+    built = _native_rows(
+        (destination, None, num_rows, 0), num_rows, _C.count_edges, _C.fill_edges, coalesce=False
+    )
+    if built.invalid:
+        return built
+    return built._replace(columns=source[built.columns].int())
+
+
+def _native_rows(
+    edges: tuple[Any, ...],
+    num_rows: int,
+    count: Callable[..., None],
+    fill: Callable[..., None],
+    *,
+    coalesce: bool,
+) -> Built:
+    """Run the steps of ``graph_build.h``; reads three numbers back."""
+    device, threads = edges[0].device, torch.get_num_threads()
+    counts = torch.zeros(num_rows, dtype=torch.int32, device=device)
+    invalid = torch.zeros(1, dtype=torch.int32, device=device)
+    count(*edges, counts, invalid)
+    offsets = _running_sum(counts)
+    entries = torch.empty(_most_entries(edges), dtype=torch.int32, device=device)
+    fill(*edges, offsets[:-1].clone(), entries)
+    kept = counts if coalesce else None
+    _C.sort_rows(offsets, entries, kept, threads)
+    row_offsets = _running_sum(counts) if coalesce else offsets
+    most = counts.max() if num_rows else invalid[0]
+    facts = torch.stack([row_offsets[-1], most, invalid[0]])
+    num_edges, max_degree, is_invalid = facts.tolist()
+    columns = entries[:num_edges]
+    if coalesce and not is_invalid:
+        columns = torch.empty(num_edges, dtype=torch.int32, device=device)
+        _C.compact_rows(offsets, entries, row_offsets, columns, threads)
+    return Built(row_offsets, columns, max_degree, bool(is_invalid))
+
+
+def _most_entries(edges: tuple[Any, ...]) -> int:
+    """Return how many directed edges triangles ``[F, 3]`` or edges ``[E]`` make at most."""
+    return edges[0].shape[0] * (6 if edges[0].dim() == 2 else 1)
+
+
+def _running_sum(counts: Tensor) -> Tensor:
+    offsets = counts.new_zeros(counts.shape[0] + 1)
+    torch.cumsum(counts, 0, dtype=torch.int32, out=offsets[1:])
+    return offsets
+
+
+def _native_transpose(
+    row_offsets: Tensor, columns: Tensor, num_sources: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    edges = (columns.contiguous(), None, num_sources, 0)
+    counts = columns.new_zeros(num_sources)
+    invalid = columns.new_zeros(1)
+    _C.count_edges(*edges, counts, invalid)
+    if columns.is_cpu and invalid.item():
+        raise ValueError(
+            f"graph_transpose: columns of the graph must be from 0 to {num_sources - 1}"
+        )
+    offsets = _running_sum(counts)
+    order = torch.zeros_like(columns)
+    _C.fill_edges(*edges, offsets[:-1].clone(), order)
+    _C.sort_rows(offsets, order, None, torch.get_num_threads())
+    return offsets, reference.edge_rows(row_offsets, columns.shape[0])[order], order
+
+
+def _transpose_implementation(
+    row_offsets: Tensor, columns: Tensor, num_sources: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    found: tuple[Tensor, Tensor, Tensor] = _dispatch.run(
+        "graph_transpose", columns, row_offsets, columns, num_sources
+    )
+    return found
+
+
+def _transpose_fake(
+    row_offsets: Tensor, columns: Tensor, num_sources: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    return (
+        columns.new_empty(num_sources + 1),
+        torch.empty_like(columns),
+        torch.empty_like(columns),
+    )
+
+
+for _op, _run, _truth in (
+    ("faces_to_csr", _native_faces, _reference_faces),
+    ("edges_to_csr", _native_edges, _reference_edges),
+    ("graph_transpose", _native_transpose, reference.graph_transpose),
+):
+    for _device in ("cpu", "cuda"):
+        _dispatch.register_backend(_op, _device, _run, devices=(_device,), dtypes=INDICES)
+    _dispatch.register_backend(_op, "reference", _truth, devices=("cpu", "cuda"), dtypes=INDICES)
+
+_graph_transpose = define_op(
+    "graph_transpose(Tensor row_offsets, Tensor columns, SymInt num_sources)"
+    " -> (Tensor, Tensor, Tensor)",
+    implementation=_transpose_implementation,
+    fake=_transpose_fake,
+)

@@ -1,0 +1,267 @@
+"""Sums, means and extremes over the neighbours of each row of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from g2vlm_fast import _C
+from g2vlm_fast.ops import _dispatch
+from g2vlm_fast.ops._checks import check_choice, check_tensor
+from g2vlm_fast.ops._registration import define_op
+from g2vlm_fast.ops.graph_build import Graph, check_graph
+from g2vlm_fast.ops.reference import graph_reduce as reference
+
+REDUCTIONS = {"sum": 0, "mean": 1, "max": 2, "min": 3}  # values of Reduce in graph_reduce.h
+EXTREMES = ("max", "min")
+NATIVE = (  # backend, device, dtypes of the native kernels over rows
+    ("cpu", "cpu", _dispatch.FLOAT32_64),
+    ("cuda", "cuda", frozenset({torch.float32, torch.bfloat16, torch.float16})),
+)
+
+
+def graph_reduce(
+    x: Tensor, graph: Graph, reduce: str = "sum", weight: Tensor | None = None
+) -> Tensor:
+    """Reduce, for each row i of ``graph``, the messages ``weight_e x_j`` of its edges e = (j, i).
+
+    Args:
+        x: ``[num_sources, C]`` float; sums run in float32 (float64 for float64).
+        graph: on the device of ``x``.
+        reduce: ``"sum"``; ``"mean"``, the sum over the number of edges; ``"max"`` or ``"min"``.
+        weight: ``[E]`` float, one factor an edge, used in the precision of the sums; None for 1.
+
+    Returns:
+        ``[V, C]`` in the dtype of ``x``. Rows without edges are 0. A NaN among the messages of a
+        row makes that channel NaN, for every reduction.
+
+    Differentiable in ``x`` and ``weight``. The gradient of an extreme goes to one edge: the first
+    of the row that attains it, or the first NaN. Bitwise reproducible, forward and backward.
+
+    Raises:
+        TypeError, ValueError: an argument has the wrong dtype, shape, device or value.
+    """
+    op = "graph_reduce"
+    check_graph(op, graph)
+    check_tensor(op, "x", x, (graph.num_sources, "C"), _dispatch.FLOATS, {}, graph.columns.device)
+    check_choice(op, "reduce", reduce, REDUCTIONS)
+    if weight is not None:
+        edges = (graph.columns.shape[0],)
+        check_tensor(op, "weight", weight, edges, _dispatch.FLOATS, {}, x.device)
+        weight = weight.to(reference.accumulation_dtype(x.dtype))
+    x = x.contiguous()
+    row_offsets, columns = graph.row_offsets, graph.columns
+    if torch.is_grad_enabled() and (
+        x.requires_grad or (weight is not None and weight.requires_grad)
+    ):
+        transpose = graph.transpose() if x.requires_grad else (columns, columns, columns)
+        out: Tensor = _GraphReduce.apply(
+            x, row_offsets, columns, weight, *transpose, reduce, graph.short_rows
+        )
+        return out
+    return _forward(x, row_offsets, columns, weight, reduce, 0)[0]
+
+
+class _GraphReduce(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        row_offsets: Tensor,
+        columns: Tensor,
+        weight: Tensor | None,
+        transpose_offsets: Tensor,
+        transpose_rows: Tensor,
+        transpose_edges: Tensor,
+        reduce: str,
+        short_rows: bool,
+    ) -> Tensor:
+        winner_bytes = 0 if reduce not in EXTREMES else 1 if short_rows else 4
+        out, winner = _forward(x, row_offsets, columns, weight, reduce, winner_bytes)
+        kept = x if weight is not None and weight.requires_grad else None
+        ctx.reduce = reduce
+        ctx.save_for_backward(
+            kept,
+            row_offsets,
+            columns,
+            weight,
+            transpose_offsets,
+            transpose_rows,
+            transpose_edges,
+            winner,
+        )
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        grad_x, grad_weight = _backward(
+            grads[0].contiguous(),
+            *ctx.saved_tensors,
+            ctx.reduce,
+            ctx.needs_input_grad[0],
+            ctx.needs_input_grad[3],
+        )
+        return (
+            grad_x if ctx.needs_input_grad[0] else None,
+            None,
+            None,
+            grad_weight if ctx.needs_input_grad[3] else None,
+            *(None,) * 5,
+        )
+
+
+def winner_dtype(winner_bytes: int) -> torch.dtype | None:
+    """Return the dtype of a winner's slot, None for none."""
+    return {0: None, 1: torch.uint8, 4: torch.int32}[winner_bytes]
+
+
+def _forward_implementation(
+    x: Tensor,
+    row_offsets: Tensor,
+    columns: Tensor,
+    weight: Tensor | None,
+    reduce: str,
+    winner_bytes: int,
+) -> tuple[Tensor, Tensor]:
+    found: tuple[Tensor, Tensor] = _dispatch.run(
+        "graph_reduce", x, x, row_offsets, columns, weight, reduce, winner_dtype(winner_bytes)
+    )
+    return found
+
+
+def _backward_implementation(
+    grad: Tensor,
+    x: Tensor | None,
+    row_offsets: Tensor,
+    columns: Tensor,
+    weight: Tensor | None,
+    transpose_offsets: Tensor,
+    transpose_rows: Tensor,
+    transpose_edges: Tensor,
+    winner: Tensor,
+    reduce: str,
+    want_x: bool,
+    want_weight: bool,
+) -> tuple[Tensor, Tensor]:
+    transpose = (transpose_offsets, transpose_rows, transpose_edges)
+    found: tuple[Tensor, Tensor] = _dispatch.run(
+        "graph_reduce_backward",
+        grad,
+        *(grad, x, row_offsets, columns, weight, transpose, winner, reduce),
+        *(want_x, want_weight),
+    )
+    return found
+
+
+def empty_winner(like: Tensor, rows: int, channels: int, dtype: torch.dtype | None) -> Tensor:
+    """Return room for the winners' slots; ``[0, 0]`` where there are none."""
+    shape = (0, 0) if dtype is None else (rows, channels)
+    return like.new_empty(shape, dtype=dtype or torch.int32)
+
+
+def _forward_empty(
+    x: Tensor, row_offsets: Tensor, dtype: torch.dtype | None
+) -> tuple[Tensor, Tensor]:
+    rows, channels = row_offsets.shape[0] - 1, x.shape[1]
+    return x.new_empty(rows, channels), empty_winner(x, rows, channels, dtype)
+
+
+def _backward_empty(
+    grad: Tensor, columns: Tensor, transpose_offsets: Tensor, want_x: bool, want_weight: bool
+) -> tuple[Tensor, Tensor]:
+    wide = reference.accumulation_dtype(grad.dtype)
+    shape = (transpose_offsets.shape[0] - 1, grad.shape[1]) if want_x else (0,)
+    edges = columns.shape[0] if want_weight else 0
+    return grad.new_empty(shape), grad.new_empty(edges, dtype=wide)
+
+
+def _native_forward(backend: str) -> Callable[..., tuple[Tensor, Tensor]]:
+    def run(
+        x: Tensor,
+        row_offsets: Tensor,
+        columns: Tensor,
+        weight: Tensor | None,
+        reduce: str,
+        dtype: torch.dtype | None,
+    ) -> tuple[Tensor, Tensor]:
+        out, winner = _forward_empty(x, row_offsets, dtype)
+        getattr(_C, f"graph_reduce_{backend}")(
+            x.contiguous(),
+            row_offsets,
+            columns,
+            weight,
+            REDUCTIONS[reduce],
+            out,
+            None if dtype is None else winner,
+            torch.get_num_threads(),
+        )
+        return out, winner
+
+    return run
+
+
+def _native_backward(backend: str) -> Callable[..., tuple[Tensor, Tensor]]:
+    def run(
+        grad: Tensor,
+        x: Tensor | None,
+        row_offsets: Tensor,
+        columns: Tensor,
+        weight: Tensor | None,
+        transpose: tuple[Tensor, Tensor, Tensor],
+        winner: Tensor,
+        reduce: str,
+        want_x: bool,
+        want_weight: bool,
+    ) -> tuple[Tensor, Tensor]:
+        grad_x, grad_weight = _backward_empty(grad, columns, transpose[0], want_x, want_weight)
+        getattr(_C, f"graph_reduce_backward_{backend}")(
+            grad.contiguous(),
+            x if want_weight else None,
+            row_offsets,
+            columns,
+            weight,
+            *transpose,
+            winner,
+            REDUCTIONS[reduce],
+            grad_x if want_x else None,
+            grad_weight if want_weight else None,
+            torch.get_num_threads(),
+        )
+        return grad_x, grad_weight
+
+    return run
+
+
+for _op, _make, _truth in (
+    ("graph_reduce", _native_forward, reference.graph_reduce),
+    ("graph_reduce_backward", _native_backward, reference.graph_reduce_backward),
+):
+    for _backend, _device, _dtypes in NATIVE:
+        _dispatch.register_backend(
+            _op, _backend, _make(_backend), devices=(_device,), dtypes=_dtypes
+        )
+    _dispatch.register_backend(
+        _op, "reference", _truth, devices=("cpu", "cuda"), dtypes=_dispatch.FLOATS
+    )
+
+_forward = define_op(
+    "graph_reduce(Tensor x, Tensor row_offsets, Tensor columns, Tensor? weight, str reduce,"
+    " int winner_bytes) -> (Tensor, Tensor)",
+    implementation=_forward_implementation,
+    fake=lambda x, row_offsets, columns, weight, reduce, winner_bytes: _forward_empty(
+        x, row_offsets, winner_dtype(winner_bytes)
+    ),
+)
+_backward = define_op(
+    "graph_reduce_backward(Tensor grad, Tensor? x, Tensor row_offsets, Tensor columns,"
+    " Tensor? weight, Tensor transpose_offsets, Tensor transpose_rows, Tensor transpose_edges,"
+    " Tensor winner, str reduce, bool want_x, bool want_weight) -> (Tensor, Tensor)",
+    implementation=_backward_implementation,
+    fake=lambda grad, x, row_offsets, columns, weight, transpose_offsets, *rest: _backward_empty(
+        grad, columns, transpose_offsets, *rest[-2:]
+    ),
+)

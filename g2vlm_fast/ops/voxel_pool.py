@@ -1,0 +1,221 @@
+"""Pooling of packed points over voxels, and the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from g2vlm_fast.ops._checks import check_offset_values, check_offsets, check_rows, check_tensor
+from g2vlm_fast.ops.graph_build import SHORT_ROW, Graph, Transpose
+from g2vlm_fast.ops.graph_reduce import graph_reduce
+from g2vlm_fast.ops.nearest import nearest
+from g2vlm_fast.ops.reference.voxel_pool import voxel_keys
+from g2vlm_fast.records import _Record, record
+
+_POSITIONS = frozenset({torch.float32, torch.float64})
+
+
+@record
+class Clusters(_Record):
+    """M groups of N packed points, ordered by segment and then by voxel (x, y, z)."""
+
+    graph: Graph  # M rows over N sources: the points of each cluster, by rising index
+    members: Graph  # N rows over M sources: the cluster of each point
+    assignment: Tensor  # [N] int32, the cluster of each point
+    position: Tensor  # [M, 3] metres, mean of the points
+    offsets: Tensor  # [B + 1] int32, the clusters of each segment
+
+    @property
+    def num_clusters(self) -> int:
+        return self.graph.num_rows
+
+    def coarsen(self, graph: Graph) -> Graph:
+        """Return the graph of the clusters: joined where an edge of ``graph`` joins two points.
+
+        Sorted rows, every neighbour once, no loops. Reads two small tensors back to the host.
+        """
+        row = self.assignment[graph.edge_rows()]
+        source = self.assignment[graph.columns]
+        apart = row != source
+        return Graph.from_edges(source[apart], row[apart], self.num_clusters)
+
+
+def voxel_clusters(position: Tensor, size: float, offsets: Tensor | None = None) -> Clusters:
+    """Group packed points by the voxels of a grid.
+
+    Voxel (i, j, k) holds the points with ``floor(position / size) == (i, j, k)``, computed in
+    float64: the grid is anchored at the origin of the world, whatever the points, so that equal
+    places fall into equal voxels in every scene; shift the points to shift the grid. Points of
+    different segments never share a cluster.
+
+    Args:
+        position: ``[N, 3]`` float32 or float64, metres.
+        size: edge of a voxel, metres.
+        offsets: ``[B + 1]`` int32, the segments of the points; None for one segment.
+
+    The mean positions are differentiable in ``position``. Reads one small tensor back to the host.
+
+    Raises:
+        TypeError, ValueError: an argument has the wrong dtype, shape, device or value; a position
+            is not finite; or the grid has more than 2^62 voxels, so that ``size`` must grow.
+    """
+    op, sizes = "voxel_clusters", {}  # type: ignore[var-annotated]
+    check_tensor(op, "position", position, ("N", 3), _POSITIONS, {})
+    check_rows(op, "position", position)
+    size = _check_voxel_size(op, size)
+    check_offsets(op, "offsets", offsets, sizes, position.device)
+    points = position.shape[0]
+    check_offset_values(op, "offsets", offsets, points)
+    if offsets is None:
+        offsets = torch.arange(2, dtype=torch.int32, device=position.device) * points
+    key, is_finite, log_voxels = voxel_keys(position.detach(), size, offsets)
+    key, order = key.sort(stable=True)
+    starts = torch.ones_like(key, dtype=torch.bool)
+    starts[1:] = key[1:] != key[:-1]
+    cluster = starts.cumsum(0, dtype=torch.int32)
+    number = cluster[-1:].sum()
+    facts = torch.stack([number.double(), is_finite.double(), log_voxels])
+    clusters, finite, bits = facts.tolist()
+    if not finite:
+        raise ValueError(f"{op}: position must be finite, got NaN or infinity")
+    if bits > 62:
+        raise ValueError(
+            f"{op}: size = {size} makes a grid of 2^{bits:.0f} voxels, more than 2^62 can be told "
+            "apart; choose a larger size, or remove stray points"
+        )
+    return _clusters(position, offsets, order.int(), starts, cluster - 1, int(clusters))
+
+
+def _check_voxel_size(op: str, size: Any) -> float:
+    if isinstance(size, bool) or not isinstance(size, int | float):
+        raise TypeError(f"{op}: size must be a number, got {type(size).__name__}")
+    if not 0 < size < torch.inf:
+        raise ValueError(f"{op}: size must be positive and finite, got {size}")
+    return float(size)
+
+
+def _clusters(
+    position: Tensor,
+    offsets: Tensor,
+    order: Tensor,
+    starts: Tensor,
+    sorted_cluster: Tensor,
+    clusters: int,
+) -> Clusters:
+    points = position.shape[0]
+    device = position.device
+    row_offsets = torch.full((clusters + 1,), points, dtype=torch.int32, device=device)
+    place = torch.arange(points, dtype=torch.int32, device=device)
+    # Every first point of a cluster writes its place; the others write to the end, which is
+    # already right.
+    row_offsets[torch.where(starts, sorted_cluster, clusters)] = torch.where(starts, place, points)
+    assignment, slot = torch.empty_like(order), torch.empty_like(order)
+    assignment[order] = sorted_cluster
+    slot[order] = place
+    each = torch.arange(points + 1, dtype=torch.int32, device=device)
+    graph = Graph(
+        row_offsets=row_offsets,
+        columns=order,
+        num_sources=points,
+        cached_transpose=Transpose(each, assignment, slot),
+    )
+    members = Graph(
+        row_offsets=each,
+        columns=assignment,
+        num_sources=clusters,
+        short_rows=SHORT_ROW >= 1,
+        cached_transpose=Transpose(row_offsets, order, order),
+    )
+    ends = torch.cat([sorted_cluster + 1, sorted_cluster.new_zeros(1)])
+    return Clusters(
+        graph=graph,
+        members=members,
+        assignment=assignment,
+        position=graph_reduce(position, graph, "mean"),
+        offsets=torch.where(offsets > 0, ends[offsets.long() - 1], 0),
+    )
+
+
+def pool(x: Tensor, clusters: Clusters, reduce: str = "mean") -> Tensor:
+    """Reduce the features ``[N, C]`` of the points of each cluster to ``[M, C]``.
+
+    ``reduce`` and everything else as :func:`graph_reduce`. Differentiable in ``x``.
+    """
+    _check_clusters("pool", clusters)
+    return graph_reduce(x, clusters.graph, reduce)
+
+
+def unpool(x: Tensor, clusters: Clusters) -> Tensor:
+    """Give each point the features of its cluster: ``[M, C]`` to ``[N, C]``, differentiable."""
+    _check_clusters("unpool", clusters)
+    return graph_reduce(x, clusters.members, "sum")
+
+
+def _check_clusters(op: str, clusters: Any) -> None:
+    if not isinstance(clusters, Clusters):
+        raise TypeError(f"{op}: clusters must be Clusters, got {type(clusters).__name__}")
+
+
+def interpolate(
+    x: Tensor,
+    position_coarse: Tensor,
+    position_fine: Tensor,
+    *,
+    offsets_coarse: Tensor | None = None,
+    offsets_fine: Tensor | None = None,
+    k: int = 3,
+    eps: float = 1e-8,
+) -> Tensor:
+    """Interpolate features of coarse points at fine points by inverse squared distance.
+
+    ``out_i = sum_j w_ij x_j / sum_j w_ij`` over the k nearest coarse points j of the same segment
+    with ``w_ij = 1 / max(|p_i - p_j|^2, eps)`` (Qi et al., PointNet++, 2017).
+
+    Args:
+        x: ``[M, C]`` float, features of the coarse points.
+        position_coarse: ``[M, 3]`` float32 or float64, metres.
+        position_fine: ``[N, 3]``, same dtype.
+        offsets_coarse: ``[B + 1]`` int32, the segments of the coarse points; None for one.
+        offsets_fine: ``[B + 1]`` int32, the segments of the fine points.
+        k: neighbours a point, 1 to 64.
+        eps: smallest squared distance, square metres.
+
+    Returns:
+        ``[N, C]``; 0 where a segment has no coarse points. Differentiable in x and the positions.
+    """
+    op, sizes = "interpolate", {}  # type: ignore[var-annotated]
+    check_tensor(op, "position_coarse", position_coarse, ("M", 3), _POSITIONS, sizes)
+    dtype, device = position_coarse.dtype, position_coarse.device
+    check_tensor(op, "position_fine", position_fine, ("N", 3), (dtype,), sizes, device)
+    check_tensor(
+        op,
+        "x",
+        x,
+        ("M", "C"),
+        frozenset({*_POSITIONS, torch.float16, torch.bfloat16}),
+        sizes,
+        device,
+    )
+    if not eps > 0:
+        raise ValueError(f"{op}: eps must be positive, got {eps}")
+    distance, index = nearest(
+        position_fine,
+        position_coarse,
+        k=k,
+        query_offsets=offsets_fine,
+        target_offsets=offsets_coarse,
+    )
+    weight = torch.where(index >= 0, 1 / distance.clamp_min(eps), 0)
+    weight = weight / weight.sum(1, keepdim=True).clamp_min(torch.finfo(dtype).tiny)
+    fine, coarse = position_fine.shape[0], position_coarse.shape[0]
+    if coarse == 0:
+        return x.new_zeros(fine, x.shape[1])
+    graph = Graph(
+        row_offsets=torch.arange(fine + 1, dtype=torch.int32, device=device) * k,
+        columns=index.clamp_min(0).flatten(),
+        num_sources=coarse,
+        short_rows=True,
+    )
+    return graph_reduce(x, graph, "sum", weight.flatten())
