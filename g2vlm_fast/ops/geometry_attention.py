@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.ops import _dispatch
+from g2vlm_fast.ops import _geometry_attention_backends as _backends
 from g2vlm_fast.ops._checks import (
     check_offset_values,
     check_offsets,
@@ -206,42 +207,16 @@ def _run_backward(*arguments: Any) -> tuple[Tensor, ...]:
     return _dispatch.implementation(f"{_OP}_backward", arguments[4])(*arguments)
 
 
-def _empty_outputs(q: Tensor, position_mean: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    rows, heads, _ = q.shape
-    wide = reference.wide(q.dtype)
-    statistics_rows = rows if position_mean else 0
-    return (
-        q.new_empty(q.shape),
-        q.new_empty((rows, heads), dtype=wide),
-        q.new_empty((statistics_rows, heads, 3), dtype=wide),
-        q.new_empty((statistics_rows, heads), dtype=wide),
-    )
-
-
 def _forward_fake(q: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    return _empty_outputs(q, arguments[-1])
+    return _backends.empty_outputs(q, arguments[-1])
 
 
 def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
-    q, k, v, parameters, q_position, k_position, gate = arguments[4:11]
-    position_gradients = arguments[-1]
-
-    def empty(like: Tensor | None) -> Tensor:
-        wide = reference.wide(q.dtype)
-        return q.new_empty(0, dtype=wide) if like is None else like.new_empty(like.shape)
-
-    if not position_gradients:
-        q_position = k_position = None
-    return tuple(map(empty, (q, k, v, parameters, q_position, k_position, gate)))
+    gradients = _backends.gradient_storage(arguments[4:11], arguments[-1])
+    return _backends.without_gaps(gradients, arguments[14].dtype)
 
 
-for _name, _run in (
-    (_OP, reference.geometry_attention),
-    (f"{_OP}_backward", reference.geometry_attention_backward),
-):
-    _dispatch.register_backend(
-        _name, "reference", _run, devices=("cpu", "cuda"), dtypes=_dispatch.FLOATS
-    )
+_backends.register(_OP)
 
 _TENSORS = (
     "Tensor q, Tensor k, Tensor v, Tensor? bias_parameters, Tensor? q_position, "

@@ -170,6 +170,7 @@ def geometry_attention_backward(
             continue
         gated = grad_score
         if x.q_gate is not None and grad_gate is not None:
+            assert scores.ungated is not None
             gate = x.q_gate[:, rows, None]
             slope = (grad_score * scores.ungated).sum(-1)
             unanchored = (gate[..., 0] == 0) & ~slope.isfinite()

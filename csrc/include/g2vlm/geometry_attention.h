@@ -1,0 +1,82 @@
+// Attention with a geometric bias over packed tokens.
+//
+// score(i, j, h) = scale * q_ih . k_jg + gate_ih * bias(h, k_position_j - q_position_ih), g = the
+// key head of h; a row whose gate is 0 has bias 0, whatever its position. Queries see the keys of
+// their segment; if causal, the last query sees all of them and each one before it one less.
+// Accumulation order depends on the shapes alone, never on the number of threads.
+#pragma once
+
+#include <cstdint>
+
+namespace g2vlm {
+
+// Which terms a bias has: the first column of each in the bias parameters, -1 where absent.
+// bias(d) = -slope * sqrt(|d|^2 + eps^2) - slope' * |d|^2 + direction . d
+struct BiasTerms {
+  int32_t distance = -1;
+  int32_t squared_distance = -1;
+  int32_t direction = -1;  // three columns
+  int32_t num_parameters = 0;
+  double eps = 0;
+};
+
+template <class T>
+struct GeometryAttentionProblem {
+  const T* q;                // [num_queries, num_heads, dim]
+  const T* k;                // [num_keys, num_kv_heads, dim]
+  const T* v;                // [num_keys, num_kv_heads, dim]
+  const T* bias_parameters;  // [num_heads, num_parameters]; null without terms
+  const T* q_position;       // [num_queries, num_heads or 1, 3]; null without terms
+  const T* k_position;       // [num_keys, 3]; null without terms and without mean
+  const T* q_gate;           // [num_queries, num_heads]; null for 1
+  const int32_t* q_offsets;  // [num_segments + 1]; null for one segment
+  const int32_t* k_offsets;  // [num_segments + 1]; null for one segment
+  int64_t num_queries;
+  int64_t num_keys;
+  int32_t num_segments;
+  int32_t num_heads;
+  int32_t num_kv_heads;
+  int32_t dim;
+  bool position_per_head;
+  bool causal;
+  double scale;
+  BiasTerms terms;
+};
+
+// Rows without a visible key: out, mean and variance 0, lse -infinity.
+template <class T>
+struct GeometryAttentionResult {
+  T* out;       // [num_queries, num_heads, dim]
+  T* lse;       // [num_queries, num_heads], natural logarithm
+  T* mean;      // [num_queries, num_heads, 3]; null where not wanted
+  T* variance;  // [num_queries, num_heads]; null where not wanted
+};
+
+template <class T>
+struct GeometryAttentionGradient {
+  const T* grad_out;       // as out
+  const T* grad_lse;       // as lse; null for zero, as the next two
+  const T* grad_mean;      // as mean
+  const T* grad_variance;  // as variance
+  const T* out;            // what the forward pass returned, as the next three
+  const T* lse;
+  const T* mean;
+  const T* variance;
+  T* grad_q;                // as q
+  T* grad_k;                // as k
+  T* grad_v;                // as v
+  T* grad_bias_parameters;  // as bias_parameters; null without terms
+  T* grad_q_position;       // as q_position; null where not wanted
+  T* grad_k_position;       // as k_position; null where not wanted
+  T* grad_gate;             // as q_gate; null without gate
+};
+
+template <class T>
+void geometry_attention_cpu(const GeometryAttentionProblem<T>& problem,
+                            const GeometryAttentionResult<T>& result, int threads);
+
+template <class T>
+void geometry_attention_backward_cpu(const GeometryAttentionProblem<T>& problem,
+                                     const GeometryAttentionGradient<T>& gradient, int threads);
+
+}  // namespace g2vlm

@@ -1,0 +1,149 @@
+#include "g2vlm/geometry_attention.h"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <stdexcept>
+#include <vector>
+
+#include "bindings.h"
+
+namespace g2vlm::python {
+namespace {
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+template <class T>
+using Optional = std::optional<Tensor<T>>;
+
+template <class T>
+T* data_or_null(const Optional<T>& tensor) {
+  return tensor ? tensor->data() : nullptr;
+}
+
+// Codes and constants as g2vlm_fast.ops.bias numbers them.
+BiasTerms terms_of(const std::vector<int>& codes, const std::vector<double>& constants) {
+  BiasTerms terms;
+  for (size_t i = 0; i < codes.size(); ++i) {
+    switch (codes[i]) {
+      case 0:
+        terms.distance = terms.num_parameters;
+        terms.eps = constants.at(i);
+        terms.num_parameters += 1;
+        break;
+      case 1:
+        terms.squared_distance = terms.num_parameters;
+        terms.num_parameters += 1;
+        break;
+      case 2:
+        terms.direction = terms.num_parameters;
+        terms.num_parameters += 3;
+        break;
+      default:
+        throw std::invalid_argument("geometry_attention: unknown bias term");
+    }
+  }
+  return terms;
+}
+
+template <class T>
+GeometryAttentionProblem<T> problem_of(
+    const Tensor<const T>& q, const Tensor<const T>& k, const Tensor<const T>& v,
+    const Optional<const T>& bias_parameters, const Optional<const T>& q_position,
+    const Optional<const T>& k_position, const Optional<const T>& q_gate,
+    const Optional<const int32_t>& q_offsets, const Optional<const int32_t>& k_offsets,
+    const std::vector<int>& codes, const std::vector<double>& constants, bool causal,
+    double scale) {
+  GeometryAttentionProblem<T> problem{};
+  problem.q = q.data();
+  problem.k = k.data();
+  problem.v = v.data();
+  problem.bias_parameters = data_or_null(bias_parameters);
+  problem.q_position = data_or_null(q_position);
+  problem.k_position = data_or_null(k_position);
+  problem.q_gate = data_or_null(q_gate);
+  problem.q_offsets = data_or_null(q_offsets);
+  problem.k_offsets = data_or_null(k_offsets);
+  problem.num_queries = q.size(0);
+  problem.num_keys = k.size(0);
+  const auto& any = q_offsets ? q_offsets : k_offsets;
+  problem.num_segments = any ? static_cast<int32_t>(any->size(0) - 1) : 1;
+  problem.num_heads = static_cast<int32_t>(q.size(1));
+  problem.num_kv_heads = static_cast<int32_t>(k.size(1));
+  problem.dim = static_cast<int32_t>(q.size(2));
+  problem.position_per_head = q_position && q_position->ndim() == 3;
+  problem.causal = causal;
+  problem.scale = scale;
+  problem.terms = terms_of(codes, constants);
+  return problem;
+}
+
+template <class T>
+void bind(nb::module_& module) {
+  module.def(
+      "geometry_attention_cpu",
+      [](Tensor<const T> q, Tensor<const T> k, Tensor<const T> v, Optional<const T> bias_parameters,
+         Optional<const T> q_position, Optional<const T> k_position, Optional<const T> q_gate,
+         Optional<const int32_t> q_offsets, Optional<const int32_t> k_offsets,
+         std::vector<int> terms, std::vector<double> constants, bool causal, double scale,
+         Tensor<T> out, Tensor<T> lse, Optional<T> mean, Optional<T> variance, int threads) {
+        const auto problem = problem_of(q, k, v, bias_parameters, q_position, k_position, q_gate,
+                                        q_offsets, k_offsets, terms, constants, causal, scale);
+        const GeometryAttentionResult<T> result{out.data(), lse.data(), data_or_null(mean),
+                                                data_or_null(variance)};
+        nb::gil_scoped_release release;
+        geometry_attention_cpu(problem, result, threads);
+      },
+      "q"_a, "k"_a, "v"_a, "bias_parameters"_a.none(), "q_position"_a.none(), "k_position"_a.none(),
+      "q_gate"_a.none(), "q_offsets"_a.none(), "k_offsets"_a.none(), "terms"_a, "constants"_a,
+      "causal"_a, "scale"_a, "out"_a, "lse"_a, "mean"_a.none(), "variance"_a.none(), "threads"_a);
+  module.def(
+      "geometry_attention_backward_cpu",
+      [](Tensor<const T> grad_out, Optional<const T> grad_lse, Optional<const T> grad_mean,
+         Optional<const T> grad_variance, Tensor<const T> q, Tensor<const T> k, Tensor<const T> v,
+         Optional<const T> bias_parameters, Optional<const T> q_position,
+         Optional<const T> k_position, Optional<const T> q_gate, Optional<const int32_t> q_offsets,
+         Optional<const int32_t> k_offsets, Tensor<const T> out, Tensor<const T> lse,
+         Tensor<const T> mean, Tensor<const T> variance, std::vector<int> terms,
+         std::vector<double> constants, bool causal, double scale, Tensor<T> grad_q,
+         Tensor<T> grad_k, Tensor<T> grad_v, Optional<T> grad_bias_parameters,
+         Optional<T> grad_q_position, Optional<T> grad_k_position, Optional<T> grad_gate,
+         int threads) {
+        const auto problem = problem_of(q, k, v, bias_parameters, q_position, k_position, q_gate,
+                                        q_offsets, k_offsets, terms, constants, causal, scale);
+        const GeometryAttentionGradient<T> gradient{grad_out.data(),
+                                                    data_or_null(grad_lse),
+                                                    data_or_null(grad_mean),
+                                                    data_or_null(grad_variance),
+                                                    out.data(),
+                                                    lse.data(),
+                                                    mean.data(),
+                                                    variance.data(),
+                                                    grad_q.data(),
+                                                    grad_k.data(),
+                                                    grad_v.data(),
+                                                    data_or_null(grad_bias_parameters),
+                                                    data_or_null(grad_q_position),
+                                                    data_or_null(grad_k_position),
+                                                    data_or_null(grad_gate)};
+        nb::gil_scoped_release release;
+        geometry_attention_backward_cpu(problem, gradient, threads);
+      },
+      "grad_out"_a, "grad_lse"_a.none(), "grad_mean"_a.none(), "grad_variance"_a.none(), "q"_a,
+      "k"_a, "v"_a, "bias_parameters"_a.none(), "q_position"_a.none(), "k_position"_a.none(),
+      "q_gate"_a.none(), "q_offsets"_a.none(), "k_offsets"_a.none(), "out"_a, "lse"_a, "mean"_a,
+      "variance"_a, "terms"_a, "constants"_a, "causal"_a, "scale"_a, "grad_q"_a, "grad_k"_a,
+      "grad_v"_a, "grad_bias_parameters"_a.none(), "grad_q_position"_a.none(),
+      "grad_k_position"_a.none(), "grad_gate"_a.none(), "threads"_a);
+}
+
+}  // namespace
+
+void bind_geometry_attention(nb::module_& module) {
+  bind<float>(module);
+  bind<double>(module);
+}
+
+}  // namespace g2vlm::python
