@@ -13,19 +13,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the batches come from.
+    """Where the batches come from: generated rooms of the training split.
 
-    ``rooms`` generated rooms make up the training set; each is made when it is first needed
-    and kept in memory. ``scenes_per_step`` of them, with ``texts_per_scene`` texts each, form a
-    batch. ``workers`` processes prepare batches ahead of the step that uses them; the batches
-    do not depend on how many there are.
+    A batch holds ``scenes_per_step`` rooms with ``texts_per_scene`` texts each; ``fresh_per_step``
+    of them are new until ``rooms`` are known. ``workers`` processes make batches ahead of the
+    step that uses them; what is in a batch does not depend on how many there are.
     """
 
     rooms: int = 256
     scenes_per_step: int = 4
+    fresh_per_step: int = 1
     texts_per_scene: int = 8
-    views: int = 4
-    image_size: tuple[int, int] = (48, 64)
+    views: tuple[int, int] = (2, 4)  # fewest and most of a room
+    image_size: tuple[int, int] = (48, 64)  # (height, width) in pixels
+    surface_points: int = 1024  # a room
+    query_points: int = 512  # a room
     workers: int = 1
 
 
