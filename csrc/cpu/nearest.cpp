@@ -182,9 +182,12 @@ class Search {
             int32_t& found) const {
     T distances[kChunk];
     Neighbours<T> best{p_.distance + query * p_.k, p_.index + query * p_.k, p_.k, found};
-    if (distances_(p_.query + query * p_.dim, chunk, distances) >= limit(best)) return;
+    Bits<T> bound = limit(best);
+    if (distances_(p_.query + query * p_.dim, chunk, distances) >= bound) return;
     for (int32_t i = 0; i < count; ++i) {
-      if (bits_of(distances[i]) < limit(best)) best.insert(distances[i], first + i);
+      if (bits_of(distances[i]) >= bound) continue;
+      best.insert(distances[i], first + i);
+      bound = limit(best);
     }
     found = best.found;
   }

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 # Modules of this package; each holds SPEC, or SPECS where a stem has several ops.
-STEMS = ("nearest",)
+STEMS = ("nearest", "chamfer")
 
 
 def all_specs() -> dict[str, OpSpec]:

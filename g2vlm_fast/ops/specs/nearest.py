@@ -12,45 +12,34 @@ from g2vlm_fast.ops.nearest import nearest
 from g2vlm_fast.ops.specs.base import Cost, Hostile, InputFactory, Inputs, OpSpec, Tolerance
 from g2vlm_fast.ops.specs.clouds import cloud_named, packed_pair, room, sizes_of
 from g2vlm_fast.ops.specs.compare import relative_error
-
-
-def _offsets(*lengths: int) -> Tensor:
-    return torch.tensor([0, *lengths]).cumsum(0).int()
-
-
-def _points(generator: torch.Generator, n: int, dim: int = 3) -> Tensor:
-    return torch.randn(n, dim, generator=generator, dtype=torch.float64)
+from g2vlm_fast.ops.specs.points import grid_points, normal_points, offsets
 
 
 def _plain(generator: torch.Generator) -> Inputs:
-    return {"query": _points(generator, 37), "target": _points(generator, 41)}
+    return {"query": normal_points(generator, 37), "target": normal_points(generator, 41)}
 
 
 def _ragged(generator: torch.Generator) -> Inputs:
     """Segments without queries, without targets, with neither, and with fewer than k."""
     return {
-        "query": _points(generator, 30),
-        "target": _points(generator, 36),
+        "query": normal_points(generator, 30),
+        "target": normal_points(generator, 36),
         "k": 3,
-        "query_offsets": _offsets(5, 0, 7, 0, 17, 1),
-        "target_offsets": _offsets(2, 9, 0, 0, 24, 1),
+        "query_offsets": offsets(5, 0, 7, 0, 17, 1),
+        "target_offsets": offsets(2, 9, 0, 0, 24, 1),
     }
 
 
 def _duplicates(generator: torch.Generator) -> Inputs:
-    """Points on a coarse grid: most distances are equal to others, in every precision."""
-
-    def grid(n: int) -> Tensor:
-        return torch.randint(-2, 3, (n, 3), generator=generator).double() / 4
-
-    return {"query": grid(60), "target": grid(90), "k": 5}
+    """Most distances are equal to others, in every precision."""
+    return {"query": grid_points(generator, 60), "target": grid_points(generator, 90), "k": 5}
 
 
 def _dimension(dim: int) -> Any:
     def make(generator: torch.Generator) -> Inputs:
         return {
-            "query": _points(generator, 21, dim),
-            "target": _points(generator, 33, dim),
+            "query": normal_points(generator, 21, dim),
+            "target": normal_points(generator, 33, dim),
             "k": 2,
             "norm": 1 + dim % 2,
         }
@@ -61,20 +50,23 @@ def _dimension(dim: int) -> Any:
 def _far(generator: torch.Generator) -> Inputs:
     """A scene a kilometre from its origin, where an expanded square would be noise."""
     shift = torch.tensor([1000.0, -700.0, 5.0], dtype=torch.float64)
-    return {"query": _points(generator, 25) + shift, "target": _points(generator, 40) + shift}
+    return {
+        "query": normal_points(generator, 25) + shift,
+        "target": normal_points(generator, 40) + shift,
+    }
 
 
 def _bounded(generator: torch.Generator) -> Inputs:
     return {
-        "query": _points(generator, 40),
-        "target": _points(generator, 20),
+        "query": normal_points(generator, 40),
+        "target": normal_points(generator, 20),
         "k": 4,
         "max_distance": 1.0,
     }
 
 
 def _not_finite(generator: torch.Generator) -> Inputs:
-    query, target = _points(generator, 12), _points(generator, 15)
+    query, target = normal_points(generator, 12), normal_points(generator, 15)
     query[3, 1] = torch.nan
     target[0, 0] = torch.nan
     target[7, 2] = torch.inf
@@ -82,7 +74,7 @@ def _not_finite(generator: torch.Generator) -> Inputs:
 
 
 def _empty(generator: torch.Generator) -> Inputs:
-    return {"query": _points(generator, 0), "target": _points(generator, 4), "k": 2}
+    return {"query": normal_points(generator, 0), "target": normal_points(generator, 4), "k": 2}
 
 
 def _errors(inputs: Inputs, actual: list[Tensor], expected: list[Tensor]) -> list[float]:
@@ -177,7 +169,7 @@ SPEC = OpSpec(
         ),
         Hostile(
             "offsets that end early",
-            lambda i: {**i, "query_offsets": _offsets(3), "target_offsets": _offsets(41)},
+            lambda i: {**i, "query_offsets": offsets(3), "target_offsets": offsets(41)},
             ValueError,
             "query_offsets",
         ),
@@ -185,21 +177,21 @@ SPEC = OpSpec(
             "offsets that decrease",
             lambda i: {
                 **i,
-                "query_offsets": _offsets(30, 7),
-                "target_offsets": _offsets(45, -4),
+                "query_offsets": offsets(30, 7),
+                "target_offsets": offsets(45, -4),
             },
             ValueError,
             "target_offsets",
         ),
         Hostile(
             "offsets in int64",
-            lambda i: {**i, "query_offsets": _offsets(37).long()},
+            lambda i: {**i, "query_offsets": offsets(37).long()},
             TypeError,
             "query_offsets",
         ),
         Hostile(
             "offsets of one segmentation",
-            lambda i: {**i, "query_offsets": _offsets(30, 7)},
+            lambda i: {**i, "query_offsets": offsets(30, 7)},
             ValueError,
             "target_offsets",
         ),

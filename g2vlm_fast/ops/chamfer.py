@@ -1,0 +1,299 @@
+"""Chamfer distance and F-score of packed point sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils import _pytree as pytree
+
+from g2vlm_fast.ops import _dispatch
+from g2vlm_fast.ops._checks import (
+    check_choice,
+    check_offset_values,
+    check_offsets,
+    check_tensor,
+)
+from g2vlm_fast.ops._segments import Segments
+from g2vlm_fast.ops.nearest import nearest
+
+ROBUST = (None, "huber", "geman_mcclure", "truncated")
+REDUCTIONS = ("mean", "sum", "max", "none")
+
+
+@dataclass(frozen=True)
+class ChamferResult:
+    """What :func:`chamfer_distance` returns."""
+
+    loss: Tensor  # scalar, or [n + m] for reduction "none" ([n] where one-sided)
+    normal_loss: Tensor | None  # same shape; None without normals
+    fscore: Tensor | None  # [B, radii] in [0, 1]; None without radii
+    x_index: Tensor  # [n] int32, nearest y of each x, -1 = none
+    y_index: Tensor | None  # [m] int32, nearest x of each y; None where one-sided
+
+
+pytree.register_dataclass(ChamferResult)
+
+
+def chamfer_distance(
+    x: Tensor,
+    y: Tensor,
+    *,
+    x_offsets: Tensor | None = None,
+    y_offsets: Tensor | None = None,
+    x_weights: Tensor | None = None,
+    y_weights: Tensor | None = None,
+    x_normals: Tensor | None = None,
+    y_normals: Tensor | None = None,
+    squared: bool = True,
+    robust: str | None = None,
+    scale: float | None = None,
+    one_sided: bool = False,
+    reduction: str = "mean",
+    fscore_at: Sequence[float] = (),
+) -> ChamferResult:
+    r"""Measure how far two packed point sets lie from each other, segment by segment.
+
+    With ``r_i = min_j |x_i - y_j|`` over the points of the same segment, weights ``w`` and a
+    penalty ``p``, the loss of a segment is
+
+    .. math:: \frac{\sum_i w_i p(r_i)}{\sum_i w_i} + \frac{\sum_j w_j p(r_j)}{\sum_j w_j}
+
+    (Fan, Su and Guibas, "A Point Set Generation Network", CVPR 2017, with means for sums), or
+    its first term where ``one_sided``. The penalty with scale ``s`` (Huber, 1964; Geman and
+    McClure, 1987) is
+
+    =================  ==========================================  ==============================
+    ``robust``         ``squared`` (square metres)                 otherwise (metres)
+    =================  ==========================================  ==============================
+    None               ``r^2``                                     ``r``
+    ``huber``          ``r^2`` where ``r <= s``, else ``2sr-s^2``  the square's over ``2s``
+    ``geman_mcclure``  ``s^2 r^2 / (s^2 + r^2)``                   the square's over ``s``
+    ``truncated``      ``min(r^2, s^2)``                           ``min(r, s)``
+    =================  ==========================================  ==============================
+
+    Args:
+        x: ``[n, D]`` float16, bfloat16, float32 or float64, metres.
+        y: ``[m, D]``, same dtype and device.
+        x_offsets: ``[B + 1]`` int32 segments of x; None for one segment.
+        y_offsets: ``[B + 1]`` int32 segments of y.
+        x_weights: ``[n]``, at least 0; None for ones.
+        y_weights: ``[m]``.
+        x_normals: ``[n, D]``; with ``y_normals`` asks for the normal loss, the same mean (sum)
+            of ``1 - |cos|`` between the normals of each point and of its nearest neighbour.
+        y_normals: ``[m, D]``.
+        squared: penalise squared distances; otherwise distances, with gradient 0 at 0.
+        robust: None, ``"huber"``, ``"geman_mcclure"`` or ``"truncated"``.
+        scale: the scale of ``robust``, metres; required with it.
+        one_sided: from x to y only.
+        reduction: ``"mean"``: per segment as above, then the mean over the segments.
+            ``"sum"``: the sum of ``w p`` over all points. ``"max"``: the largest ``w p`` of a
+            segment in either direction (the Hausdorff distance), then the mean over segments.
+            ``"none"``: ``w p`` of every point, x first.
+        fscore_at: radii in metres. The F-score at a radius is the harmonic mean of the
+            unweighted fractions of x closer than it to y (precision) and of y closer than it to
+            x (recall) (Knapitsch et al., "Tanks and Temples", 2017); it carries no gradient.
+
+    Returns:
+        A :class:`ChamferResult`; losses are float32 for half-precision points.
+
+    A segment where x or y is empty has no distance: it adds nothing to the loss, is left out of
+    the mean over segments, and has F-score 0; without any other segment the loss is 0. A
+    direction whose weights sum to 0 adds 0. A NaN coordinate makes the loss NaN. Differentiable
+    in x, y, weights and normals.
+
+    Raises:
+        TypeError, ValueError: an argument has the wrong dtype, shape, device or value.
+    """
+    _check_points(x, y, x_offsets, y_offsets, x_weights, y_weights, x_normals, y_normals)
+    _check_options(robust, scale, one_sided, reduction, fscore_at, x_normals is not None)
+    if x.dtype in (torch.float16, torch.bfloat16):  # once, so that gradients add up in float32
+        x, y = x.float(), y.float()
+        x_weights, y_weights, x_normals, y_normals = (
+            None if each is None else each.float()
+            for each in (x_weights, y_weights, x_normals, y_normals)
+        )
+    x_rows = Segments(x_offsets, x.shape[0], x.device)
+    y_rows = Segments(y_offsets, y.shape[0], y.device)
+    comparable = (x_rows.count > 0) & (y_rows.count > 0)
+
+    forth = _Direction(x_rows, x_weights, comparable)
+    directions, found = [forth], [nearest(x, y, query_offsets=x_offsets, target_offsets=y_offsets)]
+    if not one_sided:
+        directions.append(_Direction(y_rows, y_weights, comparable))
+        found.append(nearest(y, x, query_offsets=y_offsets, target_offsets=x_offsets))
+    distances = [distance[:, 0] for distance, _ in found]
+    indices = [index[:, 0] for _, index in found]
+
+    penalties = [
+        _penalty(direction.matched(distance), squared, robust, scale)
+        for direction, distance in zip(directions, distances, strict=True)
+    ]
+    normal_loss = None
+    if x_normals is not None and y_normals is not None:
+        pairs = [(x_normals, y_normals), (y_normals, x_normals)]
+        misalignments = [
+            _misalignment(normals, others, index)
+            for (normals, others), index in zip(pairs, indices, strict=False)
+        ]
+        normal_loss = _reduce(directions, misalignments, reduction)
+    return ChamferResult(
+        loss=_reduce(directions, penalties, reduction),
+        normal_loss=normal_loss,
+        fscore=_fscore(directions, distances, fscore_at) if fscore_at else None,
+        x_index=indices[0],
+        y_index=None if one_sided else indices[1],
+    )
+
+
+@dataclass(frozen=True)
+class _Direction:
+    """One cloud on its way to the other."""
+
+    segments: Segments
+    weights: Tensor | None
+    comparable: Tensor  # [B] bool, both clouds have points
+
+    def matched(self, values: Tensor) -> Tensor:
+        """Return per-point ``values`` with 0 in segments that have nothing to compare."""
+        return torch.where(self.segments.rows(self.comparable), values, 0)
+
+    def weighted(self, values: Tensor) -> Tensor:
+        return values if self.weights is None else values * self.weights
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the weighted mean of per-point ``values`` over each segment, ``[B]``."""
+        if self.weights is None:
+            total = self.segments.count.to(values.dtype)
+        else:
+            total = self.segments.sum(self.weights)
+        weightless = total == 0
+        return torch.where(
+            weightless,
+            0,
+            self.segments.sum(self.weighted(values)) / total.masked_fill(weightless, 1),
+        )
+
+    def max(self, values: Tensor) -> Tensor:
+        return self.segments.max(self.weighted(values))
+
+
+def _reduce(directions: list[_Direction], values: list[Tensor], reduction: str) -> Tensor:
+    pairs = list(zip(directions, values, strict=True))
+    if reduction == "none":
+        return torch.cat([direction.weighted(each) for direction, each in pairs])
+    if reduction == "sum":
+        return torch.stack([direction.weighted(each).sum() for direction, each in pairs]).sum()
+    comparable = directions[0].comparable
+    if reduction == "mean":
+        losses = torch.stack([direction.mean(each) for direction, each in pairs]).sum(0)
+    else:
+        losses = torch.stack([direction.max(each) for direction, each in pairs]).amax(0)
+    return torch.where(comparable, losses, 0).sum() / comparable.sum().clamp_min(1)
+
+
+def _penalty(square: Tensor, squared: bool, robust: str | None, scale: float | None) -> Tensor:
+    """Return the penalty of squared distances, by the table of :func:`chamfer_distance`."""
+    if robust is None:
+        return square if squared else _safe_sqrt(square)
+    assert scale is not None
+    if robust == "truncated":
+        bound = square.clamp_max(scale * scale)
+        return bound if squared else _safe_sqrt(bound)
+    if robust == "geman_mcclure":
+        bounded = square / (1 + square / (scale * scale))
+        return bounded if squared else bounded / scale
+    distance = _safe_sqrt(square)
+    huber = torch.where(distance <= scale, square, (2 * distance - scale) * scale)
+    return huber if squared else huber / (2 * scale)
+
+
+def _safe_sqrt(square: Tensor) -> Tensor:
+    """Return the square root with gradient 0 at 0."""
+    zero = square == 0
+    return torch.where(zero, 0, square.masked_fill(zero, 1).sqrt())
+
+
+def _misalignment(normals: Tensor, others: Tensor, index: Tensor) -> Tensor:
+    """Return ``1 - |cos|`` between each normal and that of its neighbour, 0 without one."""
+    missing = index < 0
+    if others.shape[0] == 0:
+        return normals.new_zeros(index.shape)
+    paired = others[index.clamp_min(0).long()]
+    cosine = functional.cosine_similarity(normals, paired, dim=-1)
+    return (1 - cosine.abs()).masked_fill(missing, 0)
+
+
+def _fscore(
+    directions: list[_Direction], distances: list[Tensor], radii: Sequence[float]
+) -> Tensor:
+    fractions = []
+    for direction, distance in zip(directions, distances, strict=True):
+        near = torch.stack([distance.detach() < radius * radius for radius in radii], dim=-1)
+        count = direction.segments.count.clamp_min(1).unsqueeze(-1)
+        fractions.append(direction.segments.sum(near.to(distance.dtype)) / count)
+    precision, recall = fractions
+    total = precision + recall
+    return 2 * precision * recall / total.masked_fill(total == 0, 1)
+
+
+def _check_points(
+    x: Tensor,
+    y: Tensor,
+    x_offsets: Tensor | None,
+    y_offsets: Tensor | None,
+    x_weights: Tensor | None,
+    y_weights: Tensor | None,
+    x_normals: Tensor | None,
+    y_normals: Tensor | None,
+) -> None:
+    op = "chamfer_distance"
+    sizes: dict[str, int] = {}
+    check_tensor(op, "x", x, ("n", "D"), _dispatch.FLOATS, sizes)
+    dtypes, device = (x.dtype,), x.device
+    check_tensor(op, "y", y, ("m", "D"), dtypes, sizes, device)
+    if sizes["D"] == 0:
+        raise ValueError(f"{op}: x must have at least one coordinate, got shape [n, 0]")
+    check_offsets(op, "x_offsets", x_offsets, sizes, device)
+    check_offsets(op, "y_offsets", y_offsets, sizes, device)
+    if not torch.compiler.is_compiling():  # else inside `nearest`, under its own names
+        check_offset_values(op, "x_offsets", x_offsets, x.shape[0])
+        check_offset_values(op, "y_offsets", y_offsets, y.shape[0])
+    for name, weights, size in (("x_weights", x_weights, "n"), ("y_weights", y_weights, "m")):
+        if weights is not None:
+            check_tensor(op, name, weights, (size,), dtypes, sizes, device)
+    for name, normals, size in (("x_normals", x_normals, "n"), ("y_normals", y_normals, "m")):
+        if normals is not None:
+            check_tensor(op, name, normals, (size, "D"), dtypes, sizes, device)
+    if (x_normals is None) != (y_normals is None):
+        missing = "x_normals" if x_normals is None else "y_normals"
+        raise ValueError(f"{op}: {missing} must be given with the other cloud's normals, got None")
+
+
+def _check_options(
+    robust: str | None,
+    scale: float | None,
+    one_sided: bool,
+    reduction: str,
+    fscore_at: Sequence[float],
+    has_normals: bool,
+) -> None:
+    op = "chamfer_distance"
+    check_choice(op, "robust", robust, ROBUST)
+    check_choice(op, "reduction", reduction, REDUCTIONS)
+    if (scale is None) != (robust is None):
+        raise ValueError(f"{op}: scale must be given with robust and only then, got {scale}")
+    if scale is not None and not 0 < scale < float("inf"):
+        raise ValueError(f"{op}: scale must be positive and finite, got {scale}")
+    if not all(radius > 0 for radius in fscore_at):
+        raise ValueError(f"{op}: fscore_at must hold positive radii, got {fscore_at}")
+    if one_sided and fscore_at:
+        raise ValueError(f"{op}: fscore_at needs both directions; leave out one_sided")
+    if reduction == "max" and has_normals:
+        raise ValueError(
+            f"{op}: reduction must not be 'max' with x_normals: a largest misalignment is "
+            "decided by single points; use 'mean' or 'none'"
+        )
