@@ -25,8 +25,13 @@ _CHECKER_SIZE = 0.30
 _STRIPE_WIDTH = 0.08
 
 
+def normals_at(primitives: Primitives, row: Tensor, points: Tensor) -> Tensor:
+    """Unit normals ``[N, 3]`` into free space; arguments as in :func:`surface_at`."""
+    return _surface_frame(primitives, row, points)[0]
+
+
 def surface_at(primitives: Primitives, row: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Outward normals and colours at points on surfaces.
+    """Normals and colours at points on surfaces.
 
     Args:
         primitives: the solids.
@@ -37,16 +42,24 @@ def surface_at(primitives: Primitives, row: Tensor, points: Tensor) -> tuple[Ten
         Unit normals ``[N, 3]`` in the world, which point into free space (for a room, inwards),
         and colours ``[N, 3]`` in [0, 1] before shading.
     """
+    normal, local, axis = _surface_frame(primitives, row, points)
+    half_size = primitives.half_size[row]
+    is_cylinder = primitives.shape[row] == Shape.CYLINDER
+    coordinate = _surface_coordinates(local, half_size, axis, is_cylinder)
+    brightness = _texture(coordinate, local[:, 2], half_size[:, 2], primitives.material[row])
+    return normal, (primitives.color[row] * brightness[:, None]).clamp(0, 1)
+
+
+def _surface_frame(
+    primitives: Primitives, row: Tensor, points: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """World normals ``[N, 3]``, local points ``[N, 3]`` and the axis of the face ``[N]``."""
     rotation, half_size = primitives.rotation[row], primitives.half_size[row]
     offset = points - primitives.center[row]
     local = (rotation * offset[..., None]).sum(-2)
-    is_cylinder = primitives.shape[row] == Shape.CYLINDER
-    normal, axis = _local_normal(local, half_size, is_cylinder)
+    normal, axis = _local_normal(local, half_size, primitives.shape[row] == Shape.CYLINDER)
     normal = torch.where((primitives.shape[row] == Shape.ROOM)[:, None], -normal, normal)
-    world = (rotation * normal[:, None, :]).sum(-1)
-    coordinate = _surface_coordinates(local, half_size, axis, is_cylinder)
-    brightness = _texture(coordinate, local[:, 2], half_size[:, 2], primitives.material[row])
-    return world, (primitives.color[row] * brightness[:, None]).clamp(0, 1)
+    return (rotation * normal[:, None, :]).sum(-1), local, axis
 
 
 def _local_normal(local: Tensor, half_size: Tensor, is_cylinder: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,9 @@
 """Analytic rendering of primitives: one closed-form intersection per ray and solid.
 
-The same code runs on CPU and GPU, in float32 or float64. Each view is cut into tiles, and a
-tile meets only the primitives whose image rectangle it overlaps. Intersections are the slab
-method of Kay and Kajiya (SIGGRAPH 1986), for cylinders together with the quadratic of the
-infinite cylinder; shading is Lambert's law under one lamp and ambient light.
+The same code runs on CPU and GPU, in float32 or float64. A pixel meets only the primitives
+whose image rectangle it lies in. Intersections are the slab method of Kay and Kajiya (SIGGRAPH
+1986), for cylinders together with the quadratic of the infinite cylinder; shading is Lambert's
+law under one lamp and ambient light.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from g2vlm_fast.data.materials import surface_at
 from g2vlm_fast.data.primitives import Primitives, Shape
 from g2vlm_fast.geometry.cameras import inverse_pose, pixel_rays, transform_points
 
-_TILE = {"cpu": 64, "cuda": 512}  # pixels; large where launches cost more than wasted rays
+_PIXELS_AT_ONCE = 2**18  # bounds the memory of the pairs of pixels and primitives
 _SMALLEST_DIRECTION = 1e-9
 _NEAREST_CORNER = 0.05  # metres; a primitive with a corner nearer than this fills the image
 
@@ -94,9 +94,23 @@ def cast(primitives: Primitives, origins: Tensor, directions: Tensor) -> tuple[T
 
     Returns:
         Distance ``[N]`` in units of the direction's length, infinite for a miss, and the row of
-        the primitive ``[N]`` int64, -1 for a miss. Equal distances go to the lower row.
+        the primitive ``[N]`` int64, -1 for a miss.
     """
-    return _nearest_hit(primitives, range(len(primitives)), origins.mT, directions.mT)
+    rows: list[int] = []
+    distances = []
+    for shape in Shape:
+        chosen = [row for row, kind in enumerate(primitives.shapes) if kind == shape]
+        if not chosen:
+            continue
+        pick = torch.tensor(chosen, device=origins.device)
+        rotation, half_size = primitives.rotation[pick], primitives.half_size[pick].mT[..., None]
+        start = _to_local(rotation, origins.mT[:, None] - primitives.center[pick].mT[..., None])
+        along = _away_from_zero(_to_local(rotation, directions.mT[:, None]))
+        distances.append(_first_hit(shape, start, along, half_size))
+        rows += chosen
+    nearest, position = torch.cat(distances).min(0)
+    row = torch.tensor(rows, device=origins.device)[position]
+    return nearest, row.masked_fill(nearest.isinf(), -1)
 
 
 def _shade(normal: Tensor, points: Tensor, lamp: Tensor | None) -> Tensor:
@@ -111,83 +125,111 @@ def _shade(normal: Tensor, points: Tensor, lamp: Tensor | None) -> Tensor:
 def _cast_views(
     primitives: Primitives, intrinsics: Tensor, poses: Tensor, height: int, width: int
 ) -> tuple[Tensor, Tensor]:
-    rays = pixel_rays(intrinsics, height, width)
-    directions = (rays[..., None, :] * poses[:, None, None, :3, :3]).sum(-1)  # [V, H, W, 3]
-    distance = rays.new_full(rays.shape[:-1], torch.inf)
-    index = torch.full(rays.shape[:-1], -1, dtype=torch.int64, device=rays.device)
-    rectangles = _image_rectangles(primitives, intrinsics, poses)
-    tile = _TILE.get(rays.device.type, _TILE["cuda"])
-    for view in range(len(poses)):
-        origin = poses[view, :3, 3, None]
-        for top in range(0, height, tile):
-            for left in range(0, width, tile):
-                bottom, right = min(top + tile, height), min(left + tile, width)
-                rows = [
-                    row
-                    for row, (x0, y0, x1, y1) in enumerate(rectangles[view])
-                    if x0 < right and x1 > left - 1 and y0 < bottom and y1 > top - 1
-                ]
-                if not rows:
-                    continue
-                part = directions[view, top:bottom, left:right]
-                near, nearest = _nearest_hit(primitives, rows, origin, part.flatten(0, 1).mT)
-                distance[view, top:bottom, left:right] = near.view(part.shape[:-1])
-                index[view, top:bottom, left:right] = nearest.view(part.shape[:-1])
-    return distance, index
+    """Depth and row ``[V, H, W]`` of the nearest primitive, infinite and -1 for a miss."""
+    at_once = max(1, _PIXELS_AT_ONCE // (height * width))
+    chunks = [
+        _cast_pairs(primitives, few_intrinsics, few_poses, height, width)
+        for few_intrinsics, few_poses in zip(
+            intrinsics.split(at_once), poses.split(at_once), strict=True
+        )
+    ]
+    depth, row = (torch.cat(parts) for parts in zip(*chunks, strict=True))
+    return depth, row
+
+
+def _cast_pairs(
+    primitives: Primitives, intrinsics: Tensor, poses: Tensor, height: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """Intersect every pixel with the primitives whose image rectangle it lies in."""
+    corners = _image_rectangles(primitives, intrinsics, poses, height, width)
+    to_local = _pixel_to_local(primitives, intrinsics, poses)
+    start = _to_local(
+        primitives.rotation, (poses[:, None, :3, 3] - primitives.center).permute(2, 1, 0)
+    )
+    size = primitives.half_size.mT[:, :, None].expand_as(start)
+    of_pair = torch.cat([to_local, start, size]).transpose(1, 2).flatten(1)  # [15, V * P]
+    hits = []
+    for shape in Shape:
+        rows = [row for row, kind in enumerate(primitives.shapes) if kind == shape]
+        if not rows:
+            continue
+        chosen = torch.tensor(rows, device=poses.device)
+        chosen = (
+            torch.arange(len(poses), device=poses.device)[:, None] * len(primitives) + chosen
+        ).flatten()
+        pair, column, row = _pixels_of_rectangles(corners.flatten(0, 1)[chosen])
+        pair = chosen[pair]
+        view, primitive = pair // len(primitives), pair % len(primitives)
+        values = of_pair[:, pair]
+        x, y = column.to(values), row.to(values)
+        along = _away_from_zero(values[0:3] * x + values[3:6] * y + values[6:9])
+        distance = _first_hit(shape, values[9:12], along, values[12:15])
+        hits.append(((view * height + row) * width + column, distance, primitive))
+    pixel, distance, primitive = (torch.cat(parts) for parts in zip(*hits, strict=True))
+    nearest = distance.new_full((len(poses) * height * width,), torch.inf)
+    nearest = nearest.scatter_reduce(0, pixel, distance, "amin")
+    wins = (distance == nearest[pixel]) & distance.isfinite()
+    none = torch.full_like(nearest, len(primitives), dtype=torch.int64)
+    primitive = primitive.masked_fill(~wins, len(primitives))
+    winner = none.scatter_reduce(0, pixel, primitive, "amin")
+    winner = winner.masked_fill(winner == len(primitives), -1)
+    shape_of_views = (len(poses), height, width)
+    return nearest.view(shape_of_views), winner.view(shape_of_views)
+
+
+def _pixel_to_local(primitives: Primitives, intrinsics: Tensor, poses: Tensor) -> Tensor:
+    """Columns of the maps from (column, row, 1) to directions in local axes, ``[9, P, V]``."""
+    inverse = torch.linalg.inv(intrinsics)
+    world = (poses[:, :3, :3, None] * inverse[:, None]).sum(2)  # [V, 3, 3]
+    return torch.cat([_to_local(primitives.rotation, world[:, :, i].mT[:, None]) for i in range(3)])
+
+
+def _pixels_of_rectangles(corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Index of the rectangle, column and row of every pixel of rectangles ``[n, 4]``."""
+    left, top, right, bottom = corners.unbind(-1)
+    width = (right - left).clamp_min(0)
+    count = width * (bottom - top).clamp_min(0)
+    rectangle = torch.repeat_interleave(count)
+    position = torch.arange(len(rectangle), device=corners.device)
+    position = position - (count.cumsum(0) - count)[rectangle]
+    width = width[rectangle]
+    row = torch.div(position, width, rounding_mode="floor")
+    return rectangle, left[rectangle] + position - row * width, top[rectangle] + row
 
 
 def _image_rectangles(
-    primitives: Primitives, intrinsics: Tensor, poses: Tensor
-) -> list[list[tuple[float, float, float, float]]]:
-    """Bounds (left, top, right, bottom) in pixels of every primitive in every view."""
+    primitives: Primitives, intrinsics: Tensor, poses: Tensor, height: int, width: int
+) -> Tensor:
+    """Pixels ``[V, P, 4]`` int64 (left, top, right, bottom; half open) that may see a primitive."""
     sign = torch.cartesian_prod(*(torch.tensor([-1.0, 1.0]),) * 3).to(primitives.center)
-    offset = (
-        primitives.rotation[:, None] * (sign * primitives.half_size[:, None])[..., None, :]
-    ).sum(-1)
+    reach = sign * primitives.half_size[:, None]
+    offset = (primitives.rotation[:, None] * reach[..., None, :]).sum(-1)
     corners = (primitives.center[:, None] + offset).flatten(0, 1)
-    x, y, z = transform_points(inverse_pose(poses), corners[None]).unbind(-1)
-    y = y / z.clamp_min(_NEAREST_CORNER)
-    x = x / z.clamp_min(_NEAREST_CORNER)
-    entry = intrinsics[..., None]
+    shape = (len(poses), len(primitives), 8)
+    x, y, z = (
+        transform_points(inverse_pose(poses), corners[None]).unflatten(1, shape[1:]).unbind(-1)
+    )
+    y, x = y / z.clamp_min(_NEAREST_CORNER), x / z.clamp_min(_NEAREST_CORNER)
+    entry = intrinsics[..., None, None]
     column = entry[:, 0, 0] * x + entry[:, 0, 1] * y + entry[:, 0, 2]
     row = entry[:, 1, 1] * y + entry[:, 1, 2]
-    shape = (len(poses), len(primitives), 8)
-    z, column, row = z.view(shape), column.view(shape), row.view(shape)
-    low = torch.stack([column.amin(-1), row.amin(-1)], -1)
-    high = torch.stack([column.amax(-1), row.amax(-1)], -1)
-    fills = (z.amin(-1) < _NEAREST_CORNER) & (z.amax(-1) > 0)
-    fills = fills | (primitives.shape == Shape.ROOM)
-    behind = (z.amax(-1) <= 0) & (primitives.shape != Shape.ROOM)
-    low = torch.where(fills[..., None], -torch.inf, low)
-    high = torch.where(fills[..., None], torch.inf, high)
-    high = torch.where(behind[..., None], -torch.inf, high)
-    return torch.cat([low, high], -1).tolist()
+    low = torch.stack([column.amin(-1), row.amin(-1)], -1).floor()
+    high = torch.stack([column.amax(-1), row.amax(-1)], -1).ceil() + 1
+    is_room = primitives.shape == Shape.ROOM
+    fills = ((z.amin(-1) < _NEAREST_CORNER) | is_room)[..., None]
+    behind = ((z.amax(-1) <= 0) & ~is_room)[..., None]
+    limit = low.new_tensor([width, height])
+    low = torch.minimum(low.masked_fill(fills, 0).clamp_min(0), limit)
+    high = torch.minimum(torch.where(fills, limit, high).masked_fill(behind, 0).clamp_min(0), limit)
+    return torch.cat([low, high], -1).long()
 
 
-def _nearest_hit(
-    primitives: Primitives, rows: range | list[int], origin: Tensor, direction: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Distance ``[N]`` and row ``[N]`` for rays ``origin [3, 1 or N]``, ``direction [3, N]``."""
-    shapes = primitives.shapes
-    ordered: list[int] = []
-    distances = []
-    for shape in Shape:
-        chosen = [row for row in rows if shapes[row] == shape]
-        if not chosen:
-            continue
-        pick = torch.tensor(chosen, device=direction.device)
-        rotation, half_size = primitives.rotation[pick], primitives.half_size[pick].mT[..., None]
-        start = _to_local(rotation, origin[:, None] - primitives.center[pick].mT[..., None])
-        along = _to_local(rotation, direction[:, None])
-        interval = _cylinder_interval if shape == Shape.CYLINDER else _box_interval
-        near, far = interval(start, _away_from_zero(along), half_size)
-        entry, blocked = (far, near > 0) if shape == Shape.ROOM else (near, near <= 0)
-        missed = (near > far) | (far <= 0) | blocked
-        distances.append(entry.masked_fill(missed, torch.inf))
-        ordered += chosen
-    nearest, position = torch.cat(distances).min(0)
-    row = torch.tensor(ordered, device=direction.device)[position]
-    return nearest, row.masked_fill(nearest.isinf(), -1)
+def _first_hit(shape: Shape, start: Tensor, along: Tensor, half_size: Tensor) -> Tensor:
+    """Distance to a solid in its own axes (first axis: x, y, z), infinite for a miss."""
+    interval = _cylinder_interval if shape == Shape.CYLINDER else _box_interval
+    near, far = interval(start, along, half_size)
+    entry, blocked = (far, near > 0) if shape == Shape.ROOM else (near, near <= 0)
+    return entry.masked_fill((near > far) | (far <= 0) | blocked, torch.inf)
 
 
 def _to_local(rotation: Tensor, vectors: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from g2vlm_fast.data.materials import surface_at
+from g2vlm_fast.data.materials import normals_at, surface_at
 from g2vlm_fast.data.primitives import Primitives, Shape
 from g2vlm_fast.data.render import cast
 from g2vlm_fast.data.tessellate import tessellate
@@ -150,7 +150,7 @@ def partial_mesh(
 
 
 def _is_exposed(primitives: Primitives, row: Tensor, points: Tensor) -> Tensor:
-    normal, _ = surface_at(primitives, row, points)
+    normal = normals_at(primitives, row, points)
     return primitives.signed_distance(points + _PROBE * normal) > 0.5 * _PROBE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -54,6 +55,7 @@ def tessellate(
     return points.float(), torch.from_numpy(faces.astype(np.int32)), owner
 
 
+@lru_cache(maxsize=512)
 def _grid(columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Corner parameters ``[(rows+1)(columns+1), 2]`` in [-1, 1] and two triangles per cell."""
     u, v = np.meshgrid(np.linspace(-1, 1, columns + 1), np.linspace(-1, 1, rows + 1))
