@@ -56,7 +56,7 @@ class Placed:
 
     furniture: Furniture
     color: str
-    jitter: tuple[int, int, int]  # thousandths, added to the colour
+    jitter: tuple[int, int, int]  # thousandths of each channel of the colour
     x: int  # millimetres
     y: int
     z: int
@@ -180,7 +180,7 @@ def _propose(
 
 
 def _jitter(draws: Draws) -> tuple[int, int, int]:
-    return draws.integer(-40, 40), draws.integer(-40, 40), draws.integer(-40, 40)
+    return draws.integer(-80, 80), draws.integer(-80, 80), draws.integer(-80, 80)
 
 
 def _against_wall(

@@ -1,8 +1,8 @@
 """Closed-form solids: what rooms are built of, and exact questions about them.
 
 A :class:`Primitives` set holds oriented boxes, upright cylinders and at most one room (a box
-seen from inside). Distances follow the closed forms of Quilez, "Distance functions"
-(iquilezles.org/articles/distfunctions).
+seen from inside), never none at all. Distances follow the closed forms of Quilez, "Distance
+functions" (iquilezles.org/articles/distfunctions).
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ class Primitives:
     color: Tensor  # [P, 3] float32 in [0, 1]
     material: Tensor  # [P] int64, a Material of the renderer
     instance: Tensor  # [P] int64, the object that it belongs to, -1 = the room
+
+    def __post_init__(self) -> None:
+        if len(self.shape) == 0:
+            raise ValueError("Primitives: a set must hold at least one solid")
 
     def __len__(self) -> int:
         return self.shape.shape[0]

@@ -158,7 +158,9 @@ def build_primitives(layout: Layout, dtype: torch.dtype = torch.float32) -> Prim
         (Shape.BOX, (0, 0, -_FLOOR_DEPTH / 2), level, slab, floor, floor_material, -1),
     ]
     for index, piece in enumerate(layout.placed):
-        main = tuple(c + j / 1000 for c, j in zip(COLORS[piece.color], piece.jitter, strict=True))
+        main = tuple(
+            c * (1 + j / 1000) for c, j in zip(COLORS[piece.color], piece.jitter, strict=True)
+        )
         for part in piece.furniture.parts:
             x, y = piece.to_world(part.center[0], part.center[1])
             center = (x / 1000, y / 1000, (piece.z + part.center[2]) / 1000)

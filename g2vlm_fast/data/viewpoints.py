@@ -7,6 +7,8 @@ of the room and is the frame in which left, right, front and behind are meant.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +25,7 @@ _COVERAGE_SIZE = (24, 32)
 _LEAST_PIXELS = 2  # of 24 x 32: about 8 of 48 x 64
 _CLEARANCE = 300  # millimetres from furniture that reaches up to the camera
 _DRAWS_PER_CANDIDATE = 40
+_APART = 1500  # millimetres between cameras; further apart is no better
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def draw_viewpoints(
     eyes, targets = zip(*pairs, strict=True)
     candidates = Viewpoints(eyes, targets, focal, principal)
     counts = _visible_pixels(candidates, primitives, len(layout.placed))
-    chosen, seen = _cover(counts, wanted)
+    chosen, seen = _cover(counts, eyes, wanted)
     eyes, targets = zip(*(pairs[view] for view in chosen), strict=True)
     return Viewpoints(eyes, targets, focal, principal), seen
 
@@ -122,14 +125,29 @@ def _visible_pixels(views: Viewpoints, primitives: Primitives, count: int) -> li
     return counts.view(len(instance), count + 1)[:, 1:].tolist()
 
 
-def _cover(counts: list[list[int]], wanted: int) -> tuple[list[int], set[int]]:
-    """Greedy cover; ties go to the view with more pixels on objects, then to the earlier one."""
+def _cover(
+    counts: list[list[int]], eyes: Sequence[tuple[int, int, int]], wanted: int
+) -> tuple[list[int], set[int]]:
+    """Greedy cover by ``wanted`` views of objects seen with ``counts[view][object]`` pixels.
+
+    Ties go to the view that stands apart from those chosen, up to a point, then to the one with
+    more pixels on objects, then to the earlier one.
+    """
     sees = [{k for k, n in enumerate(row) if n >= _LEAST_PIXELS} for row in counts]
     chosen: list[int] = []
     seen: set[int] = set()
+
+    def merit(view: int) -> tuple[int, int, int, int]:
+        apart = [math.dist(eyes[view], eyes[other]) for other in chosen]
+        return (
+            len(sees[view] - seen),
+            min([_APART, *map(round, apart)]),
+            sum(counts[view]),
+            -view,
+        )
+
     for _ in range(wanted):
-        rest = [view for view in range(len(counts)) if view not in chosen]
-        best = max(rest, key=lambda v: (len(sees[v] - seen), sum(counts[v]), -v))
+        best = max((view for view in range(len(counts)) if view not in chosen), key=merit)
         chosen.append(best)
         seen |= sees[best]
     return chosen, seen
