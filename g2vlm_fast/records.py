@@ -144,6 +144,7 @@ class Prediction(_Record):
     point_colors: Tensor | None = None  # [S, 3] float32 in [0, 1]
     point_offsets: Tensor | None = None  # [B + 1] int32
     query_distance: Tensor | None = None  # [Q] float32 metres at the points asked
+    query_truncation: Tensor | None = None  # [] float32 metres, the largest of these distances
     box_center: Tensor | None = None  # [K, 3] float32 metres
     box_size: Tensor | None = None  # [K, 3] float32 metres
     box_rotation: Tensor | None = None  # [K, 3, 3] float32

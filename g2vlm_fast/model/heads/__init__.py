@@ -1,0 +1,1 @@
+"""The heads of the model: reconstruction, spatial, grounding and text."""

@@ -1,0 +1,212 @@
+"""The spatial head: objects with boxes, classes and descriptors, found by voting."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from g2vlm_fast.model.config import G2VLMConfig
+from g2vlm_fast.model.layers import MLP, LayerNorm, Linear, PositionEmbedding, ZeroLinear
+from g2vlm_fast.model.packing import lengths, offsets_of_ids, segment_ids
+from g2vlm_fast.nn import GeometryAttention
+from g2vlm_fast.ops import BiasSpec, Distance, SquaredDistance
+from g2vlm_fast.records import GeometryTokens, _Record, record
+
+_MEAN_SIZE = 0.7  # metres, what the size of a box starts from
+
+
+@record
+class Seeds(_Record):
+    """What each point of one scale says: whether it is on an object, which, and where.
+
+    In the frames of the scenes, like everything in this file.
+    """
+
+    position: Tensor  # [M, 3] float32 metres
+    objectness: Tensor  # [M] float32 logit
+    vote: Tensor  # [M, 3] float32 metres: the centre of the object it is on
+    class_logits: Tensor  # [M, classes] float32
+    offsets: Tensor  # [B + 1] int32
+
+
+@record
+class Objects(_Record):
+    """K objects of B scenes, in the frames of these, and what the heads need to know of them."""
+
+    center: Tensor  # [K, 3] float32 metres
+    size: Tensor  # [K, 3] float32 metres
+    rotation: Tensor  # [K, 3, 3] float32, box axes to the frame
+    objectness: Tensor  # [K] float32 logit
+    class_logits: Tensor  # [K, classes] float32
+    descriptor: Tensor  # [K, E] float32, unit norm
+    feature: Tensor  # [K, dim]
+    offsets: Tensor  # [B + 1] int32
+
+
+class SeedHead(nn.Module):
+    """Lets each point vote for the centre of the object that it is on.
+
+    Source: Qi et al., "Deep Hough voting for 3D object detection in point clouds", ICCV 2019.
+    """
+
+    def __init__(self, config: G2VLMConfig) -> None:
+        super().__init__()
+        self.reach = config.maximum_vote
+        self.classes = len(config.classes or [])
+        self.predict = MLP(config.dim, config.dim, 4 + self.classes)
+
+    def forward(self, points: GeometryTokens) -> Seeds:
+        output = self.predict(points.feature).float()
+        return Seeds(
+            position=points.position,
+            objectness=output[:, 0],
+            vote=points.position + self.reach * torch.tanh(output[:, 1:4]),
+            class_logits=output[:, 4:],
+            offsets=points.offsets,
+        )
+
+
+@torch.no_grad()
+def pick_queries(seeds: Seeds, count: int, spacing: float) -> tuple[Tensor, Tensor]:
+    """Pick the seeds whose votes become object queries: likeliest first, never two too close.
+
+    Args:
+        seeds: M seeds of B scenes.
+        count: queries a scene, at most.
+        spacing: metres; after a seed is picked, votes closer than this to its vote are out.
+
+    Returns:
+        Rows of the seeds ``[K]`` int64, sorted by scene, and their offsets ``[B + 1]`` int32.
+    """
+    scene = segment_ids(seeds.offsets)
+    size = lengths(seeds.offsets)
+    place = torch.arange(len(scene), device=scene.device) - seeds.offsets.long()[scene]
+    shape = (len(size), max(int(size.max()), 1))
+    score = seeds.objectness.new_full(shape, -torch.inf)
+    score[scene, place] = seeds.objectness
+    vote = seeds.vote.new_full((*shape, 3), torch.inf)
+    vote[scene, place] = seeds.vote
+    picked, exists = [], []
+    rows = torch.arange(len(size), device=scene.device)
+    for _ in range(count):
+        best, column = score.max(dim=1)
+        picked.append(column + seeds.offsets[:-1].long())
+        exists.append(best > -torch.inf)
+        apart = vote - vote[rows, column][:, None]
+        close = ~(apart.square().sum(-1) >= spacing**2)
+        score = score.masked_fill(close, -torch.inf)
+    kept = torch.stack(exists, dim=1).flatten()
+    chosen = torch.stack(picked, dim=1).flatten()[kept]
+    return chosen, offsets_of_ids(rows.repeat_interleave(count)[kept], len(size))
+
+
+class ObjectLayer(nn.Module):
+    """Queries look at each other and at the tokens, near ones more once training says so."""
+
+    def __init__(self, config: G2VLMConfig) -> None:
+        super().__init__()
+        dim, heads = config.dim, config.heads
+        self.self_norm = LayerNorm(dim)
+        self.self_attention = GeometryAttention(dim, heads, bias=BiasSpec(Distance()))
+        self.cross_norm = LayerNorm(dim)
+        self.cross_attention = GeometryAttention(dim, heads, bias=BiasSpec(SquaredDistance()))
+        self.mlp_norm = LayerNorm(dim)
+        self.mlp = MLP(dim, int(config.mlp_ratio * dim), dim)
+
+    def forward(
+        self, x: Tensor, position: Tensor, offsets: Tensor, tokens: GeometryTokens
+    ) -> Tensor:
+        x = x + self.self_attention(self.self_norm(x), position=position, offsets=offsets)
+        x = x + self.cross_attention(
+            self.cross_norm(x),
+            tokens.feature,
+            position=position,
+            context_position=tokens.position,
+            offsets=offsets,
+            context_offsets=tokens.offsets,
+        )
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class SpatialHead(nn.Module):
+    """Turns seeds into objects: group what votes for one place, refine, read off the box."""
+
+    def __init__(self, config: G2VLMConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.config = config
+        classes = len(config.classes or [])
+        self.place = PositionEmbedding(dim)
+        self.said = Linear(1 + classes, dim)
+        self.group_norm = LayerNorm(dim)
+        self.group = GroupingAttention(dim, config.heads, config.query_spacing)
+        self.layers = nn.ModuleList(ObjectLayer(config) for _ in range(config.object_layers))
+        self.norm = LayerNorm(dim)
+        self.box = MLP(dim, dim, 8, last=ZeroLinear)
+        self.objectness = Linear(dim, 1)
+        self.classify = MLP(dim, dim, classes)
+        self.describe = MLP(dim, dim, config.embedding_dim)
+
+    def forward(self, seeds: Seeds, points: GeometryTokens, tokens: GeometryTokens) -> Objects:
+        """Find the objects of each scene.
+
+        Args:
+            seeds: what the points of one scale say.
+            points: those points.
+            tokens: the tokens of the scene, for context.
+        """
+        chosen, offsets = pick_queries(seeds, self.config.num_queries, self.config.query_spacing)
+        said = torch.cat([seeds.objectness[:, None], seeds.class_logits], dim=-1)
+        evidence = self.group_norm(points.feature + self.said(said))
+        # votes are moved by their own loss; here they are only where things are
+        votes, start = seeds.vote.detach(), seeds.vote.detach()[chosen]
+        grouped = self.group.attend(
+            evidence[chosen],
+            evidence,
+            position=start,
+            context_position=votes,
+            offsets=offsets,
+            context_offsets=seeds.offsets,
+            return_position_mean=True,
+        )
+        assert grouped.position_mean is not None
+        middle = grouped.position_mean.mean(1)
+        x = evidence[chosen] + grouped.out + self.place(middle.detach())
+        for layer in self.layers:
+            x = layer(x, middle.detach(), offsets, tokens)
+        x = self.norm(x)
+        box = self.box(x).float()
+        turn = F.normalize(box[:, 6:8] + box.new_tensor([0.0, 1.0]), dim=-1)
+        return Objects(
+            center=middle + box[:, :3],
+            size=_MEAN_SIZE * torch.exp(2 * torch.tanh(box[:, 3:6] / 2)),
+            rotation=_rotation(turn),
+            objectness=self.objectness(x)[:, 0].float(),
+            class_logits=self.classify(x).float(),
+            descriptor=F.normalize(self.describe(x).float(), dim=-1),
+            feature=x,
+            offsets=offsets,
+        )
+
+
+class GroupingAttention(GeometryAttention):
+    """Attention that starts as a Gaussian window over where votes fall (metres)."""
+
+    def __init__(self, dim: int, heads: int, width: float) -> None:
+        super().__init__(dim, heads, bias=BiasSpec(SquaredDistance()))
+        self.width = width
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the window to ``exp(-|difference|^2 / width^2)``."""
+        assert self.geometry_bias is not None
+        nn.init.constant_(self.geometry_bias.parameters_per_head, self.width**-2)
+
+
+def _rotation(turn: Tensor) -> Tensor:
+    """Return rotations about the vertical ``[K, 3, 3]`` from the sine and cosine of yaw."""
+    sine, cosine = turn.unbind(-1)
+    zero, one = torch.zeros_like(sine), torch.ones_like(sine)
+    entries = [cosine, -sine, zero, sine, cosine, zero, zero, zero, one]
+    return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))

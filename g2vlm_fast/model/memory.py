@@ -1,0 +1,78 @@
+"""What a scene holds for language: its tokens and its objects, in one packed sequence."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from g2vlm_fast.model.config import G2VLMConfig
+from g2vlm_fast.model.heads.spatial import Objects
+from g2vlm_fast.model.layers import Linear, PositionEmbedding
+from g2vlm_fast.model.packing import interleave
+from g2vlm_fast.nn import GeometryAttention
+from g2vlm_fast.records import GeometryTokens, _Record, record
+
+
+@record
+class SceneMemory(_Record):
+    """Tokens, then objects, of each of B scenes; positions are in the frames of the scenes."""
+
+    feature: Tensor  # [m, dim]
+    position: Tensor  # [m, 3] float32 metres
+    object: Tensor  # [m] int64, the row of the object, -1 for a token
+    offsets: Tensor  # [B + 1] int32
+    embedding: Tensor  # [B, E] float32, unit norm, of the scene
+
+
+class MemoryBuilder(nn.Module):
+    """Embeds tokens and objects with where they stand, and pools them into one embedding.
+
+    What the heads found of an object (box, class, objectness) enters without its gradient:
+    language does not move boxes.
+    """
+
+    def __init__(self, config: G2VLMConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.token = Linear(dim + 4, dim)
+        self.object = Linear(dim, dim)
+        self.found = Linear(len(config.classes or []) + 1 + 3 + 2, dim)
+        self.place = PositionEmbedding(dim)
+        self.pool = GeometryAttention(dim, config.heads)
+        self.query = nn.Parameter(torch.empty(1, dim))
+        self.embed = Linear(dim, config.embedding_dim)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.query, std=0.02)
+
+    def forward(self, tokens: GeometryTokens, objects: Objects) -> SceneMemory:
+        surface = torch.cat([tokens.normal, tokens.scale[:, None]], dim=-1)
+        token = self.token(torch.cat([tokens.feature, surface.to(tokens.feature.dtype)], dim=-1))
+        found = [
+            torch.softmax(objects.class_logits, dim=-1),
+            torch.sigmoid(objects.objectness)[:, None],
+            objects.size.log(),
+            objects.rotation[:, :2, 0],
+        ]
+        thing = self.object(objects.feature) + self.found(torch.cat(found, dim=-1).detach())
+        order, offsets = interleave(tokens.offsets, objects.offsets)
+        position = torch.cat([tokens.position, objects.center.detach()])[order]
+        index = torch.arange(len(objects.center), device=order.device)
+        feature = torch.cat([token, thing])[order] + self.place(position)
+        scenes = len(offsets) - 1
+        each = torch.arange(scenes + 1, device=order.device, dtype=torch.int32)
+        pooled = self.pool(
+            self.query.expand(scenes, -1).to(feature.dtype),
+            feature,
+            offsets=each,
+            context_offsets=offsets,
+        )
+        return SceneMemory(
+            feature=feature,
+            position=position,
+            object=torch.cat([index.new_full((len(token),), -1), index])[order],
+            offsets=offsets,
+            embedding=F.normalize(self.embed(pooled).float(), dim=-1),
+        )
