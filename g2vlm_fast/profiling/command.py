@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--passes", nargs="+", choices=("fwd", "fwd_bwd", "call"))
     parser.add_argument("--device", choices=("cpu", "cuda"), help="only cases of this device")
     parser.add_argument("--seconds", type=float, default=1.0, help="time for each figure")
-    parser.add_argument("--limit", type=float, default=60.0, help="longest call that is waited for")
+    parser.add_argument("--limit", type=float, default=30.0, help="longest call that is waited for")
     parser.add_argument("--commit", help="commit of a source tree that is not a git work tree")
     parser.add_argument(
         "--allow-dirty",

@@ -35,6 +35,8 @@ class Provider:
     modules: tuple[str, ...] = ()
     devices: tuple[str, ...] = ("cpu", "cuda")
     differentiable: bool = True
+    partial: bool = True
+    """Gives the first outputs of the op, perhaps not all."""
 
     def absent(self) -> str | None:
         """Return the module that is missing, or None where the provider can run."""
@@ -67,8 +69,8 @@ class _Reference(Provider):
         return on_reference(spec)
 
 
-OWN = _Own("g2vlm_fast", {})
-REFERENCE = _Reference("reference", {})
+OWN = _Own("g2vlm_fast", {}, partial=False)
+REFERENCE = _Reference("reference", {}, partial=False)
 _PEERS = ("nearest", "graph", "geometry_attention")
 
 

@@ -172,7 +172,8 @@ def _checked(job: Job, workbench: Workbench, limit: float) -> Bench:
             raise Refused(f"one call takes longer than {limit:g} s") from error
         except Exception as error:
             raise Refused(f"it raises {type(error).__name__}: {error}") from error
-        errors.append(truth.errors(case.spec, inputs, outputs, found))
+        partial = job.provider.partial
+        errors.append(truth.errors(case.spec, inputs, outputs, found, partial=partial))
         floor = case.floor_ms(inputs, job.direction, outputs)
         calls.append(call)
     worst = Errors(

@@ -67,22 +67,26 @@ class Plan:
     """How many rounds are timed, how long they may take in all, and how long one call may."""
 
     seconds: float = 1.0
-    min_rounds: int = 5
     max_rounds: int = 100
     round_seconds: float = 2e-3
-    limit: float = 60.0
+    limit: float = 30.0
 
     def rounds(self, seconds_a_round: float) -> int:
+        """Return how many rounds are timed: the longer one is, the fewer, down to one."""
         wanted = int(self.seconds / max(seconds_a_round, 1e-9))
-        return max(self.min_rounds, min(self.max_rounds, wanted))
+        fewest = 5 if seconds_a_round < self.seconds else 3 if seconds_a_round < 5 else 1
+        return max(fewest, min(self.max_rounds, wanted))
 
 
 def build_round(calls: Sequence[Call], device: str, plan: Plan) -> Round:
     """Return a round over ``calls``, one call an input set, long enough for its clock.
 
-    Every call runs at least twice before, so that compilation and allocation are over.
+    The calls have run before, so compilation is over; here each runs once or twice more. Where
+    one call is longer than ``plan.seconds``, a round is one call.
     """
-    seconds = _warm(calls, device)
+    seconds = _warm(calls, device, plan)
+    if seconds > plan.seconds:
+        return Round(calls[0], 1, "stream" if device == "cuda" else "host")
     repeats = max(1, math.ceil(plan.round_seconds / (len(calls) * max(seconds, 1e-8))))
     order = [call for _ in range(repeats) for call in calls]
     if device != "cuda":
@@ -129,17 +133,17 @@ def time_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, previous)
 
 
-def _warm(calls: Sequence[Call], device: str) -> float:
-    """Run every call twice; return the seconds of the fastest second run."""
+def _warm(calls: Sequence[Call], device: str, plan: Plan) -> float:
+    """Run the calls until they are warm; return the seconds of the fastest run."""
     fastest = math.inf
-    for repeat in range(2):
-        for call in calls:
-            synchronize(device)
-            begin = time.perf_counter()
-            call()
-            synchronize(device)
-            if repeat == 1:
-                fastest = min(fastest, time.perf_counter() - begin)
+    for call in [*calls, *calls]:
+        synchronize(device)
+        begin = time.perf_counter()
+        call()
+        synchronize(device)
+        fastest = min(fastest, time.perf_counter() - begin)
+        if fastest > plan.seconds:
+            break
     return fastest
 
 
@@ -172,8 +176,8 @@ def seconds_a_call(
     enabled = gc.isenabled()
     gc.disable()
     try:
-        rounds = plan.rounds(_once(timed, clock))
-        samples = [_once(timed, clock) for _ in range(rounds)]
+        first = _once(timed, clock)
+        samples = [_once(timed, clock) for _ in range(plan.rounds(first))]
     finally:
         if enabled:
             gc.enable()

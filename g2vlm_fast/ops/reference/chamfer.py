@@ -108,7 +108,8 @@ def _closest(source: Tensor, target: Tensor) -> Tensor:
 def _length(difference: Tensor) -> Tensor:
     """Return vector lengths with gradient 0 at 0."""
     square = difference.square().sum(-1)
-    return torch.where(square > 0, square.clamp_min(1e-300).sqrt(), 0)
+    zero = square == 0
+    return torch.where(zero, 0, torch.where(zero, 1, square).sqrt())
 
 
 def _penalty(difference: Tensor, squared: bool, robust: str | None, scale: float | None) -> Tensor:

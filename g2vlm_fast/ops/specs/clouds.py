@@ -9,42 +9,23 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.ops.specs.base import InputFactory, Inputs
+from g2vlm_fast.ops.specs.points import noisy, room_points
 
 Cloud = Callable[[torch.Generator, int], tuple[Tensor, Tensor]]
 
-_EXTENT = torch.tensor([8.0, 6.0, 3.0], dtype=torch.float64)
-_BOXES = 12
-_NOISE = 5e-3  # the noise of a depth camera
-
-
-def surface(generator: torch.Generator, n: int) -> Tensor:
-    """Return n points spread evenly over the faces of twelve boxes in a room of 8 x 6 x 3 m."""
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator, dtype=torch.float64)
-
-    size = (0.1 + 0.4 * uniform(_BOXES, 3)) * _EXTENT
-    corner = uniform(_BOXES, 3) * (_EXTENT - size)
-    area = torch.stack([size[:, 1] * size[:, 2], size[:, 0] * size[:, 2], size[:, 0] * size[:, 1]])
-    face = torch.multinomial(area.flatten(), n, replacement=True, generator=generator)
-    axis, box = face // _BOXES, face % _BOXES
-    place = uniform(n, 3)
-    side = (uniform(n) < 0.5).double()
-    place.scatter_(1, axis[:, None], side[:, None])
-    return corner[box] + place * size[box]
+_CENTER = torch.tensor([4.0, 3.0, 1.5], dtype=torch.float64)
 
 
 def room(generator: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
     """Return a room's surface, and the same with 5 mm of noise."""
-    points = surface(generator, n)
-    noise = torch.randn(n, 3, generator=generator, dtype=torch.float64)
-    return points, points + _NOISE * noise
+    points = room_points(generator, n)
+    return points, noisy(generator, points)
 
 
 def blob(generator: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
     """Return what an untrained model predicts, a Gaussian blob, inside the surface of a room."""
     spread = torch.randn(n, 3, generator=generator, dtype=torch.float64)
-    return _EXTENT / 2 + 0.5 * spread, surface(generator, n)
+    return _CENTER + 0.5 * spread, room_points(generator, n)
 
 
 def cube(generator: torch.Generator, n: int) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from g2vlm_fast.ops.specs import Inputs
 from g2vlm_fast.profiling.providers import Function, NotOffered, Provider
 
 Found = tuple[Tensor, Tensor]
+_CHAMFER_OFFSETS = ("x_offsets", "y_offsets")
 
 
 def _segments(offsets: Tensor | None, length: int) -> list[int]:
@@ -86,6 +87,59 @@ def _cdist(inputs: Inputs) -> Function:
     return nearest
 
 
+def _points(inputs: Inputs) -> Inputs:
+    """Return the points of a Chamfer case under the names of a search, or raise NotOffered."""
+    plain = {"squared": True, "reduction": "mean", "one_sided": False, "fscore_at": ()}
+    for name in inputs.keys() - {"x", "y", *_CHAMFER_OFFSETS}:
+        if inputs[name] is not None and (name not in plain or inputs[name] != plain[name]):
+            raise NotOffered("it is set up here for the mean of squared distances alone")
+    x_offsets, y_offsets = (inputs.get(name) for name in _CHAMFER_OFFSETS)
+    return {
+        "query": inputs["x"],
+        "target": inputs["y"],
+        "query_offsets": x_offsets,
+        "target_offsets": y_offsets,
+    }
+
+
+def _pytorch3d_chamfer(inputs: Inputs) -> Function:
+    from pytorch3d.loss import chamfer_distance
+
+    batch = _batch(_points(inputs))
+
+    def chamfer(x: Tensor, y: Tensor, **_: Any) -> Tensor:
+        loss: Tensor = chamfer_distance(x.unflatten(0, (batch, -1)), y.unflatten(0, (batch, -1)))[0]
+        return loss
+
+    return chamfer
+
+
+def _kaolin_chamfer(inputs: Inputs) -> Function:
+    from kaolin.metrics.pointcloud import chamfer_distance
+
+    batch = _batch(_points(inputs))
+
+    def chamfer(x: Tensor, y: Tensor, **_: Any) -> Tensor:
+        loss: Tensor = chamfer_distance(x.unflatten(0, (batch, -1)), y.unflatten(0, (batch, -1)))
+        return loss.mean()
+
+    return chamfer
+
+
+def _cdist_chamfer(inputs: Inputs) -> Function:
+    batch = _batch(_points(inputs))
+
+    def chamfer(x: Tensor, y: Tensor, **_: Any) -> Tensor:
+        pairs = torch.cdist(
+            x.unflatten(0, (batch, -1)),
+            y.unflatten(0, (batch, -1)),
+            compute_mode="donot_use_mm_for_euclid_dist",
+        )
+        return pairs.amin(2).square().mean() + pairs.amin(1).square().mean()
+
+    return chamfer
+
+
 def _from_arrays(distance: Any, index: Any, like: Tensor) -> Found:
     distance, index = torch.as_tensor(distance), torch.as_tensor(index)
     return distance.reshape(len(like), -1).to(like), index.reshape(len(like), -1).int()
@@ -136,9 +190,11 @@ def _open3d(inputs: Inputs) -> Function:
 
 
 PEERS = (
-    Provider("PyTorch3D", {"nearest": _pytorch3d}, ("pytorch3d",)),
-    Provider("Kaolin", {"nearest": _kaolin}, ("kaolin",), devices=("cuda",)),
-    Provider("torch.cdist", {"nearest": _cdist}),
+    Provider("PyTorch3D", {"nearest": _pytorch3d, "chamfer": _pytorch3d_chamfer}, ("pytorch3d",)),
+    Provider(
+        "Kaolin", {"nearest": _kaolin, "chamfer": _kaolin_chamfer}, ("kaolin",), devices=("cuda",)
+    ),
+    Provider("torch.cdist", {"nearest": _cdist, "chamfer": _cdist_chamfer}),
     Provider("scipy", {"nearest": _scipy}, ("scipy",), devices=("cpu",), differentiable=False),
     Provider(
         "scikit-learn", {"nearest": _scikit_learn}, ("sklearn",), ("cpu",), differentiable=False
