@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._checks import (
     check_choice,
@@ -16,8 +15,8 @@ from g2vlm_fast.ops._checks import (
     check_rows,
     check_tensor,
 )
+from g2vlm_fast.ops._nearest_backends import empty_gradients, empty_neighbours
 from g2vlm_fast.ops._registration import define_op
-from g2vlm_fast.ops.reference import nearest as reference
 
 MAX_NEIGHBOURS = 64
 
@@ -126,89 +125,19 @@ def _run_backward(grad_distance: Tensor, query: Tensor, *arguments: Any) -> tupl
     return run(grad_distance, query, *arguments)
 
 
-def _empty_neighbours(query: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    shape = (query.shape[0], k)
-    return query.new_empty(shape), query.new_empty(shape, dtype=torch.int32)
-
-
-def _empty_gradients(
-    query: Tensor, target: Tensor, want_query: bool, want_target: bool
-) -> tuple[Tensor, Tensor]:
-    """Outputs of the backward op; a gradient that is not wanted has no elements."""
-    return (
-        query.new_empty(query.shape if want_query else (0,)),
-        target.new_empty(target.shape if want_target else (0,)),
-    )
-
-
-def _forward_cpu(
-    query: Tensor,
-    target: Tensor,
-    query_offsets: Tensor | None,
-    target_offsets: Tensor | None,
-    k: int,
-    norm: int,
-    max_distance: float,
-) -> tuple[Tensor, Tensor]:
-    distance, index = _empty_neighbours(query, k)
-    _C.nearest_cpu(
-        query.contiguous(),
-        target.contiguous(),
-        query_offsets,
-        target_offsets,
-        distance,
-        index,
-        norm,
-        max_distance,
-        torch.get_num_threads(),
-    )
-    return distance, index
-
-
-def _backward_cpu(
-    grad_distance: Tensor,
-    query: Tensor,
-    target: Tensor,
-    index: Tensor,
-    norm: int,
-    want_query: bool,
-    want_target: bool,
-) -> tuple[Tensor, Tensor]:
-    gradients = _empty_gradients(query, target, want_query, want_target)
-    _C.nearest_backward_cpu(
-        grad_distance.contiguous(),
-        query.contiguous(),
-        target.contiguous(),
-        index.contiguous(),
-        gradients[0] if want_query else None,
-        gradients[1] if want_target else None,
-        norm,
-        torch.get_num_threads(),
-    )
-    return gradients
-
-
-for _op, _backend, _devices, _run in (
-    ("nearest", "cpu", ("cpu",), _forward_cpu),
-    ("nearest", "reference", ("cpu", "cuda"), reference.nearest),
-    ("nearest_backward", "cpu", ("cpu",), _backward_cpu),
-    ("nearest_backward", "reference", ("cpu", "cuda"), reference.nearest_backward),
-):
-    _dispatch.register_backend(_op, _backend, _run, devices=_devices, dtypes=_dispatch.FLOAT32_64)
-
 _forward = define_op(
     "nearest(Tensor query, Tensor target, Tensor? query_offsets, Tensor? target_offsets, int k, "
     "int norm, float max_distance) -> (Tensor, Tensor)",
     implementation=_run_forward,
     fake=lambda query, target, query_offsets, target_offsets, k, norm, max_distance: (
-        _empty_neighbours(query, k)
+        empty_neighbours(query, k)
     ),
 )
 _backward = define_op(
     "nearest_backward(Tensor grad_distance, Tensor query, Tensor target, Tensor index, int norm, "
     "bool want_query, bool want_target) -> (Tensor, Tensor)",
     implementation=_run_backward,
-    fake=lambda grad_distance, query, target, index, norm, want_query, want_target: (
-        _empty_gradients(query, target, want_query, want_target)
+    fake=lambda grad_distance, query, target, index, norm, want_query, want_target: empty_gradients(
+        query, target, want_query, want_target
     ),
 )

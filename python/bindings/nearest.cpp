@@ -90,30 +90,33 @@ void bind(nb::module_& module) {
   module.def(
       "nearest_backward_cuda",
       [](Tensor<const T> grad_distance, Tensor<const T> query, Tensor<const T> target,
-         Tensor<const int32_t> index, std::optional<Tensor<const int64_t>> order,
-         std::optional<Tensor<T>> grad_query, std::optional<Tensor<T>> grad_target, int norm) {
+         Tensor<const int32_t> index, std::optional<Tensor<const int32_t>> sorted,
+         std::optional<Tensor<const int64_t>> order, std::optional<Tensor<T>> grad_query,
+         std::optional<Tensor<T>> grad_target, int norm) {
         auto problem =
             gradient_of(grad_distance, query, target, index, grad_query, grad_target, norm);
+        problem.sorted = sorted ? sorted->data() : nullptr;
         problem.order = order ? order->data() : nullptr;
         void* stream = query.stream();
         nb::gil_scoped_release release;
         nearest_backward_cuda(problem, query.device(), stream);
       },
-      "grad_distance"_a, "query"_a, "target"_a, "index"_a, "order"_a.none(), "grad_query"_a.none(),
-      "grad_target"_a.none(), "norm"_a);
+      "grad_distance"_a, "query"_a, "target"_a, "index"_a, "sorted"_a.none(), "order"_a.none(),
+      "grad_query"_a.none(), "grad_target"_a.none(), "norm"_a);
   module.def(
       "nearest_cuda",
       [](Tensor<const T> query, Tensor<const T> target, Offsets query_offsets,
          Offsets target_offsets, Tensor<T> distance, Tensor<int32_t> index, int norm,
-         double max_distance) {
+         double max_distance, std::optional<Tensor<int64_t>> workspace) {
         const auto problem = problem_of(query, target, query_offsets, target_offsets, distance,
                                         index, norm, max_distance);
+        auto* keys = workspace ? reinterpret_cast<uint64_t*>(workspace->data()) : nullptr;
         void* stream = distance.stream();
         nb::gil_scoped_release release;
-        nearest_cuda(problem, distance.device(), stream);
+        nearest_cuda(problem, keys, distance.device(), stream);
       },
       "query"_a, "target"_a, "query_offsets"_a.none(), "target_offsets"_a.none(), "distance"_a,
-      "index"_a, "norm"_a, "max_distance"_a);
+      "index"_a, "norm"_a, "max_distance"_a, "workspace"_a.none());
 #endif
 }
 

@@ -34,8 +34,10 @@ template <class T>
 void nearest_cpu(const NearestProblem<T>& problem, int threads);
 
 // Enqueues on `stream` of `device`; never synchronises. Throws std::runtime_error on launch errors.
+// Offsets are read on the device only: queries that no segment covers get distance NaN, index -1,
+// and targets out of range are not read. `workspace` holds num_queries numbers, or is null.
 template <class T>
-void nearest_cuda(const NearestProblem<T>& problem, int device, void* stream);
+void nearest_cuda(const NearestProblem<T>& problem, uint64_t* workspace, int device, void* stream);
 
 // The gradient of `distance` in the points: 2 (query - target) a pair for squared L2, the sign of
 // each difference (0 at 0) for L1, times the pair's `grad_distance`. The sums of a query run over
@@ -47,7 +49,8 @@ struct NearestGradient {
   const T* query;          // [num_queries, dim]
   const T* target;         // [num_targets, dim]
   const int32_t* index;    // [num_queries, k]
-  const int64_t* order;    // CUDA: [num_queries * k], sorts `index`, equals by rising entry
+  const int32_t* sorted;   // CUDA: [num_queries * k], `index` in rising order
+  const int64_t* order;    // CUDA: [num_queries * k], where each of `sorted` came from; stable
   T* grad_query;           // [num_queries, dim], or null where it is not wanted
   T* grad_target;          // [num_targets, dim], or null where it is not wanted
   int64_t num_queries;
