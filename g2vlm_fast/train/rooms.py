@@ -54,21 +54,22 @@ class GrowingRooms(RoomBatches, Dataset[tuple[SceneBatch, Targets]]):
                 f"DataConfig: fresh_per_step must be 0 to scenes_per_step "
                 f"({data.scenes_per_step}), got {data.fresh_per_step}"
             )
-        self.fresh = data.fresh_per_step
+        self.data = data
 
     def seeds_of_batch(self, index: int) -> list[int]:
         """Return the rooms of batch ``index``: the new ones, then replayed ones."""
-        known = self._known(index - 1)
-        new = self.seeds[known : self._known(index)]
+        known = self.known_after(self.data, index)
+        new = self.seeds[known : self.known_after(self.data, index + 1)]
         draws = Draws(self.seed, _REPLAY_STREAM, index)
         replayed = draws.shuffled(self.seeds[:known])[: self.scenes_per_batch - len(new)]
         return [*new, *replayed]
 
-    def _known(self, index: int) -> int:
-        """Rooms that are known once batch ``index`` was made."""
-        if index < 0:
+    @staticmethod
+    def known_after(data: DataConfig, batches: int) -> int:
+        """Return how many rooms the first batches hold."""
+        if batches == 0:
             return 0
-        return min(self.scenes_per_batch + self.fresh * index, len(self.seeds))
+        return min(data.scenes_per_step + data.fresh_per_step * (batches - 1), data.rooms)
 
     def __getitem__(self, index: int) -> tuple[SceneBatch, Targets]:
         return self.batch(index)

@@ -239,13 +239,23 @@ def test_depth_without_any_given_is_judged_everywhere(priors: Priors) -> None:
     assert sums["normal_angle_given"].value == (0.0, 0.0)
 
 
-def test_completion_is_compared_with_the_tokens() -> None:
+def test_completion_is_compared_with_random_points_about_the_tokens() -> None:
     surface = torch.tensor([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]])
     hidden = torch.tensor([False, False, True])
-    sums = reconstruction.judge_completion(surface, surface[:1], surface, hidden)
-    assert sums["completion_chamfer_l1"] == Sums((0.0, 1), (0.5, 1))
-    assert sums["completion_completeness_hidden"] == Sums((0.0, 1), (2.0, 1))
+    extents = torch.tensor([1e-4])
+    sums = reconstruction.judge_completion(surface, surface[:1], extents, surface, hidden)
+    assert sums["completion_chamfer_l1"].value == (0.0, 1)
+    assert sums["completion_chamfer_l1"].chance == pytest.approx((0.5, 1), abs=1e-3)
+    assert sums["completion_completeness_hidden"].value == (0.0, 1)
+    assert sums["completion_completeness_hidden"].chance == pytest.approx((2.0, 1), abs=1e-3)
     assert sums["completion_f_score_5cm"].value == (1.0, 1)
+
+
+def test_random_points_stay_within_the_extents_of_their_tokens() -> None:
+    tokens, extents = torch.tensor([[0.0, 0, 0], [9.0, 0, 0]]), torch.tensor([0.2, 1.0])
+    guess = reconstruction._random_in_extents(tokens, extents, 400)
+    away = (guess - tokens.repeat(200, 1)).abs() / extents.repeat(200)[:, None]
+    assert 0.45 < away.max() <= 0.5
 
 
 def test_signed_distance_is_truncated_and_split_by_sight(priors: Priors) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from g2vlm_fast.eval.metric import Definition, Sums
@@ -9,7 +10,7 @@ from g2vlm_fast.eval.metrics.surface import surface_distances
 from g2vlm_fast.eval.priors import Priors
 
 THRESHOLD = 0.05  # metres, of the F-score: the usual one for rooms
-_TOKENS = "the positions of the geometry tokens, not decoded"
+_TOKENS = "as many points, at random within the extents of the geometry tokens"
 
 DEFINITIONS = (
     Definition(
@@ -49,19 +50,21 @@ DEFINITIONS = (
 
 
 def judge_completion(
-    points: Tensor, tokens: Tensor, surface: Tensor, hidden: Tensor
+    points: Tensor, tokens: Tensor, extents: Tensor, surface: Tensor, hidden: Tensor
 ) -> dict[str, Sums]:
     """Judge the completion points of one scene against samples of its complete surface.
 
     Args:
         points: ``[n, 3]`` metres, decoded by the model.
         tokens: ``[m, 3]`` metres, the token positions that they were decoded from.
+        extents: ``[m]`` metres, the side of the cube that a token stands for.
         surface: ``[s, 3]`` metres, samples of the true surface.
         hidden: ``[s]`` bool, samples that no view sees.
     """
     if points.shape[0] == 0 or tokens.shape[0] == 0:
         return {}
-    ours, chance = surface_distances(points, surface), surface_distances(tokens, surface)
+    guess = _random_in_extents(tokens, extents, points.shape[0])
+    ours, chance = surface_distances(points, surface), surface_distances(guess, surface)
     sums = {
         "completion_chamfer_l1": Sums((ours.chamfer_l1, 1), (chance.chamfer_l1, 1)),
         "completion_accuracy": Sums((ours.accuracy, 1), (chance.accuracy, 1)),
@@ -103,6 +106,13 @@ def judge_signed_distance(
             _sum(ours[region]), _sum(chance[region]), beside
         )
     return sums
+
+
+def _random_in_extents(tokens: Tensor, extents: Tensor, count: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    token = torch.arange(count) % tokens.shape[0]
+    offset = torch.rand(count, 3, generator=generator) - 0.5
+    return tokens[token] + extents[token, None] * offset
 
 
 def _sum(values: Tensor) -> tuple[float, float]:

@@ -1,0 +1,220 @@
+"""Recipes: whole training runs as functions, and the one command that carries a run out.
+
+A recipe returns a :class:`~g2vlm_fast.train.TrainConfig`; :func:`run_recipe` builds the model and
+its data, trains, judges the result on held-out rooms and writes the checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from g2vlm_fast.data import AnswerVocabulary, RoomConfig, generate_room, seeds_of
+from g2vlm_fast.data import queries as make_queries
+from g2vlm_fast.eval import Metric, Priors, evaluate, room_facts
+from g2vlm_fast.losses import LossReport, total_loss
+from g2vlm_fast.model import G2VLM, G2VLMConfig
+from g2vlm_fast.records import SceneBatch, Targets
+from g2vlm_fast.train import (
+    CheckpointConfig,
+    DataConfig,
+    OptimConfig,
+    ScheduleConfig,
+    StageConfig,
+    TrainConfig,
+    Trainer,
+    TrainReport,
+)
+from g2vlm_fast.train.checkpoint import write_text
+from g2vlm_fast.train.log import ProgressBar
+from g2vlm_fast.train.rooms import GrowingRooms, prefetched
+
+HELD_OUT_ROOMS = 50
+PRIOR_ROOMS = 64
+_LANGUAGE_OFF = {"align": 0.0, "text": 0.0}
+
+
+def demo() -> TrainConfig:
+    """Two minutes on two CPU cores, making rooms included."""
+    return TrainConfig(
+        name="demo",
+        model={"preset": "tiny"},
+        data=DataConfig(rooms=512, scenes_per_step=4, fresh_per_step=2, texts_per_scene=8),
+        optim=OptimConfig(lr=2e-3, weight_decay=0.02),
+        schedule=ScheduleConfig(warmup=0.04, final=0.02),
+        stages=(
+            StageConfig("geometry", 0.2, _LANGUAGE_OFF),
+            StageConfig("joint", 0.8),
+        ),
+        checkpoint=CheckpointConfig(every_steps=100),
+        max_seconds=120.0,
+    )
+
+
+def tiny_test() -> TrainConfig:
+    """A few steps on a few rooms: whether everything runs, in seconds. It learns nothing."""
+    return TrainConfig(
+        name="tiny_test",
+        model={"preset": "tiny"},
+        data=DataConfig(rooms=4, scenes_per_step=2, texts_per_scene=4, workers=0),
+        stages=(StageConfig("geometry", 0.5, _LANGUAGE_OFF), StageConfig("joint", 0.5)),
+        max_steps=4,
+    )
+
+
+RECIPES: dict[str, Callable[[], TrainConfig]] = {"demo": demo, "tiny_test": tiny_test}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run."""
+
+    checkpoint: Path
+    report: TrainReport
+    metrics: list[Metric]
+
+
+def run_recipe(
+    config: TrainConfig,
+    folder: Path | str,
+    *,
+    held_out_rooms: int = HELD_OUT_ROOMS,
+    show_progress: bool = False,
+) -> Trained:
+    """Train, judge on held-out rooms, and write the checkpoint.
+
+    Args:
+        config: the run.
+        folder: gets the state of the run, which it resumes if it was interrupted, and
+            ``checkpoint/`` with ``config.json``, ``model.safetensors`` and ``training.json``.
+        held_out_rooms: rooms of the test split that the metrics are measured on; 0 for none.
+        show_progress: whether to draw progress bars.
+    """
+    folder = Path(folder)
+    began = time.perf_counter()
+    torch.manual_seed(config.seed)
+    model = build_model(config)
+    batches = GrowingRooms(
+        config.data,
+        seed=config.seed,
+        tokenize=model.tokenizer(),
+        answer_vocabulary=AnswerVocabulary(model.config.answer_vocabulary),
+    )
+    stream = functools.partial(prefetched, batches, workers=config.data.workers)
+    trainer = Trainer(config, model, stream, compute_loss, folder, show_progress=show_progress)
+    report = trainer.run()
+    metrics = (
+        judge_on_rooms(model, config, held_out_rooms, show_progress=show_progress)
+        if held_out_rooms
+        else []
+    )
+    seconds = time.perf_counter() - began
+    checkpoint = folder / "checkpoint"
+    write_checkpoint(model, checkpoint, training_summary(config, report, metrics, seconds))
+    return Trained(checkpoint, report, metrics)
+
+
+def build_model(config: TrainConfig) -> G2VLM:
+    """Build the model of a run: a preset of :class:`G2VLMConfig` with changes.
+
+    Raises:
+        ValueError: the preset is unknown.
+    """
+    changes = dict(config.model)
+    preset = changes.pop("preset", "tiny")
+    presets = ("tiny", "small", "base", "large")
+    if preset not in presets:
+        raise ValueError(f"TrainConfig: model preset must be one of {presets}, got {preset!r}")
+    changes.setdefault("answer_vocabulary", AnswerVocabulary().words)
+    return G2VLM(getattr(G2VLMConfig, preset)(**changes))
+
+
+def compute_loss(
+    model: nn.Module, batch: tuple[SceneBatch, Targets], weights: Mapping[str, float]
+) -> LossReport:
+    """Predict and compare; where the terms of language weigh nothing, texts are not read."""
+    device = next(model.parameters()).device
+    scenes, targets = batch[0].to(device), batch[1].to(device)
+    if all(weights.get(term) == 0 for term in _LANGUAGE_OFF):
+        scenes = dataclasses.replace(scenes, text_ids=None, text_offsets=None, text_scene=None)
+    return total_loss(model(scenes, targets), scenes, targets, weights)
+
+
+def judge_on_rooms(
+    model: G2VLM, config: TrainConfig, count: int, *, show_progress: bool = False
+) -> list[Metric]:
+    """Evaluate on the first rooms of the test split; chance is fitted to training rooms."""
+    room = RoomConfig(image_size=config.data.image_size, views=config.data.views)
+    with ProgressBar(enabled=show_progress, title="held-out rooms") as bar:
+        made = []
+        for number, (split, seed) in enumerate(
+            [("train", seed) for seed in seeds_of("train", PRIOR_ROOMS)]
+            + [("test", seed) for seed in seeds_of("test", count)]
+        ):
+            scene = generate_room(seed, room)
+            made.append((split, scene, make_queries(scene, seed)))
+            bar.update(number / (PRIOR_ROOMS + count) / 2, title="held-out rooms", status="making")
+        truncation = float(model.config.truncation)
+        priors = Priors.fit(
+            (room_facts(s, q, truncation=truncation) for split, s, q in made if split == "train"),
+            num_classes=len(model.config.classes),
+            num_relations=len(model.config.relations),
+        )
+        scenes = [scene for split, scene, _ in made if split == "test"]
+        texts = [queries for split, _, queries in made if split == "test"]
+        return evaluate(
+            model,
+            scenes,
+            texts,
+            priors=priors,
+            on_progress=lambda done: bar.update(
+                (1 + done) / 2, title="held-out rooms", status="judging"
+            ),
+        )
+
+
+def training_summary(
+    config: TrainConfig, report: TrainReport, metrics: Sequence[Metric], seconds: float
+) -> dict[str, Any]:
+    """Return what ``training.json`` says: how the checkpoint came to be, and how good it is."""
+    headlines = [metric for metric in metrics if metric.headline]
+    return {
+        "recipe": config.name,
+        "config": json.loads(config.to_json()),
+        "steps": report.steps,
+        "training_seconds": round(report.seconds, 2),
+        "total_seconds": round(seconds, 2),
+        "skipped_steps": report.skipped_steps,
+        "rooms": GrowingRooms.known_after(config.data, report.steps * config.optim.accumulate),
+        "last_losses": report.last_losses,
+        "held_out_rooms": max((metric.scenes for metric in metrics), default=0),
+        "better_than_chance": {metric.head: metric.better_than_chance for metric in headlines},
+        "metrics": [metric.to_json() for metric in metrics],
+        "cpu_threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def write_checkpoint(model: G2VLM, folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write a checkpoint folder whole or not at all; one that is there is replaced."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial)
+    write_text(partial / "training.json", json.dumps(summary, indent=2))
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(partial, folder)
+    shutil.rmtree(old, ignore_errors=True)
