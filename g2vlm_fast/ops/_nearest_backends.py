@@ -59,7 +59,7 @@ def backward_cpu(
     want_target: bool,
 ) -> tuple[Tensor, Tensor]:
     gradients = empty_gradients(query, target, want_query, want_target)
-    _C.nearestbackward_cpu(
+    _C.nearest_backward_cpu(
         grad_distance.contiguous(),
         query.contiguous(),
         target.contiguous(),
@@ -107,7 +107,7 @@ def backward_cuda(
 ) -> tuple[Tensor, Tensor]:
     gradients = empty_gradients(query, target, want_query, want_target)
     hits, order = torch.sort(index.flatten(), stable=True) if want_target else (None, None)
-    _C.nearestbackward_cuda(
+    _C.nearest_backward_cuda(
         grad_distance.contiguous(),
         query.contiguous(),
         target.contiguous(),
