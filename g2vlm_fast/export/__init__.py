@@ -1,0 +1,1 @@
+"""What leaves the package: fused volumes, meshes, clouds and their files."""

@@ -1,0 +1,164 @@
+"""Pictures as arrays: renderings, depth in colours, contact sheets, drawn boxes."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from g2vlm_fast.export.mesh import ColoredMesh
+from g2vlm_fast.export.raycast import MeshRaycaster
+from g2vlm_fast.export.scene_graph import SceneObject
+from g2vlm_fast.geometry.boxes import box_corners
+from g2vlm_fast.geometry.cameras import project
+from g2vlm_fast.report.cameras import VirtualCamera
+
+Picture = NDArray[np.uint8]  # [H, W, 3]
+
+_EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b) in (1, 2, 4)]
+_GAP = 6
+_PAPER = (255, 255, 255)
+
+
+def object_color(index: int) -> tuple[int, int, int]:
+    """The colour of an object in every picture: hues a golden ratio apart."""
+    red, green, blue = colorsys.hls_to_rgb((0.58 + index * 0.618034) % 1.0, 0.45, 0.68)
+    return int(red * 255), int(green * 255), int(blue * 255)
+
+
+def render(raycaster: MeshRaycaster, camera: VirtualCamera, *, through_backs: bool) -> Picture:
+    """Draw a mesh in its colours, lightly shaded, on white, with smoothed edges."""
+    scale = 2
+    intrinsics = camera.intrinsics.clone()
+    intrinsics[:2] *= scale
+    intrinsics[:2, 2] += (scale - 1) / 2
+    height, width = camera.size
+    hits = raycaster.look(
+        intrinsics, camera.pose, (height * scale, width * scale), through_backs=through_backs
+    )
+    light = -camera.pose[:3, 2].numpy() * 0.8 + np.array([0.0, 0.0, 0.6], dtype=np.float32)
+    light /= np.linalg.norm(light)
+    shade = 0.62 + 0.42 * np.clip(hits.normal @ light, 0, 1)
+    empty = (hits.depth == 0).numpy()
+    lit = np.where(empty[..., None], 1.0, hits.color * shade[..., None])
+    pooled = lit.reshape(height, scale, width, scale, 3).mean(axis=(1, 3))
+    return (pooled.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def depth_in_colors(depth: Tensor, low: float, high: float) -> Picture:
+    """Near is bright, far is dark; what is missing is light grey."""
+    import matplotlib
+
+    values = depth.numpy()
+    share = ((values - low) / max(high - low, 1e-6)).clip(0, 1)
+    picture = matplotlib.colormaps["magma_r"](share)[..., :3]
+    picture[values <= 0] = 0.93
+    return (picture * 255).astype(np.uint8)
+
+
+def error_in_colors(rendered: Tensor, measured: Tensor, worst: float) -> Picture:
+    """Relative depth error: white is none, red is ``worst``; grey where one is missing."""
+    import matplotlib
+
+    both = ((rendered > 0) & (measured > 0)).numpy()
+    relative = ((rendered - measured).abs() / measured.clamp_min(1e-6)).numpy()
+    picture = matplotlib.colormaps["Reds"]((relative / worst).clip(0, 1))[..., :3]
+    picture[~both] = 0.88
+    return (picture * 255).astype(np.uint8)
+
+
+def to_picture(image: Tensor) -> Picture:
+    """``[3, H, W]`` uint8 to ``[H, W, 3]``."""
+    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+
+
+def fit(picture: Picture, width: int) -> Picture:
+    """Resize to a width, keeping the aspect."""
+    from PIL import Image
+
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(resized)
+
+
+def sheet(rows: Sequence[Sequence[Picture]]) -> Picture:
+    """Put pictures of one size into a grid with white gaps."""
+    height, width = rows[0][0].shape[:2]
+    columns = max(map(len, rows))
+    shape = (
+        len(rows) * height + (len(rows) - 1) * _GAP,
+        columns * width + (columns - 1) * _GAP,
+        3,
+    )
+    page = np.full(shape, _PAPER, dtype=np.uint8)
+    for r, row in enumerate(rows):
+        for c, picture in enumerate(row):
+            top, left = r * (height + _GAP), c * (width + _GAP)
+            page[top : top + height, left : left + width] = picture
+    return page
+
+
+def draw_boxes(picture: Picture, camera: VirtualCamera, objects: Sequence[SceneObject]) -> Picture:
+    """Draw boxes with their labels over a rendering."""
+    import torch
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(picture)
+    pen = ImageDraw.Draw(image)
+    font = _font(max(12, picture.shape[0] // 36))
+    for thing in objects:
+        box = (torch.from_numpy(v) for v in (thing.center, thing.size, thing.rotation))
+        corners, depth = project(box_corners(*box), camera.intrinsics, camera.pose)
+        if bool((depth <= 0).any()):
+            continue
+        color = object_color(thing.id)
+        for a, b in _EDGES:
+            pen.line([*corners[a].tolist(), *corners[b].tolist()], fill=color, width=3)
+        top = corners[corners[:, 1].argmin()].tolist()
+        _label(pen, top, f"{thing.class_name} {thing.id}", color, font)
+    return np.asarray(image)
+
+
+def draw_rectangle(
+    picture: Picture, box: Sequence[float], text: str, color: tuple[int, int, int]
+) -> Picture:
+    """Draw one labelled image rectangle ``[left, top, right, bottom]``."""
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(picture)
+    pen = ImageDraw.Draw(image)
+    pen.rectangle(list(box), outline=color, width=max(2, picture.shape[1] // 200))
+    if text:
+        font = _font(max(12, picture.shape[0] // 24))
+        _label(pen, [box[0], max(box[1], 18)], text, color, font)
+    return np.asarray(image)
+
+
+def save_png(path: Any, picture: Picture) -> None:
+    """Write a picture."""
+    from PIL import Image
+
+    Image.fromarray(picture).save(path, optimize=True)
+
+
+def top_view_mesh(mesh: ColoredMesh, ceiling: float) -> ColoredMesh:
+    """The mesh without faces above ``ceiling`` metres, so that one can look in from above."""
+    return mesh.subset(mesh.vertices[mesh.faces][..., 2].max(axis=1) < ceiling)
+
+
+def _font(size: int) -> Any:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)
+
+
+def _label(
+    pen: Any, at: Sequence[float], text: str, color: tuple[int, int, int], font: Any
+) -> None:
+    left, top, right, bottom = pen.textbbox((at[0], at[1] - 4), text, font=font, anchor="ls")
+    pen.rounded_rectangle([left - 5, top - 3, right + 5, bottom + 3], radius=4, fill=color)
+    pen.text((at[0], at[1] - 4), text, font=font, anchor="ls", fill=(255, 255, 255))
