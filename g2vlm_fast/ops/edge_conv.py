@@ -96,7 +96,7 @@ class _EdgeConv(torch.autograd.Function):
         *tensors, activation, reduce, short_rows = arguments
         winner_bytes = 0 if reduce != "max" else 1 if short_rows else 4
         out, winner = _forward(*tensors[:6], activation, reduce, winner_bytes)
-        ctx.save_for_backward(*tensors, winner)
+        ctx.save_for_backward(*tensors, winner, out if reduce == "max" else out.new_empty(0))
         ctx.options = (activation, reduce)
         return out
 
@@ -147,11 +147,14 @@ def _run_backward(
     transpose_rows: Tensor,
     transpose_edges: Tensor,
     winner: Tensor,
+    out: Tensor,
     *options: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     run = _dispatch.implementation("edge_conv_backward", a)
     transpose = (transpose_offsets, transpose_rows, transpose_edges)
-    return run(*(grad, a, b, row_offsets, columns, geometry, weight, transpose, winner), *options)
+    return run(
+        *(grad, a, b, row_offsets, columns, geometry, weight, transpose, winner, out), *options
+    )
 
 
 def _empty_gradients(
@@ -215,6 +218,7 @@ def _native_backward(backend: str) -> Callable[..., tuple[Tensor, Tensor, Tensor
         weight: Tensor | None,
         transpose: tuple[Tensor, Tensor, Tensor],
         winner: Tensor,
+        out: Tensor,
         activation: str,
         reduce: str,
         want_b: bool,
@@ -227,7 +231,7 @@ def _native_backward(backend: str) -> Callable[..., tuple[Tensor, Tensor, Tensor
             partial = weight.new_empty(_C.edge_conv_blocks(a.shape[0]), *weight.shape)
         getattr(_C, f"edge_conv_backward_{backend}")(
             grad.contiguous(),
-            *(a, b, row_offsets, columns, geometry, weight, *transpose, winner),
+            *(a, b, row_offsets, columns, geometry, weight, *transpose, winner, out),
             ACTIVATIONS[activation],
             REDUCTIONS[reduce],
             gradients[0],
@@ -266,7 +270,7 @@ _forward = define_op(
 _backward = define_op(
     "edge_conv_backward(Tensor grad, Tensor a, Tensor b, Tensor row_offsets, Tensor columns,"
     " Tensor? geometry, Tensor? weight, Tensor transpose_offsets, Tensor transpose_rows,"
-    " Tensor transpose_edges, Tensor winner, str activation, str reduce, bool want_b,"
+    " Tensor transpose_edges, Tensor winner, Tensor out, str activation, str reduce, bool want_b,"
     " bool want_geometry, bool want_weight) -> (Tensor, Tensor, Tensor, Tensor)",
     implementation=_run_backward,
     fake=lambda grad, a, b, row_offsets, columns, geometry, weight, *rest: _empty_gradients(

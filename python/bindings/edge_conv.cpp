@@ -52,17 +52,18 @@ void bind(nb::module_& module, const char* name, const char* backward_name, Run 
       "activation"_a, "reduce"_a, "out"_a, "winner"_a.none(), "threads"_a);
   module.def(
       backward_name,
-      [run_backward](Tensor<const T> grad, Tensor<const T> a, Tensor<const T> b,
-                     Indices row_offsets, Indices columns, Optional<const Accumulator<T>> geometry,
-                     Optional<const Accumulator<T>> weight, Indices transpose_offsets,
-                     Indices transpose_rows, Indices transpose_edges, Tensor<Slot> winner,
-                     int activation, int reduce, Tensor<T> grad_a, Optional<T> grad_b,
-                     Optional<Accumulator<T>> grad_geometry, Optional<Accumulator<T>> grad_weight,
-                     Optional<Accumulator<T>> partial, int threads) {
+      [run_backward](
+          Tensor<const T> grad, Tensor<const T> a, Tensor<const T> b, Indices row_offsets,
+          Indices columns, Optional<const Accumulator<T>> geometry,
+          Optional<const Accumulator<T>> weight, Indices transpose_offsets, Indices transpose_rows,
+          Indices transpose_edges, Tensor<Slot> winner, Tensor<T> out, int activation, int reduce,
+          Tensor<T> grad_a, Optional<T> grad_b, Optional<Accumulator<T>> grad_geometry,
+          Optional<Accumulator<T>> grad_weight, Optional<Accumulator<T>> partial, int threads) {
         EdgeConvBackwardProblem<T, Slot> problem{};
         problem.forward =
             problem_of<T, Slot>(a, b, row_offsets, columns, geometry, weight, activation, reduce);
         problem.forward.winner = winner.data();
+        problem.forward.out = out.data();
         problem.grad = grad.data();
         problem.grad_a = grad_a.data();
         problem.grad_b = data_or_null(grad_b);
@@ -75,9 +76,9 @@ void bind(nb::module_& module, const char* name, const char* backward_name, Run 
         run_backward(problem, grad, threads);
       },
       "grad"_a, "a"_a, "b"_a, "row_offsets"_a, "columns"_a, "geometry"_a.none(), "weight"_a.none(),
-      "transpose_offsets"_a, "transpose_rows"_a, "transpose_edges"_a, "winner"_a, "activation"_a,
-      "reduce"_a, "grad_a"_a, "grad_b"_a.none(), "grad_geometry"_a.none(), "grad_weight"_a.none(),
-      "partial"_a.none(), "threads"_a);
+      "transpose_offsets"_a, "transpose_rows"_a, "transpose_edges"_a, "winner"_a, "out"_a,
+      "activation"_a, "reduce"_a, "grad_a"_a, "grad_b"_a.none(), "grad_geometry"_a.none(),
+      "grad_weight"_a.none(), "partial"_a.none(), "threads"_a);
 }
 
 template <class T, class Slot>
@@ -94,7 +95,7 @@ void bind_cpu(nb::module_& module) {
       });
 }
 
-#ifdef G2VLM_WITH_CUDA_GRAPH
+#ifdef G2VLM_WITH_CUDA
 template <class T, class Slot>
 void bind_cuda(nb::module_& module) {
   bind<T, Slot>(
@@ -120,7 +121,7 @@ void bind_edge_conv(nb::module_& module) {
   bind_cpu<float, uint8_t>(module);
   bind_cpu<double, int32_t>(module);
   bind_cpu<double, uint8_t>(module);
-#ifdef G2VLM_WITH_CUDA_GRAPH
+#ifdef G2VLM_WITH_CUDA
   bind_cuda<float, int32_t>(module);
   bind_cuda<float, uint8_t>(module);
   bind_cuda<BFloat16, int32_t>(module);

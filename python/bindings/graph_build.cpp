@@ -30,7 +30,7 @@ EdgeList<Index> edge_list(const Tensor<const Index>& destination,
 
 template <class Edges>
 void count(const Edges& edges, const Counts& counts, const Counts& invalid) {
-#ifdef G2VLM_WITH_CUDA_GRAPH
+#ifdef G2VLM_WITH_CUDA
   if (counts.is_cuda()) {
     void* stream = counts.stream();
     nb::gil_scoped_release release;
@@ -43,7 +43,7 @@ void count(const Edges& edges, const Counts& counts, const Counts& invalid) {
 
 template <class Edges>
 void fill(const Edges& edges, const Counts& cursor, const Counts& entries) {
-#ifdef G2VLM_WITH_CUDA_GRAPH
+#ifdef G2VLM_WITH_CUDA
   if (cursor.is_cuda()) {
     void* stream = cursor.stream();
     nb::gil_scoped_release release;
@@ -94,7 +94,7 @@ void bind_graph_build(nb::module_& module) {
       [](Indices offsets, Counts entries, std::optional<Counts> kept, int threads) {
         const auto rows = static_cast<int32_t>(offsets.size(0) - 1);
         int32_t* kept_data = kept ? kept->data() : nullptr;
-#ifdef G2VLM_WITH_CUDA_GRAPH
+#ifdef G2VLM_WITH_CUDA
         if (entries.is_cuda()) {
           void* stream = entries.stream();
           nb::gil_scoped_release release;
@@ -110,7 +110,7 @@ void bind_graph_build(nb::module_& module) {
       "compact_rows",
       [](Indices offsets, Indices entries, Indices row_offsets, Counts columns, int threads) {
         const auto rows = static_cast<int32_t>(offsets.size(0) - 1);
-#ifdef G2VLM_WITH_CUDA_GRAPH
+#ifdef G2VLM_WITH_CUDA
         if (entries.is_cuda()) {
           void* stream = columns.stream();
           nb::gil_scoped_release release;

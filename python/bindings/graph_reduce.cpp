@@ -93,7 +93,7 @@ void bind_cpu(nb::module_& module) {
       });
 }
 
-#ifdef G2VLM_WITH_CUDA_GRAPH
+#ifdef G2VLM_WITH_CUDA
 template <class T, class Slot>
 void bind_cuda(nb::module_& module) {
   bind<T, Slot>(
@@ -118,7 +118,7 @@ void bind_graph_reduce(nb::module_& module) {
   bind_cpu<float, uint8_t>(module);
   bind_cpu<double, int32_t>(module);
   bind_cpu<double, uint8_t>(module);
-#ifdef G2VLM_WITH_CUDA_GRAPH
+#ifdef G2VLM_WITH_CUDA
   bind_cuda<float, int32_t>(module);
   bind_cuda<float, uint8_t>(module);
   bind_cuda<BFloat16, int32_t>(module);

@@ -34,7 +34,7 @@ struct EdgeConvProblem {
 
 template <class T, class Slot>
 struct EdgeConvBackwardProblem {
-  EdgeConvProblem<T, Slot> forward;  // `winner` is read for the maximum; `out` is not used
+  EdgeConvProblem<T, Slot> forward;  // `winner` and `out` are read, for the maximum alone
   const T* grad;                     // [num_rows, channels]
   T* grad_a;                         // [num_rows, channels]
   T* grad_b;                         // [num_sources, channels] or null
@@ -49,7 +49,7 @@ struct EdgeConvBackwardProblem {
 // results do not depend on the machine.
 inline int32_t edge_conv_blocks(int64_t num_rows) {
   const int64_t blocks = (num_rows + 255) / 256;
-  return static_cast<int32_t>(blocks < 1 ? 1 : blocks > 512 ? 512 : blocks);
+  return static_cast<int32_t>(blocks < 1 ? 1 : blocks > 1024 ? 1024 : blocks);
 }
 
 template <class T, class Slot>

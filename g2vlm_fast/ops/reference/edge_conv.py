@@ -77,6 +77,7 @@ def edge_conv_backward(
     weight: Tensor | None,
     transpose: tuple[Tensor, Tensor, Tensor],
     winner: Tensor,
+    out: Tensor,
     activation: str,
     reduce: str,
     want_b: bool,

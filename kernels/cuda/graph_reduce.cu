@@ -1,0 +1,310 @@
+#include "g2vlm/graph_reduce.h"
+#include "graph_rows.cuh"
+
+namespace g2vlm {
+namespace {
+
+constexpr int kInFlight = 4;  // edges whose loads overlap
+
+// out[row] = sum over the entries t of a row of scale_t x[columns[t]], where scale_t is the weight
+// of edge t (of edges[t] where given) over the length of a row of `divided_by`, where given.
+template <class T>
+struct WeightedSum {
+  const T* x;
+  const int32_t* offsets;
+  const int32_t* columns;
+  const int32_t* edges;
+  const float* weight;
+  const int32_t* divided_by;  // offsets of the rows that `columns` index
+  T* out;
+  int32_t rows, sources, num_edges, channels;
+  int lane_bits;
+  bool is_mean;  // divides by the length of the row itself
+
+  __device__ float scale(int32_t entry, int32_t source) const {
+    float scale = 1.0f;
+    if (weight != nullptr) {
+      const int32_t edge = edges == nullptr ? entry : __ldg(edges + entry);
+      scale = in_range(edge, num_edges) ? __ldg(weight + edge) : 0.0f;
+    }
+    if (divided_by != nullptr)
+      scale /= static_cast<float>(__ldg(divided_by + source + 1) - __ldg(divided_by + source));
+    return scale;
+  }
+};
+
+template <class T, int kWidth>
+__global__ void __launch_bounds__(kRowThreads) weighted_sum(const WeightedSum<T> p) {
+  const int64_t thread = int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
+  const int64_t row = thread >> p.lane_bits;
+  const int lane = threadIdx.x & ((1 << p.lane_bits) - 1);
+  const int first = ((blockIdx.y << p.lane_bits) + lane) * kWidth;
+  if (row >= p.rows || first >= p.channels) return;
+  const RowRange range = row_range(p.offsets, row, p.num_edges);
+  float sum[kWidth] = {};
+  for (int32_t base = range.begin; base < range.end; base += kInFlight) {
+    Packed<T, kWidth> x[kInFlight];
+    float scale[kInFlight];
+    int32_t source[kInFlight];
+#pragma unroll
+    for (int i = 0; i < kInFlight; ++i)
+      source[i] = base + i < range.end ? __ldg(p.columns + base + i) : -1;
+#pragma unroll
+    for (int i = 0; i < kInFlight; ++i) {
+      const bool ok = in_range(source[i], p.sources);
+      x[i] = ok ? Packed<T, kWidth>::load(p.x + int64_t{source[i]} * p.channels + first)
+                : Packed<T, kWidth>::zero();
+      scale[i] = ok ? p.scale(base + i, source[i]) : 0.0f;
+    }
+#pragma unroll
+    for (int i = 0; i < kInFlight; ++i)
+#pragma unroll
+      for (int c = 0; c < kWidth; ++c) sum[c] = fmaf(scale[i], to_float(x[i][c]), sum[c]);
+  }
+  if (p.is_mean && range.end > range.begin) {
+    const float divisor = static_cast<float>(range.end - range.begin);
+#pragma unroll
+    for (int c = 0; c < kWidth; ++c) sum[c] /= divisor;
+  }
+  store_floats(sum, p.out + row * p.channels + first);
+}
+
+template <class T>
+void launch(WeightedSum<T> p, cudaStream_t stream) {
+  if (p.rows == 0 || p.channels == 0) return;
+  with_width<T>(p.channels, aligned(p.x, p.out), [&](auto width) {
+    const RowMap map(p.channels, width);
+    p.lane_bits = map.lane_bits;
+    weighted_sum<T, width><<<map.grid(p.rows), kRowThreads, 0, stream>>>(p);
+  });
+  check_cuda(cudaGetLastError(), "graph_reduce: weighted_sum");
+}
+
+template <class T>
+struct Extreme {
+  const T* x;
+  const float* weight;
+  T* out;
+  Winners winners;
+  Csr graph;
+  int32_t channels;
+  int lane_bits;
+  float sign;  // the minimum is the maximum of the opposites
+};
+
+template <class T, int kWidth>
+__global__ void __launch_bounds__(kRowThreads) extreme(const Extreme<T> p) {
+  const int64_t thread = int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
+  const int64_t row = thread >> p.lane_bits;
+  const int lane = threadIdx.x & ((1 << p.lane_bits) - 1);
+  const int first = ((blockIdx.y << p.lane_bits) + lane) * kWidth;
+  if (row >= p.graph.num_rows || first >= p.channels) return;
+  const RowRange range = row_range(p.graph.offsets, row, p.graph.num_edges);
+  const int none = p.winners.none();
+  float best[kWidth];
+  int slot[kWidth];
+#pragma unroll
+  for (int c = 0; c < kWidth; ++c) slot[c] = none, best[c] = 0.0f;
+  for (int32_t base = range.begin; base < range.end; base += kInFlight) {
+    Packed<T, kWidth> x[kInFlight];
+    bool ok[kInFlight];
+    int32_t source[kInFlight];
+#pragma unroll
+    for (int i = 0; i < kInFlight; ++i)
+      source[i] = base + i < range.end ? __ldg(p.graph.columns + base + i) : -1;
+#pragma unroll
+    for (int i = 0; i < kInFlight; ++i) {
+      ok[i] = in_range(source[i], p.graph.num_sources);
+      if (ok[i]) x[i] = Packed<T, kWidth>::load(p.x + int64_t{source[i]} * p.channels + first);
+    }
+#pragma unroll
+    for (int i = 0; i < kInFlight; ++i) {
+      if (!ok[i]) continue;
+      const float factor = p.weight == nullptr ? p.sign : p.sign * __ldg(p.weight + base + i);
+      const int here = base + i - range.begin;
+#pragma unroll
+      for (int c = 0; c < kWidth; ++c) {
+        const float value = factor * to_float(x[i][c]);
+        if (slot[c] == none || leads(value, best[c])) best[c] = value, slot[c] = here;
+      }
+    }
+  }
+#pragma unroll
+  for (int c = 0; c < kWidth; ++c) best[c] = slot[c] == none ? 0.0f : p.sign * best[c];
+  const int64_t at = row * p.channels + first;
+  store_floats(best, p.out + at);
+  if (p.winners.slots != nullptr) p.winners.store(at, slot);
+}
+
+template <class T>
+struct ExtremeBackward {
+  const T* grad;
+  const float* weight;
+  Winners winners;
+  T* grad_x;
+  Csr graph;
+  TransposedCsr transpose;
+  int32_t channels;
+  int lane_bits;
+};
+
+template <class T, int kWidth>
+__global__ void __launch_bounds__(kRowThreads) extreme_backward(const ExtremeBackward<T> p) {
+  const int64_t thread = int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
+  const int64_t source = thread >> p.lane_bits;
+  const int lane = threadIdx.x & ((1 << p.lane_bits) - 1);
+  const int first = ((blockIdx.y << p.lane_bits) + lane) * kWidth;
+  if (source >= p.graph.num_sources || first >= p.channels) return;
+  const RowRange range = row_range(p.transpose.offsets, source, p.graph.num_edges);
+  float sum[kWidth] = {};
+#pragma unroll 2
+  for (int32_t i = range.begin; i < range.end; ++i) {
+    const int32_t row = __ldg(p.transpose.rows + i);
+    const int32_t edge = __ldg(p.transpose.edges + i);
+    if (!in_range(row, p.graph.num_rows) || !in_range(edge, p.graph.num_edges)) continue;
+    const int here = edge - __ldg(p.graph.offsets + row);
+    const float factor = p.weight == nullptr ? 1.0f : __ldg(p.weight + edge);
+    const int64_t at = int64_t{row} * p.channels + first;
+    float grad[kWidth];
+    int slot[kWidth];
+    load_floats(p.grad + at, grad);
+    p.winners.load(at, slot);
+#pragma unroll
+    for (int c = 0; c < kWidth; ++c)
+      if (slot[c] == here) sum[c] = fmaf(factor, grad[c], sum[c]);
+  }
+  store_floats(sum, p.grad_x + source * p.channels + first);
+}
+
+template <class T>
+struct WeightGradient {
+  const T* grad;
+  const T* x;
+  Winners winners;  // null for sums
+  float* grad_weight;
+  Csr graph;
+  int32_t channels;
+  int lane_bits;
+  bool is_mean;
+};
+
+template <class T, int kWidth>
+__global__ void __launch_bounds__(kRowThreads) weight_gradient(const WeightGradient<T> p) {
+  const int64_t thread = int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
+  const int64_t row = thread >> p.lane_bits;
+  const int lanes = 1 << p.lane_bits;
+  const int lane = threadIdx.x & (lanes - 1);
+  if (row >= p.graph.num_rows) return;
+  const RowRange range = row_range(p.graph.offsets, row, p.graph.num_edges);
+  for (int32_t edge = range.begin; edge < range.end; ++edge) {
+    const int32_t source = __ldg(p.graph.columns + edge);
+    float sum = 0.0f;
+    if (in_range(source, p.graph.num_sources)) {
+      for (int first = lane * kWidth; first < p.channels; first += lanes * kWidth) {
+        const int64_t at = row * p.channels + first;
+        float grad[kWidth], x[kWidth];
+        load_floats(p.grad + at, grad);
+        load_floats(p.x + int64_t{source} * p.channels + first, x);
+        if (p.winners.slots != nullptr) {
+          int slot[kWidth];
+          p.winners.load(at, slot);
+#pragma unroll
+          for (int c = 0; c < kWidth; ++c)
+            if (slot[c] == edge - range.begin) sum = fmaf(grad[c], x[c], sum);
+        } else {
+#pragma unroll
+          for (int c = 0; c < kWidth; ++c) sum = fmaf(grad[c], x[c], sum);
+        }
+      }
+    }
+    sum = sum_over_lanes(sum, p.lane_bits);
+    if (p.is_mean) sum /= static_cast<float>(range.end - range.begin);
+    if (lane == 0) p.grad_weight[edge] = sum;
+  }
+}
+
+bool is_extreme(Reduce reduce) {
+  return reduce == Reduce::kMax || reduce == Reduce::kMin;
+}
+
+template <class T>
+const DeviceType<T>* device(const T* pointer) {
+  return reinterpret_cast<const DeviceType<T>*>(pointer);
+}
+template <class T>
+DeviceType<T>* device(T* pointer) {
+  return reinterpret_cast<DeviceType<T>*>(pointer);
+}
+
+}  // namespace
+
+template <class T, class Slot>
+void graph_reduce_cuda(const GraphReduceProblem<T, Slot>& p, int device_index, void* stream_) {
+  using D = DeviceType<T>;
+  const DeviceGuard guard(device_index);
+  const auto stream = static_cast<cudaStream_t>(stream_);
+  const Csr& graph = p.graph;
+  if (!is_extreme(p.reduce)) {
+    return launch<D>({device(p.x), graph.offsets, graph.columns, nullptr, p.weight, nullptr,
+                      device(p.out), graph.num_rows, graph.num_sources, graph.num_edges, p.channels,
+                      0, p.reduce == Reduce::kMean},
+                     stream);
+  }
+  if (graph.num_rows == 0 || p.channels == 0) return;
+  with_width<D>(p.channels, aligned(p.x, p.out, p.winner), [&](auto width) {
+    const RowMap map(p.channels, width);
+    extreme<D, width><<<map.grid(graph.num_rows), kRowThreads, 0, stream>>>(
+        {device(p.x), p.weight, device(p.out), Winners(p.winner), graph, p.channels, map.lane_bits,
+         p.reduce == Reduce::kMin ? -1.0f : 1.0f});
+  });
+  check_cuda(cudaGetLastError(), "graph_reduce: extreme");
+}
+
+template <class T, class Slot>
+void graph_reduce_backward_cuda(const GraphReduceBackwardProblem<T, Slot>& p, int device_index,
+                                void* stream_) {
+  using D = DeviceType<T>;
+  const DeviceGuard guard(device_index);
+  const auto stream = static_cast<cudaStream_t>(stream_);
+  const Csr& graph = p.graph;
+  const Slot* winner = is_extreme(p.reduce) ? p.winner : nullptr;
+  if (p.grad_x != nullptr && !is_extreme(p.reduce)) {
+    const int32_t* divided_by = p.reduce == Reduce::kMean ? graph.offsets : nullptr;
+    launch<D>({device(p.grad), p.transpose.offsets, p.transpose.rows, p.transpose.edges, p.weight,
+               divided_by, device(p.grad_x), graph.num_sources, graph.num_rows, graph.num_edges,
+               p.channels, 0, false},
+              stream);
+  }
+  if (p.grad_x != nullptr && is_extreme(p.reduce) && graph.num_sources > 0 && p.channels > 0) {
+    with_width<D>(p.channels, aligned(p.grad, p.grad_x, winner), [&](auto width) {
+      const RowMap map(p.channels, width);
+      extreme_backward<D, width><<<map.grid(graph.num_sources), kRowThreads, 0, stream>>>(
+          {device(p.grad), p.weight, Winners(winner), device(p.grad_x), graph, p.transpose,
+           p.channels, map.lane_bits});
+    });
+    check_cuda(cudaGetLastError(), "graph_reduce: extreme_backward");
+  }
+  if (p.grad_weight != nullptr && graph.num_rows > 0) {
+    with_width<D>(p.channels, aligned(p.grad, p.x, winner), [&](auto width) {
+      RowMap map(p.channels, width);
+      map.tiles = 1;  // each group walks all channels
+      weight_gradient<D, width><<<map.grid(graph.num_rows), kRowThreads, 0, stream>>>(
+          {device(p.grad), device(p.x), Winners(winner), p.grad_weight, graph, p.channels,
+           map.lane_bits, p.reduce == Reduce::kMean});
+    });
+    check_cuda(cudaGetLastError(), "graph_reduce: weight_gradient");
+  }
+}
+
+#define G2VLM_INSTANTIATE(T, Slot)                                                 \
+  template void graph_reduce_cuda(const GraphReduceProblem<T, Slot>&, int, void*); \
+  template void graph_reduce_backward_cuda(const GraphReduceBackwardProblem<T, Slot>&, int, void*);
+G2VLM_INSTANTIATE(float, uint8_t)
+G2VLM_INSTANTIATE(float, int32_t)
+G2VLM_INSTANTIATE(BFloat16, uint8_t)
+G2VLM_INSTANTIATE(BFloat16, int32_t)
+G2VLM_INSTANTIATE(Float16, uint8_t)
+G2VLM_INSTANTIATE(Float16, int32_t)
+#undef G2VLM_INSTANTIATE
+
+}  // namespace g2vlm

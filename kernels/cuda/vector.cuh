@@ -1,0 +1,121 @@
+// Vectors of storage types that compute in float.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "g2vlm/half.h"
+
+namespace g2vlm {
+
+template <class T>
+struct DeviceTypeOf {
+  using type = T;
+};
+template <>
+struct DeviceTypeOf<BFloat16> {
+  using type = __nv_bfloat16;
+};
+template <>
+struct DeviceTypeOf<Float16> {
+  using type = __half;
+};
+template <class T>
+using DeviceType = typename DeviceTypeOf<T>::type;
+
+__device__ inline float to_float(float x) {
+  return x;
+}
+__device__ inline float to_float(__nv_bfloat16 x) {
+  return __bfloat162float(x);
+}
+__device__ inline float to_float(__half x) {
+  return __half2float(x);
+}
+
+template <class T>
+__device__ T from_float(float x);
+template <>
+__device__ inline float from_float(float x) {
+  return x;
+}
+template <>
+__device__ inline __nv_bfloat16 from_float(float x) {
+  return __float2bfloat16_rn(x);
+}
+template <>
+__device__ inline __half from_float(float x) {
+  return __float2half_rn(x);
+}
+
+// How many T a 16-byte access holds.
+template <class T>
+constexpr int kVectorWidth = 16 / sizeof(T);
+
+// The widest access that divides a number of bytes.
+template <int kBytes>
+struct WordOf {
+  using type = std::conditional_t<
+      kBytes % 16 == 0, uint4,
+      std::conditional_t<
+          kBytes % 8 == 0, uint2,
+          std::conditional_t<kBytes % 4 == 0, uint32_t,
+                             std::conditional_t<kBytes % 2 == 0, uint16_t, uint8_t>>>>;
+};
+
+// kWidth neighbouring values as they lie in memory.
+template <class T, int kWidth>
+struct Packed {
+  using Word = typename WordOf<sizeof(T) * kWidth>::type;
+  static constexpr int kWords = sizeof(T) * kWidth / sizeof(Word);
+  Word words[kWords];
+
+  __device__ static Packed zero() {
+    Packed packed;
+    memset(packed.words, 0, sizeof(packed.words));
+    return packed;
+  }
+
+  __device__ static Packed load(const T* from) {
+    Packed packed;
+#pragma unroll
+    for (int i = 0; i < kWords; ++i)
+      packed.words[i] = __ldg(reinterpret_cast<const Word*>(from) + i);
+    return packed;
+  }
+
+  __device__ void store(T* to) const {
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) reinterpret_cast<Word*>(to)[i] = words[i];
+  }
+
+  __device__ T operator[](int i) const {
+    T value;
+    memcpy(&value, reinterpret_cast<const char*>(words) + i * sizeof(T), sizeof(T));
+    return value;
+  }
+
+  __device__ void set(int i, T value) {
+    memcpy(reinterpret_cast<char*>(words) + i * sizeof(T), &value, sizeof(T));
+  }
+};
+
+template <class T, int kWidth>
+__device__ void load_floats(const T* from, float (&to)[kWidth]) {
+  const auto packed = Packed<T, kWidth>::load(from);
+#pragma unroll
+  for (int i = 0; i < kWidth; ++i) to[i] = to_float(packed[i]);
+}
+
+template <class T, int kWidth>
+__device__ void store_floats(const float (&from)[kWidth], T* to) {
+  Packed<T, kWidth> packed;
+#pragma unroll
+  for (int i = 0; i < kWidth; ++i) packed.set(i, from_float<T>(from[i]));
+  packed.store(to);
+}
+
+}  // namespace g2vlm
