@@ -132,13 +132,109 @@ def _backward_cpu(
     return (grad_q.to(q.dtype), grad_k.to(q.dtype), grad_v.to(q.dtype), *rest)  # type: ignore[return-value]
 
 
+def _check_triton(q: Tensor) -> None:
+    from g2vlm_fast.kernels.triton.geometry_attention_launch import MAX_HEAD_DIM
+
+    if q.shape[2] > MAX_HEAD_DIM:
+        raise _dispatch.BackendError(
+            f"geometry_attention: the triton backend takes head dims up to {MAX_HEAD_DIM}, got "
+            f"{q.shape[2]}; use more heads or use_backend('reference', 'geometry_attention', "
+            "'geometry_attention_backward')"
+        )
+
+
+def _forward_triton(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias_parameters: Tensor | None,
+    q_position: Tensor | None,
+    k_position: Tensor | None,
+    q_gate: Tensor | None,
+    q_offsets: Tensor | None,
+    k_offsets: Tensor | None,
+    terms: Sequence[int],
+    constants: Sequence[float],
+    causal: bool,
+    scale: float,
+    position_mean: bool,
+) -> Outputs:
+    _check_triton(q)
+    from g2vlm_fast.kernels.triton import geometry_attention_launch as launch
+
+    outputs = empty_outputs(q, position_mean)
+    geometry = (bias_parameters, q_position, k_position, q_gate)
+    launch.forward(
+        *_dense((q, k, v, *geometry, q_offsets, k_offsets)),
+        terms,
+        constants,
+        causal,
+        scale,
+        position_mean,
+        outputs,
+    )
+    return outputs
+
+
+def _backward_triton(
+    grad_out: Tensor | None,
+    grad_lse: Tensor | None,
+    grad_mean: Tensor | None,
+    grad_variance: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias_parameters: Tensor | None,
+    q_position: Tensor | None,
+    k_position: Tensor | None,
+    q_gate: Tensor | None,
+    q_offsets: Tensor | None,
+    k_offsets: Tensor | None,
+    out: Tensor,
+    lse: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    terms: Sequence[int],
+    constants: Sequence[float],
+    causal: bool,
+    scale: float,
+    position_gradients: bool,
+) -> Gradients:
+    from g2vlm_fast.kernels.triton import geometry_attention_launch as launch
+
+    grad_out = torch.zeros_like(out) if grad_out is None else grad_out
+    inputs = (q, k, v, bias_parameters, q_position, k_position, q_gate)
+    gradients = gradient_storage(inputs, position_gradients)
+    launch.backward(
+        _dense((grad_out, grad_lse, grad_mean, grad_variance)),
+        *_dense((*inputs, q_offsets, k_offsets, out, lse, mean, variance)),
+        terms,
+        constants,
+        causal,
+        scale,
+        gradients,
+    )
+    return without_gaps(gradients, lse.dtype)
+
+
+_TRITON_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32})
+
+
 def register(op: str) -> None:
     """Enter the implementations of ``op`` and its backward pass into the dispatch table."""
-    for name, cpu, plain in (
-        (op, _forward_cpu, reference.geometry_attention),
-        (f"{op}_backward", _backward_cpu, reference.geometry_attention_backward),
+    for name, cpu, triton, plain in (
+        (op, _forward_cpu, _forward_triton, reference.geometry_attention),
+        (
+            f"{op}_backward",
+            _backward_cpu,
+            _backward_triton,
+            reference.geometry_attention_backward,
+        ),
     ):
         _dispatch.register_backend(name, "cpu", cpu, devices=("cpu",), dtypes=_dispatch.FLOATS)
+        _dispatch.register_backend(
+            name, "triton", triton, devices=("cuda", "cpu"), dtypes=_TRITON_DTYPES
+        )
         _dispatch.register_backend(
             name, "reference", plain, devices=("cpu", "cuda"), dtypes=_dispatch.FLOATS
         )
