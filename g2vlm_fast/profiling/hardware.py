@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
 import time
@@ -48,10 +49,15 @@ def device_name(device: str) -> str:
     """Return the name that records carry: the GPU's, or the processor's with its cores."""
     if device == "cuda":
         return torch.cuda.get_device_name()
-    import os
-
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{_processor()}, {cores} cores"
+
+
+def host_load() -> str:
+    """Say how busy the processor is, this process included; empty where that is unknown."""
+    if not hasattr(os, "getloadavg"):
+        return ""
+    return f"load average of the machine during the run: {os.getloadavg()[0]:.1f}"
 
 
 def synchronize(device: str) -> None:

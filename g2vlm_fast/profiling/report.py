@@ -23,6 +23,7 @@ class Notes:
     methods: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
+    load: str = ""
 
     def merged(self, fresh: Notes) -> Notes:
         """Return these notes with those of a newer run in front; what runs now is not refused."""
@@ -34,6 +35,7 @@ class Notes:
             {**self.methods, **fresh.methods},
             {**refused, **fresh.refused},
             fresh.absent,
+            fresh.load,
         )
 
     @classmethod
@@ -90,6 +92,8 @@ def _section(device: str, records: Sequence[Record], notes: Notes, chart: str) -
         span = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
         lines.append(f"- measured {span}, torch {versions}, commit {commits}")
     lines += [f"- ceilings, {name}: {value}" for name, value in sorted(notes.ceilings.items())]
+    if notes.load:
+        lines.append(f"- {notes.load}")
     if records:
         lines += ["", f"![times on {device}]({chart})", "", *_table(records, notes)]
     if notes.refused:
@@ -104,25 +108,28 @@ def _section(device: str, records: Sequence[Record], notes: Notes, chart: str) -
 
 
 def _table(records: Sequence[Record], notes: Notes) -> list[str]:
-    lines = [
-        "| case | pass | provider | ms | vs g2vlm_fast | floor ms | x floor | peak MiB | launches "
-        "| error |",
-        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    counted = bool(notes.launches)
+    heads = ["case", "pass", "provider", "ms", "vs g2vlm_fast", "floor ms", "x floor", "peak MiB"]
+    heads += ["launches", "error"] if counted else ["error"]
+    lines = [_row(heads), _row(["---"] * 3 + ["---:"] * (len(heads) - 3))]
     own = {(each.case, each.direction): each for each in records if each.provider == OWN}
     order = sorted(records, key=lambda each: (each.case, each.direction, each.ms))
     for each in order:
         mine = own.get((each.case, each.direction))
         ratio = "" if mine is None or mine is each else f"{each.ms / mine.ms:.2f}x"
         gap = "" if not each.floor_ms else f"{each.ms / each.floor_ms:.1f}"
-        launches = notes.launches.get(note_key(each.case, each.direction, each.provider), "")
         name = f"**{each.provider}**" if each.provider == OWN else each.provider
-        lines.append(
-            f"| {each.case} | {_PASS_NAMES[each.direction]} | {name} | {_short(each.ms)} | {ratio} "
-            f"| {_short(each.floor_ms)} | {gap} | {_short(each.peak_mib)} | {launches} "
-            f"| {each.error:.1e} |"
-        )
+        cells = [each.case, _PASS_NAMES[each.direction], name, _short(each.ms), ratio]
+        cells += [_short(each.floor_ms), gap, _short(each.peak_mib)]
+        if counted:
+            key = note_key(each.case, each.direction, each.provider)
+            cells.append(str(notes.launches.get(key, "")))
+        lines.append(_row([*cells, f"{each.error:.1e}"]))
     return lines
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _short(value: float | None) -> str:
@@ -148,7 +155,7 @@ def draw_chart(records: Sequence[Record], path: Path, title: str) -> None:
     palette = plt.get_cmap("tab10")
     color = {name: palette(position % 10) for position, name in enumerate(providers)}
     rows, ticks, labels = 0.0, [], []
-    with plt.rc_context({"svg.hashsalt": "g2vlm", "font.size": 8}):
+    with plt.rc_context({"svg.hashsalt": "g2vlm", "svg.fonttype": "none", "font.size": 8}):
         height = 0.16 * len(records) + 0.12 * len(groups) + 0.9
         figure, axes = plt.subplots(figsize=(7.2, height), layout="constrained")
         for (case, direction), group in sorted(groups.items()):

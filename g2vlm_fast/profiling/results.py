@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
-from g2vlm_fast.profiling.hardware import ceilings, device_name
+from g2vlm_fast.profiling.hardware import ceilings, device_name, host_load
 from g2vlm_fast.profiling.providers import absent_peers
 from g2vlm_fast.profiling.records import Key, Record, load, store, write_whole
 from g2vlm_fast.profiling.report import Notes, note_key, write_report
@@ -51,6 +51,8 @@ class Results:
             found = ceilings(case.device, case.dtype)
             notes.ceilings["copy"] = f"{found.bandwidth / 1e9:.4g} GB/s"
             notes.ceilings[f"matrix product in {dtype}"] = f"{found.flops / 1e12:.3g} TFLOP/s"
+        if case.device == "cpu":
+            notes.load = host_load()
         return notes
 
     def __bool__(self) -> bool:

@@ -152,7 +152,7 @@ def prepared(job: Job, workbench: Workbench, limit: float = math.inf) -> Iterato
 
 def _checked(job: Job, workbench: Workbench, limit: float) -> Bench:
     case, gradients = job.case, job.direction == "fwd_bwd"
-    if gradients and not job.provider.differentiable:
+    if (gradients or _with_grad(job)) and not job.provider.differentiable:
         raise Refused("it has no gradient")
     calls: list[Callable[[], Any]] = []
     errors: list[Errors] = []
@@ -163,7 +163,7 @@ def _checked(job: Job, workbench: Workbench, limit: float) -> Bench:
             with time_limit(limit):
                 function = job.provider.function(case.spec, inputs)
                 bound = BoundCall(function, inputs, case.spec.grad_inputs)
-                call, outputs, found = _first_result(bound, case, job.direction)
+                call, outputs, found = _first_result(bound, job)
         except NotOffered as error:
             raise Refused(str(error)) from error
         except torch.OutOfMemoryError as error:
@@ -184,18 +184,21 @@ def _checked(job: Job, workbench: Workbench, limit: float) -> Bench:
     return Bench(job, calls, worst, floor)
 
 
+def _with_grad(job: Job) -> bool:
+    return job.direction == "call" and job.case.name.endswith("_grad")
+
+
 def _first_result(
-    bound: BoundCall, case: Case, direction: str
+    bound: BoundCall, job: Job
 ) -> tuple[Callable[[], Any], list[torch.Tensor], dict[str, torch.Tensor] | None]:
     """Return the call that will be timed, and what it gave."""
-    if direction == "fwd_bwd":
+    if job.direction == "fwd_bwd":
         outputs, gradients = bound.forward_backward()
-        hardware.synchronize(case.device)
+        hardware.synchronize(job.case.device)
         return bound.forward_backward, [each.detach() for each in outputs], gradients
-    with_grad = direction == "call" and case.name.endswith("_grad")
-    call = bound.forward_with_grad if with_grad else bound.forward
+    call = bound.forward_with_grad if _with_grad(job) else bound.forward
     outputs = [each.detach() for each in call()]
-    hardware.synchronize(case.device)
+    hardware.synchronize(job.case.device)
     return call, outputs, None
 
 

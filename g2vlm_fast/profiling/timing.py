@@ -125,11 +125,11 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise TimeoutError(f"longer than {seconds:g} s")
 
     previous = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    running = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, *running)
         signal.signal(signal.SIGALRM, previous)
 
 
