@@ -43,10 +43,10 @@ class G2VLMConfig(PretrainedConfig):
     confident_error: float = 0.05  # relative depth error below which a pixel counts as right
 
     # lift and vertex branch
-    geometry_source: Literal["dense", "sparse", "both"] = "sparse"
+    geometry_source: Literal["dense", "sparse", "both"] = "both"
     discontinuity: float = 0.1  # relative bend of inverse depth beyond which a pixel is an edge
     visibility_tolerance: float = 0.05  # relative depth difference that still counts as seen
-    vertex_size: float = 0.08  # voxel that thins lifted points
+    vertex_size: float = 0.1  # voxel that thins lifted points
     vertex_budget: int = 2048  # vertices a scene
     point_dim: int = 64
     neighbours: int = 8
@@ -56,7 +56,7 @@ class G2VLMConfig(PretrainedConfig):
     voxel_sizes: list[float] | None = None  # fine to coarse
     scale_layers: int = 1
     token_scales: int = 2  # how many of the coarsest scales become tokens
-    token_budget: int = 96  # tokens a scene
+    token_budget: int = 64  # tokens a scene
     dim: int = 96
     heads: int = 3
     mlp_ratio: float = 2.0
@@ -94,7 +94,7 @@ class G2VLMConfig(PretrainedConfig):
             # Nguyen et al., "Modeling Kinect sensor noise", 3DIMPVT 2012
             self.depth_noise = [0.0012, 0.0019, 0.4]
         if self.voxel_sizes is None:
-            self.voxel_sizes = [0.16, 0.32, 0.64]
+            self.voxel_sizes = [0.2, 0.4, 0.8]
         super().__post_init__(**kwargs)
         self._check()
 
@@ -144,7 +144,7 @@ class G2VLMConfig(PretrainedConfig):
             "stem_dim": 48, "pixel_dim": 192, "pixel_heads": 6, "view_layers": 4,
             "cross_view_layers": 2, "dense_dim": 96, "point_dim": 96, "vertex_budget": 4096,
             "vertex_size": 0.05, "voxel_sizes": [0.1, 0.2, 0.4, 0.8], "token_budget": 192,
-            "token_scales": 3, "dim": 192, "heads": 6, "num_queries": 32, "fusion_layers": 3,
+            "token_scales": 3, "dim": 160, "heads": 5, "num_queries": 32, "fusion_layers": 3,
             "decoder_layers": 2, "embedding_dim": 128,
         }  # fmt: skip
         return cls(**(sizes | changes))
@@ -153,12 +153,12 @@ class G2VLMConfig(PretrainedConfig):
     def base(cls, **changes: Any) -> Self:
         """About 150 M trained parameters, at images of 224 x 288."""
         sizes: dict[str, Any] = {
-            "patch_size": 16, "stem_dim": 96, "pixel_dim": 576, "pixel_heads": 9,
-            "view_layers": 12, "cross_view_layers": 6, "dense_dim": 256, "point_dim": 256,
+            "patch_size": 16, "stem_dim": 96, "pixel_dim": 512, "pixel_heads": 8,
+            "view_layers": 8, "cross_view_layers": 4, "dense_dim": 256, "point_dim": 256,
             "vertex_budget": 16384, "vertex_size": 0.03, "vertex_layers": 3, "scale_layers": 2,
             "voxel_sizes": [0.06, 0.12, 0.24, 0.48], "token_budget": 1024, "token_scales": 3,
-            "dim": 576, "heads": 9, "mlp_ratio": 4.0, "num_queries": 64, "object_layers": 4,
-            "fusion_layers": 8, "decoder_layers": 4, "embedding_dim": 256, "dropout": 0.1,
+            "dim": 512, "heads": 8, "mlp_ratio": 4.0, "num_queries": 64, "object_layers": 4,
+            "fusion_layers": 6, "decoder_layers": 4, "embedding_dim": 256, "dropout": 0.1,
         }  # fmt: skip
         return cls(**(sizes | changes))
 
@@ -166,11 +166,11 @@ class G2VLMConfig(PretrainedConfig):
     def large(cls, **changes: Any) -> Self:
         """About 1 B trained parameters, at images of 224 x 288."""
         sizes: dict[str, Any] = {
-            "patch_size": 16, "stem_dim": 128, "pixel_dim": 1280, "pixel_heads": 16,
-            "view_layers": 16, "cross_view_layers": 8, "dense_dim": 512, "point_dim": 512,
+            "patch_size": 16, "stem_dim": 128, "pixel_dim": 1024, "pixel_heads": 16,
+            "view_layers": 16, "cross_view_layers": 6, "dense_dim": 512, "point_dim": 512,
             "vertex_budget": 32768, "vertex_size": 0.02, "vertex_layers": 4, "scale_layers": 2,
             "voxel_sizes": [0.05, 0.1, 0.2, 0.4], "token_budget": 2048, "token_scales": 3,
-            "dim": 1280, "heads": 16, "mlp_ratio": 4.0, "num_queries": 128, "object_layers": 6,
-            "fusion_layers": 12, "decoder_layers": 6, "embedding_dim": 512, "dropout": 0.1,
+            "dim": 1152, "heads": 12, "mlp_ratio": 4.0, "num_queries": 128, "object_layers": 6,
+            "fusion_layers": 9, "decoder_layers": 5, "embedding_dim": 512, "dropout": 0.1,
         }  # fmt: skip
         return cls(**(sizes | changes))

@@ -76,10 +76,10 @@ class PixelBranch(nn.Module):
         self.coarse = Linear(dim, self.cell**2)
         self.expand = Linear(dim, dense * self.cell**2)
         self.merge = nn.Sequential(
-            Conv2d(2 * dense + 1, dense, 3, 1, 1), nn.GELU(), Conv2d(dense, dense, 3, 1, 1)
+            Conv2d(2 * dense + 1, dense, 1), nn.GELU(), Conv2d(dense, dense, 3, 1, 1)
         )
-        self.widen = Conv2d(dense + stem, 2 * stem, 3, 1, 1)
-        self.refine = Conv2d(2 * stem, stem, 3, 1, 1)
+        self.narrow = Conv2d(dense, stem, 1)
+        self.refine = nn.Sequential(Conv2d(stem, stem, 3, 1, 1), nn.GELU())
         self.predict = ZeroLinear(stem, _OUTPUTS * 4)
 
     def forward(self, batch: SceneBatch, axes: Tensor, view_scene: Tensor) -> Views:
@@ -162,9 +162,8 @@ class PixelBranch(nn.Module):
 
     def _decode(self, dense: Tensor, stem: Tensor) -> Tensor:
         """Return the dense outputs ``[T, 7, H, W]`` float32."""
-        up = F.interpolate(dense.float(), scale_factor=2.0, mode="bilinear")
-        x = F.gelu(self.widen(torch.cat([up.to(stem.dtype), stem], dim=1)))
-        x = F.gelu(self.refine(x))
+        up = F.interpolate(self.narrow(dense).float(), scale_factor=2.0, mode="bilinear")
+        x = self.refine(stem + up.to(stem.dtype))
         return F.pixel_shuffle(self.predict(x.movedim(1, -1)).movedim(-1, 1).float(), 2)
 
     def _depth(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -218,6 +219,33 @@ def box_mesh(room: Room) -> tuple[Tensor, Tensor]:
     return vertices.flatten(0, 1), (faces + starts[:, None, None]).flatten(0, 1)
 
 
+Rooms = tuple[SceneBatch, Targets]
+
+
 @pytest.fixture(scope="session")
-def rooms() -> tuple[SceneBatch, Targets]:
+def make_rooms() -> Callable[..., Rooms]:
+    """The function that makes a batch of rooms."""
+    return make_batch
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., G2VLM]:
+    """The function that makes a small model."""
+    return small_model
+
+
+@pytest.fixture(scope="session")
+def make_config() -> Callable[..., G2VLMConfig]:
+    """The function that makes a small configuration."""
+    return small_config
+
+
+@pytest.fixture(scope="session")
+def rooms() -> Rooms:
     return make_batch()
+
+
+@pytest.fixture(scope="session")
+def model() -> G2VLM:
+    """A model that no test trains, in evaluation mode."""
+    return small_model().eval()
