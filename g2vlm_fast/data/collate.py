@@ -16,6 +16,8 @@ from g2vlm_fast.geometry.cameras import scale_intrinsics
 from g2vlm_fast.ontology import CLASSES
 from g2vlm_fast.records import SceneBatch, Targets
 
+_ONE_SURFACE = 1.05  # ratio of depths between neighbours up to which a surface is smooth
+
 Tokenize = Callable[[list[str]], Any]
 """Texts to token ids: a list of id lists, or a mapping with such a list as ``"input_ids"``, as
 the tokenizers of Hugging Face return it when they are not asked to pad or to make tensors."""
@@ -34,8 +36,8 @@ def collate(
 ) -> tuple[SceneBatch, Targets]:
     """Pack scenes into a batch and what is known of them into targets.
 
-    Images are resized with antialiasing, depth and all other maps by their nearest pixel, so
-    that nothing is mixed across an edge; intrinsics follow. Where some scenes have depth and
+    Images are resized with antialiasing, depth within surfaces and never across an edge, all
+    other maps by their nearest pixel; intrinsics follow. Where some scenes have depth and
     others do not, the others' is 0 (missing); scenes without vertices get an empty segment.
     Targets of rooms are there if all scenes have truth and None if none has; answers are there
     for all texts, and a query without an answer gets an empty segment, without ``<end>``.
@@ -90,15 +92,44 @@ def _all_or_none(scenes: Sequence[Scene], what: str, present: list[bool]) -> boo
     return all(present) and bool(present)
 
 
+def _source_coordinates(old: int, new: int) -> Tensor:
+    """Where the centres of ``new`` pixels lie among ``old`` ones, float64."""
+    return (torch.arange(new, dtype=torch.float64) + 0.5) * (old / new) - 0.5
+
+
 def _nearest(maps: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Resize ``[V, H, W]`` maps by the nearest pixel."""
+    """Resize ``[V, ..., H, W]`` maps by the nearest pixel, halves going down and right."""
     if maps.shape[-2:] == image_size:
         return maps
     row, column = (
-        ((torch.arange(new) + 0.5) * (old / new)).long().clamp_max(old - 1)
+        (_source_coordinates(old, new) + 0.5).long().clamp(0, old - 1)
         for new, old in zip(image_size, maps.shape[-2:], strict=True)
     )
     return maps[..., row[:, None], column[None, :]]
+
+
+def _resized_depth(depth: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Resize ``[V, H, W]`` depth; what it says about a plane stays on that plane.
+
+    Where the four pixels about a new centre are of one surface (all there, and within 5 %), their
+    inverse depths are interpolated, as planes are linear in inverse depth; elsewhere the nearest
+    pixel is taken as it is, so that no depth between two surfaces comes about.
+    """
+    if depth.shape[-2:] == image_size:
+        return depth
+    height, width = depth.shape[-2:]
+    row = _source_coordinates(height, image_size[0]).clamp(0, height - 1)[:, None]
+    column = _source_coordinates(width, image_size[1]).clamp(0, width - 1)[None, :]
+    top, left = row.long(), column.long()
+    bottom, right = (top + 1).clamp_max(height - 1), (left + 1).clamp_max(width - 1)
+    down, across = (row - top).float(), (column - left).float()
+    about = torch.stack([depth[..., y, x] for y in (top, bottom) for x in (left, right)])
+    low, high = about.amin(0), about.amax(0)
+    weight = torch.stack([(1 - down) * (1 - across), (1 - down) * across,
+                          down * (1 - across), down * across])  # fmt: skip
+    inverse = (weight[:, None] / about.clamp_min(1e-6)).sum(0)
+    one_surface = (low > 0) & (high <= _ONE_SURFACE * low)
+    return torch.where(one_surface, inverse.reciprocal(), _nearest(depth, image_size))
 
 
 def _resized_images(images: Tensor, image_size: tuple[int, int]) -> Tensor:
@@ -122,17 +153,21 @@ def _views(scenes: Sequence[Scene], image_size: tuple[int, int]) -> dict[str, Te
     measured = [scene for scene in scenes if scene.depth is not None]
     if not measured:
         return fields
-    fields["depth"] = torch.cat([_map_or_zeros(s, s.depth, image_size) for s in scenes])
+    nothing = [torch.zeros(scene.num_views, *image_size) for scene in scenes]
+    fields["depth"] = torch.cat(
+        [
+            zeros if scene.depth is None else _resized_depth(scene.depth, image_size)
+            for scene, zeros in zip(scenes, nothing, strict=True)
+        ]
+    )
     if _all_or_none(measured, "depth_sigma", [s.depth_sigma is not None for s in measured]):
-        sigmas = [_map_or_zeros(scene, scene.depth_sigma, image_size) for scene in scenes]
-        fields["depth_sigma"] = torch.cat(sigmas)
+        fields["depth_sigma"] = torch.cat(
+            [
+                zeros if scene.depth_sigma is None else _nearest(scene.depth_sigma, image_size)
+                for scene, zeros in zip(scenes, nothing, strict=True)
+            ]
+        )
     return fields
-
-
-def _map_or_zeros(scene: Scene, maps: Tensor | None, image_size: tuple[int, int]) -> Tensor:
-    if maps is None:
-        return torch.zeros(scene.num_views, *image_size)
-    return _nearest(maps, image_size)
 
 
 def _vertices(scenes: Sequence[Scene]) -> dict[str, Tensor]:
@@ -157,8 +192,9 @@ def _vertices(scenes: Sequence[Scene]) -> dict[str, Tensor]:
 
 def _pixel_targets(truths: Sequence[RoomTruth], image_size: tuple[int, int]) -> dict[str, Tensor]:
     return {
-        name: torch.cat([_nearest(getattr(truth, name), image_size) for truth in truths])
-        for name in ("depth", "normal", "instance")
+        "depth": torch.cat([_resized_depth(truth.depth, image_size) for truth in truths]),
+        "normal": torch.cat([_nearest(truth.normal, image_size) for truth in truths]),
+        "instance": torch.cat([_nearest(truth.instance, image_size) for truth in truths]),
     }
 
 
