@@ -1,6 +1,7 @@
 """Public ops. Importing this needs torch, numpy and the native module, and nothing else."""
 
 from g2vlm_fast.ops._dispatch import BackendError, use_backend
+from g2vlm_fast.ops._flops import register_flop_formulas
 from g2vlm_fast.ops.bias import BiasSpec, Direction, Distance, SquaredDistance
 from g2vlm_fast.ops.chamfer import ChamferResult, chamfer_distance
 from g2vlm_fast.ops.edge_conv import edge_conv
@@ -27,6 +28,7 @@ __all__ = [
     "interpolate",
     "nearest",
     "pool",
+    "register_flop_formulas",
     "unpool",
     "use_backend",
     "voxel_clusters",

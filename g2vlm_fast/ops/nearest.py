@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from g2vlm_fast.ops._checks import (
     check_rows,
     check_tensor,
 )
+from g2vlm_fast.ops._flops import flop_formula
 from g2vlm_fast.ops._nearest_backends import empty_gradients, empty_neighbours
 from g2vlm_fast.ops._registration import define_op
 
@@ -125,6 +127,34 @@ def _run_backward(grad_distance: Tensor, query: Tensor, *arguments: Any) -> tupl
     return run(grad_distance, query, *arguments)
 
 
+def _forward_flops(
+    query: Sequence[int],
+    target: Sequence[int],
+    query_offsets: Sequence[int] | None,
+    target_offsets: Sequence[int] | None,
+    *options: Any,
+    **_: Any,
+) -> int:
+    """All pairs of equally long segments: a difference and a multiply-add a coordinate."""
+    offsets = query_offsets or target_offsets
+    segments = 1 if offsets is None else offsets[0] - 1
+    return 3 * query[0] * target[0] * query[1] // segments
+
+
+def _backward_flops(
+    grad_distance: Sequence[int],
+    query: Sequence[int],
+    target: Sequence[int],
+    index: Sequence[int],
+    norm: int,
+    want_query: bool,
+    want_target: bool,
+    **_: Any,
+) -> int:
+    """A difference, a factor, a product and a sum for each coordinate of each pair."""
+    return 4 * index[0] * index[1] * query[1] * (want_query + want_target)
+
+
 _forward = define_op(
     "nearest(Tensor query, Tensor target, Tensor? query_offsets, Tensor? target_offsets, int k, "
     "int norm, float max_distance) -> (Tensor, Tensor)",
@@ -141,3 +171,5 @@ _backward = define_op(
         query, target, want_query, want_target
     ),
 )
+flop_formula("nearest", _forward_flops)
+flop_formula("nearest_backward", _backward_flops)

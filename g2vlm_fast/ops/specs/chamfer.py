@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,7 +10,16 @@ import torch
 from g2vlm_fast.ops.chamfer import chamfer_distance
 from g2vlm_fast.ops.reference import chamfer as reference
 from g2vlm_fast.ops.specs.base import Cost, Hostile, InputFactory, Inputs, OpSpec, Tolerance
-from g2vlm_fast.ops.specs.points import grid_points, noisy, normal_points, offsets, room_points
+from g2vlm_fast.ops.specs.clouds import (
+    Cloud,
+    blob,
+    cloud_named,
+    cube,
+    packed_pair,
+    room,
+    sizes_of,
+)
+from g2vlm_fast.ops.specs.points import grid_points, normal_points, offsets
 
 
 def _plain(**options: Any) -> InputFactory:
@@ -58,24 +68,20 @@ def _empty(generator: torch.Generator) -> Inputs:
     return {"x": normal_points(generator, 0), "y": normal_points(generator, 5)}
 
 
-def _rooms(batch: int, points: int) -> InputFactory:
-    def make(generator: torch.Generator) -> Inputs:
-        x = torch.cat([room_points(generator, points) for _ in range(batch)])
-        ends = offsets(*[points] * batch)
-        return {
-            "x": noisy(generator, x),
-            "y": x,
-            "x_offsets": ends if batch > 1 else None,
-            "y_offsets": ends if batch > 1 else None,
-        }
-
-    return make
+def _clouds(cloud: Cloud, batch: int, points: int) -> InputFactory:
+    return packed_pair(cloud, batch, points, points, ("x", "y"))
 
 
 def _cost(inputs: Inputs) -> Cost:
     x, y = inputs["x"], inputs["y"]
     rows, dim = x.shape[0] + y.shape[0], x.shape[1]
     return Cost(bytes=rows * dim * x.element_size() + 4 * rows, flops=3 * dim * rows)
+
+
+def _shaped(given: Mapping[str, Any]) -> InputFactory:
+    sizes = sizes_of(given, ("points", "targets"), {"batch": 1, "cloud": "room"})
+    cloud = cloud_named(sizes["cloud"])
+    return packed_pair(cloud, sizes["batch"], sizes["points"], sizes["targets"], ("x", "y"))
 
 
 SPEC = OpSpec(
@@ -105,10 +111,13 @@ SPEC = OpSpec(
         "empty": _empty,
     },
     timed={
-        "room_B32_N2048": _rooms(32, 2048),
-        "room_B8_N16384": _rooms(8, 16384),
-        "room_B4_N65536": _rooms(4, 65536),
-        "room_B1_N100000": _rooms(1, 100_000),
+        "room_B32_N2048": _clouds(room, 32, 2048),
+        "room_B8_N16384": _clouds(room, 8, 16384),
+        "room_B4_N65536": _clouds(room, 4, 65536),
+        "room_B1_N100000": _clouds(room, 1, 100_000),
+        "room_B1_N1000000": _clouds(room, 1, 1_000_000),
+        "cube_B1_N1000000": _clouds(cube, 1, 1_000_000),
+        "blob_B1_N1000000": _clouds(blob, 1, 1_000_000),
     },
     grad_inputs=("x", "y", "x_weights", "y_weights", "x_normals", "y_normals"),
     tolerance={
@@ -133,6 +142,7 @@ SPEC = OpSpec(
     ),
     cost=_cost,
     suite="nearest",
+    shaped=_shaped,
     hostile=(
         Hostile("unknown penalty", lambda i: {**i, "robust": "l1"}, ValueError, "robust"),
         Hostile("penalty without scale", lambda i: {**i, "robust": "huber"}, ValueError, "scale"),
