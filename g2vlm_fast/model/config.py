@@ -50,7 +50,7 @@ class G2VLMConfig(PretrainedConfig):
     vertex_budget: int = 2048  # vertices a scene
     point_dim: int = 64
     neighbours: int = 8
-    vertex_layers: int = 2
+    vertex_layers: int = 1
 
     # scales and tokens
     voxel_sizes: list[float] | None = None  # fine to coarse
@@ -72,7 +72,7 @@ class G2VLMConfig(PretrainedConfig):
     # reconstruction head
     completion_points: int = 8  # a token
     truncation: float = 0.3
-    distance_neighbours: int = 6
+    distance_neighbours: int = 4
 
     # language
     text_encoder: str | dict[str, Any] = PACKAGED_TEXT_ENCODER
@@ -143,7 +143,7 @@ class G2VLMConfig(PretrainedConfig):
         sizes: dict[str, Any] = {
             "stem_dim": 48, "pixel_dim": 192, "pixel_heads": 6, "view_layers": 4,
             "cross_view_layers": 2, "dense_dim": 96, "point_dim": 96, "vertex_budget": 4096,
-            "vertex_size": 0.05, "voxel_sizes": [0.1, 0.2, 0.4, 0.8], "token_budget": 192,
+            "vertex_size": 0.05, "vertex_layers": 2, "voxel_sizes": [0.1, 0.2, 0.4, 0.8], "token_budget": 192,
             "token_scales": 3, "dim": 160, "heads": 5, "num_queries": 32, "fusion_layers": 3,
             "decoder_layers": 2, "embedding_dim": 128,
         }  # fmt: skip

@@ -133,7 +133,9 @@ class G2VLM(PreTrainedModel):
                 predict without one.
         """
         local = encoded.geometry.frame.points_to_local(points, offsets)
-        distance: Tensor = self.distance_head(encoded.geometry.scales, local, offsets, base)
+        geometry = encoded.geometry
+        levels = (geometry.vertices, *geometry.scales[1:])
+        distance: Tensor = self.distance_head(levels, local, offsets, base)
         return distance
 
     @torch.no_grad()

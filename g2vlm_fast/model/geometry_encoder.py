@@ -26,6 +26,7 @@ class Geometry(_Record):
     frame: SceneFrame
     views: Views  # in the world
     viewpoint: Tensor  # [B, 3] float32 metres, where the first view of each scene stands
+    vertices: GeometryTokens  # what the vertex branch worked on, before any pooling
     scales: tuple[GeometryTokens, ...]  # fine to coarse
     seeds: Seeds  # of the finest scale
     tokens: GeometryTokens  # of the coarsest scales, within the budget
@@ -70,6 +71,13 @@ class GeometryEncoder(nn.Module):
             frame=frame,
             views=views,
             viewpoint=local.poses[batch.view_offsets[:-1].long(), :3, 3],
+            vertices=GeometryTokens(
+                position=points.position,
+                normal=points.normal,
+                feature=feature,
+                scale=points.position.new_full((len(feature),), config.vertex_size),
+                offsets=points.offsets,
+            ),
             scales=scales,
             seeds=seeds,
             tokens=select_tokens(

@@ -25,7 +25,7 @@ class GraphLayer(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.norm = LayerNorm(dim)
-        self.convolution = EdgeConv(dim, dim, _EDGE_CHANNELS, activation="silu", reduce="max")
+        self.convolution = EdgeConv(dim, dim, _EDGE_CHANNELS, activation="leaky_relu", reduce="max")
         self.mlp_norm = LayerNorm(dim)
         self.mlp = MLP(dim, dim, dim)
 

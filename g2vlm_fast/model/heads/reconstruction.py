@@ -37,8 +37,8 @@ class CompletionHead(nn.Module):
 class DistanceHead(nn.Module):
     """Truncated signed distance at query points, by attention over the nearest points of a scale.
 
-    Every scale gives each query its nearest points; a query attends to them by where they lie,
-    how they face and what they are. The output adds to a base distance in logit space: it starts
+    The vertices, and every scale but the finest, give each query its nearest points; a query
+    attends to them by where they lie, how they face and what they are. The output adds to a base distance in logit space: it starts
     as the base itself, and stays within the truncation.
 
     Source: Chibane et al., "Implicit functions in feature space", CVPR 2020; Curless and Levoy,
@@ -51,14 +51,15 @@ class DistanceHead(nn.Module):
         self.truncation = config.truncation
         self.neighbours = config.distance_neighbours
         scales = config.voxel_sizes or []
-        self.feature = nn.ModuleList(Linear(config.dim, hidden) for _ in scales)
+        widths = [config.point_dim] + [config.dim] * (len(scales) - 1)
+        self.feature = nn.ModuleList(Linear(width, hidden) for width in widths)
         self.geometry = nn.ModuleList(Linear(_GEOMETRY, hidden) for _ in scales)
         self.score = nn.ModuleList(Linear(hidden, 1) for _ in scales)
         self.output = MLP(len(scales) * hidden + 1, hidden, 1, last=ZeroLinear)
 
     def forward(
         self,
-        scales: tuple[GeometryTokens, ...],
+        levels: tuple[GeometryTokens, ...],
         query: Tensor,
         offsets: Tensor,
         base: Tensor | None = None,
@@ -66,14 +67,14 @@ class DistanceHead(nn.Module):
         """Return the signed distance ``[Q]`` float32 metres, positive in free space.
 
         Args:
-            scales: points of the scenes, fine to coarse.
+            levels: the vertices, then the scales but the finest.
             query: ``[Q, 3]`` float32 metres, in the frames of the scenes.
             offsets: ``[B + 1]`` int32, the scenes of the queries.
             base: ``[Q]`` float32 metres, a distance to correct (of a fused TSDF, say), NaN where
                 it is unknown; None to predict the distance from nothing.
         """
         summaries = [
-            self._summarise(scale, query, offsets, level) for level, scale in enumerate(scales)
+            self._summarise(points, query, offsets, level) for level, points in enumerate(levels)
         ]
         start = query.new_zeros(len(query))
         if base is not None:
@@ -83,25 +84,25 @@ class DistanceHead(nn.Module):
         return self.truncation * torch.tanh(start + self.output(known)[:, 0].float())
 
     def _summarise(
-        self, scale: GeometryTokens, query: Tensor, offsets: Tensor, level: int
+        self, points: GeometryTokens, query: Tensor, offsets: Tensor, level: int
     ) -> Tensor:
         _, index = nearest(
             query,
-            scale.position,
+            points.position,
             k=self.neighbours,
             query_offsets=offsets,
-            target_offsets=scale.offsets,
+            target_offsets=points.offsets,
         )
         found = index >= 0
         slot = index.clamp_min(0).long()
         rows = slot.flatten()
-        difference = (query[:, None] - scale.position[slot]).flatten(0, 1)
-        unit = scale.scale[rows, None] + self.truncation
-        offset, normal = difference / unit, scale.normal[rows]
+        difference = (query[:, None] - points.position[slot]).flatten(0, 1)
+        unit = points.scale[rows, None] + self.truncation
+        offset, normal = difference / unit, points.normal[rows]
         height = (offset * normal).sum(-1, keepdim=True)
         length = offset.square().sum(-1, keepdim=True).add(1e-6).sqrt()
         geometry = torch.cat([offset, normal, height, length, height * length], dim=-1)
-        feature = self.feature[level](scale.feature)[rows]
+        feature = self.feature[level](points.feature)[rows]
         hidden = nn.functional.gelu(feature + self.geometry[level](geometry))
         score = self.score[level](hidden)[:, 0].float() - 4 * length[:, 0]
         score = torch.where(found, score.unflatten(0, slot.shape), -torch.inf)
