@@ -42,24 +42,27 @@ def surface_at(primitives: Primitives, row: Tensor, points: Tensor) -> tuple[Ten
         Unit normals ``[N, 3]`` in the world, which point into free space (for a room, inwards),
         and colours ``[N, 3]`` in [0, 1] before shading.
     """
-    normal, local, axis = _surface_frame(primitives, row, points)
-    half_size = primitives.half_size[row]
-    is_cylinder = primitives.shape[row] == Shape.CYLINDER
+    normal, local, half_size, is_cylinder, axis = _surface_frame(primitives, row, points)
     coordinate = _surface_coordinates(local, half_size, axis, is_cylinder)
-    brightness = _texture(coordinate, local[:, 2], half_size[:, 2], primitives.material[row])
-    return normal, (primitives.color[row] * brightness[:, None]).clamp(0, 1)
+    material = primitives.material.index_select(0, row)
+    brightness = _texture(coordinate, local[:, 2], half_size[:, 2], material)
+    color = primitives.color.index_select(0, row) * brightness[:, None]
+    return normal, color.clamp(0, 1)
 
 
 def _surface_frame(
     primitives: Primitives, row: Tensor, points: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """World normals ``[N, 3]``, local points ``[N, 3]`` and the axis of the face ``[N]``."""
-    rotation, half_size = primitives.rotation[row], primitives.half_size[row]
-    offset = points - primitives.center[row]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """World normal, local point, half size, whether of a cylinder, and axis of the face."""
+    rotation = primitives.rotation.index_select(0, row)
+    half_size = primitives.half_size.index_select(0, row)
+    shape = primitives.shape.index_select(0, row)
+    is_cylinder = shape == Shape.CYLINDER
+    offset = points - primitives.center.index_select(0, row)
     local = (rotation * offset[..., None]).sum(-2)
-    normal, axis = _local_normal(local, half_size, primitives.shape[row] == Shape.CYLINDER)
-    normal = torch.where((primitives.shape[row] == Shape.ROOM)[:, None], -normal, normal)
-    return (rotation * normal[:, None, :]).sum(-1), local, axis
+    normal, axis = _local_normal(local, half_size, is_cylinder)
+    normal = torch.where((shape == Shape.ROOM)[:, None], -normal, normal)
+    return (rotation * normal[:, None, :]).sum(-1), local, half_size, is_cylinder, axis
 
 
 def _local_normal(local: Tensor, half_size: Tensor, is_cylinder: Tensor) -> tuple[Tensor, Tensor]:

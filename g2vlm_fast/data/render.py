@@ -160,7 +160,7 @@ def _cast_pairs(
         pair, column, row = _pixels_of_rectangles(corners.flatten(0, 1)[chosen])
         pair = chosen[pair]
         view, primitive = pair // len(primitives), pair % len(primitives)
-        values = of_pair[:, pair]
+        values = of_pair.index_select(1, pair)
         x, y = column.to(values), row.to(values)
         along = _away_from_zero(values[0:3] * x + values[3:6] * y + values[6:9])
         distance = _first_hit(shape, values[9:12], along, values[12:15])
@@ -168,7 +168,7 @@ def _cast_pairs(
     pixel, distance, primitive = (torch.cat(parts) for parts in zip(*hits, strict=True))
     nearest = distance.new_full((len(poses) * height * width,), torch.inf)
     nearest = nearest.scatter_reduce(0, pixel, distance, "amin")
-    wins = (distance == nearest[pixel]) & distance.isfinite()
+    wins = (distance == nearest.index_select(0, pixel)) & distance.isfinite()
     none = torch.full_like(nearest, len(primitives), dtype=torch.int64)
     primitive = primitive.masked_fill(~wins, len(primitives))
     winner = none.scatter_reduce(0, pixel, primitive, "amin")
