@@ -1,0 +1,186 @@
+"""Native kernels of g2vlm_fast; call them through g2vlm_fast.ops."""
+
+# Written by python/stub.py.
+
+from collections.abc import Sequence
+
+import torch
+
+cuda_architectures: str
+cuda_version: str
+version: str
+
+def compact_rows(
+    offsets: torch.Tensor,
+    entries: torch.Tensor,
+    row_offsets: torch.Tensor,
+    columns: torch.Tensor,
+    threads: int,
+) -> None: ...
+def count_edges(
+    destination: torch.Tensor,
+    source: torch.Tensor | None,
+    num_rows: int,
+    num_sources: int,
+    counts: torch.Tensor,
+    invalid: torch.Tensor,
+) -> None: ...
+def count_faces(
+    faces: torch.Tensor,
+    num_vertices: int,
+    counts: torch.Tensor,
+    invalid: torch.Tensor,
+) -> None: ...
+def edge_conv_backward_cpu(
+    grad: torch.Tensor,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    row_offsets: torch.Tensor,
+    columns: torch.Tensor,
+    geometry: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    transpose_offsets: torch.Tensor,
+    transpose_rows: torch.Tensor,
+    transpose_edges: torch.Tensor,
+    winner: torch.Tensor,
+    out: torch.Tensor,
+    activation: int,
+    reduce: int,
+    grad_a: torch.Tensor,
+    grad_b: torch.Tensor | None,
+    grad_geometry: torch.Tensor | None,
+    grad_weight: torch.Tensor | None,
+    partial: torch.Tensor | None,
+    threads: int,
+) -> None: ...
+def edge_conv_blocks(num_rows: int) -> int: ...
+def edge_conv_cpu(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    row_offsets: torch.Tensor,
+    columns: torch.Tensor,
+    geometry: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    activation: int,
+    reduce: int,
+    out: torch.Tensor,
+    winner: torch.Tensor | None,
+    threads: int,
+) -> None: ...
+def fill_edges(
+    destination: torch.Tensor,
+    source: torch.Tensor | None,
+    num_rows: int,
+    num_sources: int,
+    cursor: torch.Tensor,
+    entries: torch.Tensor,
+) -> None: ...
+def fill_faces(
+    faces: torch.Tensor,
+    num_vertices: int,
+    cursor: torch.Tensor,
+    entries: torch.Tensor,
+) -> None: ...
+def geometry_attention_backward_cpu(
+    grad_out: torch.Tensor,
+    grad_lse: torch.Tensor | None,
+    grad_mean: torch.Tensor | None,
+    grad_variance: torch.Tensor | None,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    bias_parameters: torch.Tensor | None,
+    q_position: torch.Tensor | None,
+    k_position: torch.Tensor | None,
+    q_gate: torch.Tensor | None,
+    q_offsets: torch.Tensor | None,
+    k_offsets: torch.Tensor | None,
+    out: torch.Tensor,
+    lse: torch.Tensor,
+    mean: torch.Tensor,
+    variance: torch.Tensor,
+    terms: Sequence[int],
+    constants: Sequence[float],
+    causal: bool,
+    scale: float,
+    grad_q: torch.Tensor,
+    grad_k: torch.Tensor,
+    grad_v: torch.Tensor,
+    grad_bias_parameters: torch.Tensor | None,
+    grad_q_position: torch.Tensor | None,
+    grad_k_position: torch.Tensor | None,
+    grad_gate: torch.Tensor | None,
+    threads: int,
+) -> None: ...
+def geometry_attention_cpu(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    bias_parameters: torch.Tensor | None,
+    q_position: torch.Tensor | None,
+    k_position: torch.Tensor | None,
+    q_gate: torch.Tensor | None,
+    q_offsets: torch.Tensor | None,
+    k_offsets: torch.Tensor | None,
+    terms: Sequence[int],
+    constants: Sequence[float],
+    causal: bool,
+    scale: float,
+    out: torch.Tensor,
+    lse: torch.Tensor,
+    mean: torch.Tensor | None,
+    variance: torch.Tensor | None,
+    threads: int,
+) -> None: ...
+def graph_reduce_backward_cpu(
+    grad: torch.Tensor,
+    x: torch.Tensor | None,
+    row_offsets: torch.Tensor,
+    columns: torch.Tensor,
+    weight: torch.Tensor | None,
+    transpose_offsets: torch.Tensor,
+    transpose_rows: torch.Tensor,
+    transpose_edges: torch.Tensor,
+    winner: torch.Tensor,
+    reduce: int,
+    grad_x: torch.Tensor | None,
+    grad_weight: torch.Tensor | None,
+    threads: int,
+) -> None: ...
+def graph_reduce_cpu(
+    x: torch.Tensor,
+    row_offsets: torch.Tensor,
+    columns: torch.Tensor,
+    weight: torch.Tensor | None,
+    reduce: int,
+    out: torch.Tensor,
+    winner: torch.Tensor | None,
+    threads: int,
+) -> None: ...
+def nearest_backward_cpu(
+    grad_distance: torch.Tensor,
+    query: torch.Tensor,
+    target: torch.Tensor,
+    index: torch.Tensor,
+    grad_query: torch.Tensor | None,
+    grad_target: torch.Tensor | None,
+    norm: int,
+    threads: int,
+) -> None: ...
+def nearest_cpu(
+    query: torch.Tensor,
+    target: torch.Tensor,
+    query_offsets: torch.Tensor | None,
+    target_offsets: torch.Tensor | None,
+    distance: torch.Tensor,
+    index: torch.Tensor,
+    norm: int,
+    max_distance: float,
+    threads: int,
+) -> None: ...
+def sort_rows(
+    offsets: torch.Tensor,
+    entries: torch.Tensor,
+    kept: torch.Tensor | None,
+    threads: int,
+) -> None: ...
