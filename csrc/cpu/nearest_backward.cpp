@@ -1,8 +1,8 @@
 #include <algorithm>
-#include <vector>
 
 #include "g2vlm/nearest.h"
 #include "g2vlm/parallel.h"
+#include "strict_floating_point.h"
 
 namespace g2vlm {
 namespace {
@@ -59,13 +59,17 @@ template <class T>
 void nearest_backward_cpu(const NearestGradient<T>& p, int threads) {
   if (p.grad_query != nullptr)
     parallel_for(p.num_queries, kQueriesPerPiece, threads, [&](int64_t begin, int64_t end) {
+      const StrictFloatingPoint strict;
       for (int64_t query = begin; query < end; ++query) query_gradient(p, query);
     });
   if (p.grad_target != nullptr) {
     const int64_t entries = p.num_queries * p.k;
     const int ranges = entries > kQueriesPerPiece ? std::max(threads, 1) : 1;
     parallel_for(p.num_targets, (p.num_targets + ranges - 1) / ranges, threads,
-                 [&](int64_t begin, int64_t end) { target_gradients(p, begin, end); });
+                 [&](int64_t begin, int64_t end) {
+                   const StrictFloatingPoint strict;
+                   target_gradients(p, begin, end);
+                 });
   }
 }
 

@@ -9,6 +9,7 @@
 #include <nanobind/ndarray.h>
 
 #include <cstdint>
+#include <string>
 #include <type_traits>
 
 #include "g2vlm/half.h"
@@ -93,7 +94,11 @@ class Tensor {
   T* data() const {
     return reinterpret_cast<T*>(static_cast<char*>(view_.data) + view_.byte_offset);
   }
-  int64_t size(int axis) const { return view_.shape[axis]; }
+  int64_t size(int axis) const {
+    if (axis >= view_.ndim)
+      throw nanobind::value_error(("a tensor has no axis " + std::to_string(axis)).c_str());
+    return view_.shape[axis];
+  }
   int32_t ndim() const { return view_.ndim; }
   int64_t numel() const {
     int64_t count = 1;
