@@ -22,7 +22,11 @@ test-gpu: setup
 	$(BIN)/pytest -m gpu
 
 bench: setup
-	$(BIN)/pytest benchmarks --benchmark-enable
+	$(BIN)/pytest benchmarks
+
+stubs: setup
+	$(BIN)/python python/stub.py
+	$(BIN)/ruff format g2vlm_fast/_C.pyi
 
 lint: setup
 	$(BIN)/ruff check .

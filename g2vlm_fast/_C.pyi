@@ -53,8 +53,43 @@ def edge_conv_backward_cpu(
     partial: torch.Tensor | None,
     threads: int,
 ) -> None: ...
+def edge_conv_backward_cuda(
+    grad: torch.Tensor,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    row_offsets: torch.Tensor,
+    columns: torch.Tensor,
+    geometry: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    transpose_offsets: torch.Tensor,
+    transpose_rows: torch.Tensor,
+    transpose_edges: torch.Tensor,
+    winner: torch.Tensor,
+    out: torch.Tensor,
+    activation: int,
+    reduce: int,
+    grad_a: torch.Tensor,
+    grad_b: torch.Tensor | None,
+    grad_geometry: torch.Tensor | None,
+    grad_weight: torch.Tensor | None,
+    partial: torch.Tensor | None,
+    threads: int,
+) -> None: ...
 def edge_conv_blocks(num_rows: int) -> int: ...
 def edge_conv_cpu(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    row_offsets: torch.Tensor,
+    columns: torch.Tensor,
+    geometry: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    activation: int,
+    reduce: int,
+    out: torch.Tensor,
+    winner: torch.Tensor | None,
+    threads: int,
+) -> None: ...
+def edge_conv_cuda(
     a: torch.Tensor,
     b: torch.Tensor,
     row_offsets: torch.Tensor,
@@ -147,7 +182,32 @@ def graph_reduce_backward_cpu(
     grad_weight: torch.Tensor | None,
     threads: int,
 ) -> None: ...
+def graph_reduce_backward_cuda(
+    grad: torch.Tensor,
+    x: torch.Tensor | None,
+    row_offsets: torch.Tensor,
+    columns: torch.Tensor,
+    weight: torch.Tensor | None,
+    transpose_offsets: torch.Tensor,
+    transpose_rows: torch.Tensor,
+    transpose_edges: torch.Tensor,
+    winner: torch.Tensor,
+    reduce: int,
+    grad_x: torch.Tensor | None,
+    grad_weight: torch.Tensor | None,
+    threads: int,
+) -> None: ...
 def graph_reduce_cpu(
+    x: torch.Tensor,
+    row_offsets: torch.Tensor,
+    columns: torch.Tensor,
+    weight: torch.Tensor | None,
+    reduce: int,
+    out: torch.Tensor,
+    winner: torch.Tensor | None,
+    threads: int,
+) -> None: ...
+def graph_reduce_cuda(
     x: torch.Tensor,
     row_offsets: torch.Tensor,
     columns: torch.Tensor,
@@ -167,6 +227,17 @@ def nearest_backward_cpu(
     norm: int,
     threads: int,
 ) -> None: ...
+def nearest_backward_cuda(
+    grad_distance: torch.Tensor,
+    query: torch.Tensor,
+    target: torch.Tensor,
+    index: torch.Tensor,
+    sorted: torch.Tensor | None,
+    order: torch.Tensor | None,
+    grad_query: torch.Tensor | None,
+    grad_target: torch.Tensor | None,
+    norm: int,
+) -> None: ...
 def nearest_cpu(
     query: torch.Tensor,
     target: torch.Tensor,
@@ -177,6 +248,17 @@ def nearest_cpu(
     norm: int,
     max_distance: float,
     threads: int,
+) -> None: ...
+def nearest_cuda(
+    query: torch.Tensor,
+    target: torch.Tensor,
+    query_offsets: torch.Tensor | None,
+    target_offsets: torch.Tensor | None,
+    distance: torch.Tensor,
+    index: torch.Tensor,
+    norm: int,
+    max_distance: float,
+    workspace: torch.Tensor | None,
 ) -> None: ...
 def sort_rows(
     offsets: torch.Tensor,

@@ -1,7 +1,8 @@
-"""Writes g2vlm_fast/_C.pyi from the built module, or with --check says how they differ.
+"""Writes g2vlm_fast/_C.pyi from the native module, or with --check says how they differ.
 
 Functions that only a CUDA build has end in ``_cuda``. A CPU build vouches for all the others: with
-it, those functions are kept as they stand in the file, and left out of the comparison.
+it, those functions are kept as they stand in the file, and left out of the comparison. Pass the
+library of a CUDA build (``<build folder>/_C.abi3.so``; no GPU is needed) to renew them.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import importlib
+import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from nanobind.stubgen import StubGen
-
-from g2vlm_fast import _C
 
 STUB = Path(__file__).resolve().parents[1] / "g2vlm_fast" / "_C.pyi"
 HEADER = '''"""Native kernels of g2vlm_fast; call them through g2vlm_fast.ops."""
@@ -47,10 +49,21 @@ def signatures(stub: str) -> Signatures:
     return found
 
 
-def built() -> Signatures:
-    """Return what the module that is installed here offers."""
-    generator = StubGen(module=_C, quiet=True)
-    generator.put(_C)
+def native_module(library: Path | None) -> ModuleType:
+    """Return the native module that is installed, or the one in ``library``."""
+    if library is None:
+        return importlib.import_module("g2vlm_fast._C")
+    spec = importlib.util.spec_from_file_location("g2vlm_fast._C", library.resolve())
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"{library}: not a Python extension module")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def offered_by(module: ModuleType) -> Signatures:
+    generator = StubGen(module=module, quiet=True)
+    generator.put(module)
     return signatures(generator.get())
 
 
@@ -82,14 +95,16 @@ def _wrapped(text: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="exit with 1 where they differ")
-    check = parser.parse_args().check
-    offered = built()
+    parser.add_argument("library", type=Path, nargs="?", help="of another build than the installed")
+    options = parser.parse_args()
+    module = native_module(options.library)
+    offered = offered_by(module)
     committed = signatures(STUB.read_text()) if STUB.is_file() else {}
-    if not _C.cuda_architectures:
+    if not module.cuda_architectures:
         print("a CPU build: functions that end in _cuda are taken as they stand", file=sys.stderr)
         offered |= {name: texts for name, texts in committed.items() if name.endswith("_cuda")}
     fresh = rendered(offered)
-    if not check:
+    if not options.check:
         STUB.write_text(fresh)
         return 0
     held = STUB.read_text() if STUB.is_file() else ""
