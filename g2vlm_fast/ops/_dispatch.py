@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -40,7 +39,7 @@ class Implementation:
 
 
 _TABLE: dict[str, dict[str, Implementation]] = {}
-_override: ContextVar[dict[str, str] | None] = ContextVar("g2vlm_backend", default=None)
+_overrides: list[dict[str, str]] = []
 
 
 def register_backend(
@@ -60,17 +59,22 @@ def register_backend(
 
 @contextlib.contextmanager
 def use_backend(backend: str, *ops: str) -> Iterator[None]:
-    """Run ``ops`` (all of them when none is named) on ``backend`` inside the ``with`` block."""
+    """Run ``ops`` (all of them when none is named) on ``backend`` inside the ``with`` block.
+
+    An op's name covers its backward pass. The choice holds for the whole process, because
+    autograd runs the backward pass of GPU tensors on threads of its own.
+    """
     if backend not in BACKENDS:
         raise ValueError(f"use_backend: backend must be one of {BACKENDS}, got {backend!r}")
     for op in ops:
         if op not in _TABLE:
             raise ValueError(f"use_backend: {op!r} is not an op; ops are {sorted(_TABLE)}")
-    token = _override.set({**(_override.get() or {}), **dict.fromkeys(ops or ("*",), backend)})
+    choices = dict.fromkeys(ops or ("*",), backend)
+    _overrides.append(choices)
     try:
         yield
     finally:
-        _override.reset(token)
+        del _overrides[next(i for i, each in enumerate(_overrides) if each is choices)]
 
 
 def parse_choices(value: str) -> dict[str, str]:
@@ -93,11 +97,11 @@ def _environment() -> dict[str, str]:
 
 
 def _requested(op: str) -> str | None:
-    for choices in (_override.get(), _environment()):
-        if choices:
-            backend = choices.get(op, choices.get("*"))
-            if backend is not None:
-                return backend
+    """Return the backend asked for, the innermost choice first, or None."""
+    for choices in (*reversed(_overrides), _environment()):
+        for name in (op, op.removesuffix("_backward"), "*"):
+            if name in choices:
+                return choices[name]
     return None
 
 
