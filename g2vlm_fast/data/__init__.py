@@ -4,7 +4,7 @@ from g2vlm_fast.data.answers import AnswerVocabulary
 from g2vlm_fast.data.batches import RoomBatches, draw_texts, make_batch
 from g2vlm_fast.data.collate import collate
 from g2vlm_fast.data.language import queries
-from g2vlm_fast.data.layout import RoomConfig
+from g2vlm_fast.data.room_config import RoomConfig
 from g2vlm_fast.data.rooms import generate_room, room_record, seeds_of, split_of
 from g2vlm_fast.data.scene import Query, RoomObject, RoomTruth, Scene
 

@@ -8,7 +8,7 @@ from g2vlm_fast.data.answers import AnswerVocabulary
 from g2vlm_fast.data.collate import Tokenize, collate
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.language import queries
-from g2vlm_fast.data.layout import RoomConfig
+from g2vlm_fast.data.room_config import RoomConfig
 from g2vlm_fast.data.rooms import generate_room
 from g2vlm_fast.data.scene import Query, Scene
 from g2vlm_fast.records import SceneBatch, Targets

@@ -1,9 +1,7 @@
 """Analytic rendering of primitives: one closed-form intersection per ray and solid.
 
 The same code runs on CPU and GPU, in float32 or float64. A pixel meets only the primitives
-whose image rectangle it lies in. Intersections are the slab method of Kay and Kajiya (SIGGRAPH
-1986), for cylinders together with the quadratic of the infinite cylinder; shading is Lambert's
-law under one lamp and ambient light.
+whose image rectangle it lies in. Shading is Lambert's law under one lamp and ambient light.
 """
 
 from __future__ import annotations
@@ -13,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from g2vlm_fast.data.intersect import away_from_zero, first_hit, to_local
 from g2vlm_fast.data.materials import surface_at
 from g2vlm_fast.data.primitives import Primitives, Shape
 from g2vlm_fast.geometry.cameras import inverse_pose, pixel_rays, transform_points
 
 _PIXELS_AT_ONCE = 2**18  # bounds the memory of the pairs of pixels and primitives
-_SMALLEST_DIRECTION = 1e-9
 _NEAREST_CORNER = 0.05  # metres; a primitive with a corner nearer than this fills the image
 
 
@@ -104,9 +102,9 @@ def cast(primitives: Primitives, origins: Tensor, directions: Tensor) -> tuple[T
             continue
         pick = torch.tensor(chosen, device=origins.device)
         rotation, half_size = primitives.rotation[pick], primitives.half_size[pick].mT[..., None]
-        start = _to_local(rotation, origins.mT[:, None] - primitives.center[pick].mT[..., None])
-        along = _away_from_zero(_to_local(rotation, directions.mT[:, None]))
-        distances.append(_first_hit(shape, start, along, half_size))
+        start = to_local(rotation, origins.mT[:, None] - primitives.center[pick].mT[..., None])
+        along = away_from_zero(to_local(rotation, directions.mT[:, None]))
+        distances.append(first_hit(shape, start, along, half_size))
         rows += chosen
     nearest, position = torch.cat(distances).min(0)
     row = torch.tensor(rows, device=origins.device)[position]
@@ -142,46 +140,51 @@ def _cast_pairs(
 ) -> tuple[Tensor, Tensor]:
     """Intersect every pixel with the primitives whose image rectangle it lies in."""
     corners = _image_rectangles(primitives, intrinsics, poses, height, width)
-    to_local = _pixel_to_local(primitives, intrinsics, poses)
-    start = _to_local(
+    axes = _pixel_to_local(primitives, intrinsics, poses)
+    start = to_local(
         primitives.rotation, (poses[:, None, :3, 3] - primitives.center).permute(2, 1, 0)
     )
     size = primitives.half_size.mT[:, :, None].expand_as(start)
-    of_pair = torch.cat([to_local, start, size]).transpose(1, 2).flatten(1)  # [15, V * P]
+    of_pair = torch.cat([axes, start, size]).transpose(1, 2).flatten(1)  # [15, V * P]
     hits = []
     for shape in Shape:
         rows = [row for row, kind in enumerate(primitives.shapes) if kind == shape]
         if not rows:
             continue
-        chosen = torch.tensor(rows, device=poses.device)
-        chosen = (
-            torch.arange(len(poses), device=poses.device)[:, None] * len(primitives) + chosen
-        ).flatten()
+        first = torch.arange(len(poses), device=poses.device) * len(primitives)
+        chosen = (first[:, None] + torch.tensor(rows, device=poses.device)).flatten()
         pair, column, row = _pixels_of_rectangles(corners.flatten(0, 1)[chosen])
         pair = chosen[pair]
         view, primitive = pair // len(primitives), pair % len(primitives)
         values = of_pair.index_select(1, pair)
         x, y = column.to(values), row.to(values)
-        along = _away_from_zero(values[0:3] * x + values[3:6] * y + values[6:9])
-        distance = _first_hit(shape, values[9:12], along, values[12:15])
+        along = away_from_zero(values[0:3] * x + values[3:6] * y + values[6:9])
+        distance = first_hit(shape, values[9:12], along, values[12:15])
         hits.append(((view * height + row) * width + column, distance, primitive))
     pixel, distance, primitive = (torch.cat(parts) for parts in zip(*hits, strict=True))
-    nearest = distance.new_full((len(poses) * height * width,), torch.inf)
+    shape_of_views = (len(poses), height, width)
+    nearest, winner = _nearest_of_pairs(pixel, distance, primitive, len(poses) * height * width)
+    return nearest.view(shape_of_views), winner.view(shape_of_views)
+
+
+def _nearest_of_pairs(
+    pixel: Tensor, distance: Tensor, primitive: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    """Least distance of every pixel and its primitive; equal ones go to the lower primitive."""
+    nearest = distance.new_full((count,), torch.inf)
     nearest = nearest.scatter_reduce(0, pixel, distance, "amin")
     wins = (distance == nearest.index_select(0, pixel)) & distance.isfinite()
-    none = torch.full_like(nearest, len(primitives), dtype=torch.int64)
-    primitive = primitive.masked_fill(~wins, len(primitives))
-    winner = none.scatter_reduce(0, pixel, primitive, "amin")
-    winner = winner.masked_fill(winner == len(primitives), -1)
-    shape_of_views = (len(poses), height, width)
-    return nearest.view(shape_of_views), winner.view(shape_of_views)
+    nobody = torch.iinfo(torch.int64).max
+    winner = torch.full((count,), nobody, device=pixel.device)
+    winner = winner.scatter_reduce(0, pixel, primitive.masked_fill(~wins, nobody), "amin")
+    return nearest, winner.masked_fill(winner == nobody, -1)
 
 
 def _pixel_to_local(primitives: Primitives, intrinsics: Tensor, poses: Tensor) -> Tensor:
     """Columns of the maps from (column, row, 1) to directions in local axes, ``[9, P, V]``."""
     inverse = torch.linalg.inv(intrinsics)
     world = (poses[:, :3, :3, None] * inverse[:, None]).sum(2)  # [V, 3, 3]
-    return torch.cat([_to_local(primitives.rotation, world[:, :, i].mT[:, None]) for i in range(3)])
+    return torch.cat([to_local(primitives.rotation, world[:, :, i].mT[:, None]) for i in range(3)])
 
 
 def _pixels_of_rectangles(corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -222,45 +225,3 @@ def _image_rectangles(
     low = torch.minimum(low.masked_fill(fills, 0).clamp_min(0), limit)
     high = torch.minimum(torch.where(fills, limit, high).masked_fill(behind, 0).clamp_min(0), limit)
     return torch.cat([low, high], -1).long()
-
-
-def _first_hit(shape: Shape, start: Tensor, along: Tensor, half_size: Tensor) -> Tensor:
-    """Distance to a solid in its own axes (first axis: x, y, z), infinite for a miss."""
-    interval = _cylinder_interval if shape == Shape.CYLINDER else _box_interval
-    near, far = interval(start, along, half_size)
-    entry, blocked = (far, near > 0) if shape == Shape.ROOM else (near, near <= 0)
-    return entry.masked_fill((near > far) | (far <= 0) | blocked, torch.inf)
-
-
-def _to_local(rotation: Tensor, vectors: Tensor) -> Tensor:
-    """Rotate ``vectors [3, 1 or P, 1 or N]`` into the axes of ``rotation [P, 3, 3]``."""
-    by_row = rotation.permute(1, 2, 0)[..., None]  # [world axis, local axis, P, 1]
-    return by_row[0] * vectors[0] + by_row[1] * vectors[1] + by_row[2] * vectors[2]
-
-
-def _away_from_zero(direction: Tensor) -> Tensor:
-    return torch.where(direction.abs() < _SMALLEST_DIRECTION, _SMALLEST_DIRECTION, direction)
-
-
-def _slabs(start: Tensor, along: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor]:
-    inverse = along.reciprocal()
-    middle = start * inverse
-    reach = inverse.abs() * half_size
-    return -middle - reach, reach - middle
-
-
-def _box_interval(start: Tensor, along: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor]:
-    near, far = _slabs(start, along, half_size)
-    return near.amax(0), far.amin(0)
-
-
-def _cylinder_interval(start: Tensor, along: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor]:
-    near, far = _slabs(start[2], along[2], half_size[2])
-    squared_length = along[0].square() + along[1].square()
-    moment = start[0] * along[1] - start[1] * along[0]  # keeps thin cylinders exact in float32
-    discriminant = squared_length * half_size[0].square() - moment.square()
-    middle = -(start[0] * along[0] + start[1] * along[1]) / squared_length
-    reach = discriminant.clamp_min(0).sqrt() / squared_length
-    near = torch.maximum(near, middle - reach)
-    far = torch.minimum(far, middle + reach)
-    return near.masked_fill(discriminant <= 0, torch.inf), far

@@ -15,25 +15,23 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.furniture import ROLE_COLORS
-from g2vlm_fast.data.layout import Layout, Placed, RoomConfig, cosine_sine, draw_layout
-from g2vlm_fast.data.materials import Material
-from g2vlm_fast.data.primitives import Primitives, Shape
+from g2vlm_fast.data.layout import Layout, draw_layout
+from g2vlm_fast.data.placement import Placed, cosine_sine
+from g2vlm_fast.data.primitives import Primitives
 from g2vlm_fast.data.relations import relation_labels
 from g2vlm_fast.data.render import Rendering, render
+from g2vlm_fast.data.room_config import RoomConfig
 from g2vlm_fast.data.sampling import partial_mesh
 from g2vlm_fast.data.scene import RoomObject, RoomTruth, Scene
 from g2vlm_fast.data.sensor import sense_depth, sense_images, to_uint8
+from g2vlm_fast.data.solids import build_primitives, yaw_rotation
 from g2vlm_fast.data.viewpoints import Viewpoints, draw_viewpoints
 from g2vlm_fast.geometry.cameras import pixel_rays
-from g2vlm_fast.ontology import COLORS
 
 Split = Literal["train", "validation", "test"]
 
 _LAYOUT_STREAM, _SENSOR_STREAM = 0, 1
 _ATTEMPTS = 50
-_FLOOR_DEPTH = 0.05  # metres; the floor is a slab of its own, so that it has its own look
-_FLOOR_MATERIALS = (Material.PLAIN, Material.CHECKER, Material.STRIPES, Material.WOOD)
 
 
 @dataclass(frozen=True)
@@ -142,49 +140,6 @@ def _keep(layout: Layout, visible: set[int]) -> Layout:
     return Layout(**{**vars(layout), "placed": tuple(placed)})
 
 
-def build_primitives(layout: Layout, dtype: torch.dtype = torch.float32) -> Primitives:
-    """Build the solids of a room: row 0 the room, row 1 its floor, then the furniture."""
-    length, width, height = (side / 1000 for side in layout.size)
-    middle = (height - _FLOOR_DEPTH) / 2
-    wall, floor = (
-        tuple(c / 1000 for c in color) for color in (layout.wall_color, layout.floor_color)
-    )
-    level = (1.0, 0.0)
-    slab = (length, width, _FLOOR_DEPTH)
-    hull = (length, width, height + _FLOOR_DEPTH)
-    floor_material = _FLOOR_MATERIALS[layout.floor_material]
-    rows: list[tuple[Any, ...]] = [
-        (Shape.ROOM, (0, 0, middle), level, hull, wall, Material.GRADIENT, -1),
-        (Shape.BOX, (0, 0, -_FLOOR_DEPTH / 2), level, slab, floor, floor_material, -1),
-    ]
-    for index, piece in enumerate(layout.placed):
-        main = tuple(
-            c * (1 + j / 1000) for c, j in zip(COLORS[piece.color], piece.jitter, strict=True)
-        )
-        for part in piece.furniture.parts:
-            x, y = piece.to_world(part.center[0], part.center[1])
-            center = (x / 1000, y / 1000, (piece.z + part.center[2]) / 1000)
-            size = tuple(side / 1000 for side in part.size)
-            color = ROLE_COLORS.get(part.role, main)
-            turn = cosine_sine(piece.yaw)
-            rows.append((part.shape, center, turn, size, color, part.material, index))
-    shape, center, turn, size, color, material, instance = zip(*rows, strict=True)
-    return Primitives(
-        shape=torch.tensor(shape),
-        center=torch.tensor(center, dtype=dtype),
-        rotation=_yaw_rotation(turn, dtype),
-        half_size=torch.tensor(size, dtype=dtype) / 2,
-        color=torch.tensor(color, dtype=dtype).clamp(0, 1),
-        material=torch.tensor(material),
-        instance=torch.tensor(instance),
-    )
-
-
-def _yaw_rotation(turns: Any, dtype: torch.dtype) -> Tensor:
-    matrices = [[[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]] for c, s in turns]
-    return torch.tensor(matrices, dtype=dtype)
-
-
 def _sense(
     record: RoomRecord, config: RoomConfig, seen: Rendering, intrinsics: Tensor, poses: Tensor
 ) -> dict[str, Any]:
@@ -231,7 +186,7 @@ def _truth(record: RoomRecord, primitives: Primitives, seen: Rendering, poses: T
                 color=piece.color,
                 center=base + size * torch.tensor([0.0, 0.0, 0.5]),
                 size=size,
-                rotation=_yaw_rotation([cosine_sine(piece.yaw)], torch.float32)[0],
+                rotation=yaw_rotation([cosine_sine(piece.yaw)], torch.float32)[0],
                 primitives=range(first, first + len(piece.furniture.parts)),
                 support=piece.support,
             )

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.layout import Layout, RoomConfig
+from g2vlm_fast.data.layout import Layout
 from g2vlm_fast.data.primitives import Primitives
 from g2vlm_fast.data.render import instances
+from g2vlm_fast.data.room_config import RoomConfig
 from g2vlm_fast.geometry.cameras import look_at
 
 _CANDIDATES = 8

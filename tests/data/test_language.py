@@ -143,6 +143,7 @@ def test_relation_answers_are_true_and_balanced(spoken: list[tuple[RoomTruth, Qu
 
 def test_existence_answers_are_true_and_balanced(spoken: list[tuple[RoomTruth, Query]]) -> None:
     answers = Counter()
+    with_color = Counter()
     for truth, query in of_kind(spoken, "existence"):
         parsed = re.search(
             rf" a (?:({'|'.join(COLORS)}) )?({'|'.join(CLASSES)})( in the room)?\?", query.text
@@ -154,7 +155,9 @@ def test_existence_answers_are_true_and_balanced(spoken: list[tuple[RoomTruth, Q
         )
         assert query.answer == ("yes" if exists else "no")
         answers[query.answer] += 1
+        with_color[query.answer] += parsed[1] is not None
     assert answers["yes"] / answers.total() == pytest.approx(0.5, abs=0.15)
+    assert with_color["yes"] / with_color.total() == pytest.approx(0.5, abs=0.2)
 
 
 def test_counts_are_those_of_the_class(spoken: list[tuple[RoomTruth, Query]]) -> None:

@@ -1,0 +1,56 @@
+"""Closed-form intersections of rays with solids, in the axes of the solid.
+
+Boxes: the slab method of Kay and Kajiya (SIGGRAPH 1986); cylinders: the slab of their caps
+together with the quadratic of the infinite cylinder. First axes are x, y, z; the rest broadcast.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from g2vlm_fast.data.primitives import Shape
+
+_SMALLEST = 1e-9
+
+
+def first_hit(shape: Shape, start: Tensor, along: Tensor, half_size: Tensor) -> Tensor:
+    """Distance to a solid in its own axes (first axis: x, y, z), infinite for a miss."""
+    interval = _cylinder_interval if shape == Shape.CYLINDER else _box_interval
+    near, far = interval(start, along, half_size)
+    entry, blocked = (far, near > 0) if shape == Shape.ROOM else (near, near <= 0)
+    return entry.masked_fill((near > far) | (far <= 0) | blocked, torch.inf)
+
+
+def to_local(rotation: Tensor, vectors: Tensor) -> Tensor:
+    """Rotate ``vectors [3, 1 or P, 1 or N]`` into the axes of ``rotation [P, 3, 3]``."""
+    by_row = rotation.permute(1, 2, 0)[..., None]  # [world axis, local axis, P, 1]
+    return by_row[0] * vectors[0] + by_row[1] * vectors[1] + by_row[2] * vectors[2]
+
+
+def away_from_zero(direction: Tensor) -> Tensor:
+    return torch.where(direction.abs() < _SMALLEST, _SMALLEST, direction)
+
+
+def _slabs(start: Tensor, along: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor]:
+    inverse = along.reciprocal()
+    middle = start * inverse
+    reach = inverse.abs() * half_size
+    return -middle - reach, reach - middle
+
+
+def _box_interval(start: Tensor, along: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor]:
+    near, far = _slabs(start, along, half_size)
+    return near.amax(0), far.amin(0)
+
+
+def _cylinder_interval(start: Tensor, along: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor]:
+    near, far = _slabs(start[2], along[2], half_size[2])
+    squared_length = along[0].square() + along[1].square()
+    moment = start[0] * along[1] - start[1] * along[0]  # keeps thin cylinders exact in float32
+    discriminant = squared_length * half_size[0].square() - moment.square()
+    middle = -(start[0] * along[0] + start[1] * along[1]) / squared_length
+    reach = discriminant.clamp_min(0).sqrt() / squared_length
+    near = torch.maximum(near, middle - reach)
+    far = torch.minimum(far, middle + reach)
+    return near.masked_fill(discriminant <= 0, torch.inf), far
