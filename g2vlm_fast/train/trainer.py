@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import time
@@ -152,7 +151,9 @@ class Trainer:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         terms: dict[str, list[Tensor]] = {}
-        for batch in self._take(batches, optim.accumulate):
+        waited = 0.0
+        for batch, seconds in self._take(batches, optim.accumulate):
+            waited += seconds
             losses = self.compute_loss(self.model, batch, stage.weights)
             (losses.total / optim.accumulate).backward()
             for name, term in {"loss": losses.total, **losses.terms}.items():
@@ -165,20 +166,26 @@ class Trainer:
             self._skipped_in_a_row = 0
         else:
             self._skip(means)
-        return {"lr": learning_rate, "gradient_norm": float(norm), "applied": finite} | {
-            "losses": means
+        return {
+            "waited": waited,
+            "lr": learning_rate,
+            "gradient_norm": float(norm),
+            "applied": finite,
+            "losses": means,
         }
 
-    def _take(self, batches: Iterator[Any], count: int) -> Iterator[Any]:
-        taken = 0
-        for batch in itertools.islice(batches, count):
-            taken += 1
-            yield batch
-        if taken < count:
-            raise RuntimeError(
-                f"Trainer: the batches ended at step {self.step}, before the budget was used; "
-                "batches_from must give an endless stream"
-            )
+    def _take(self, batches: Iterator[Any], count: int) -> Iterator[tuple[Any, float]]:
+        """Yield the next batches, each with the seconds that it was waited for."""
+        for _ in range(count):
+            began = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                raise RuntimeError(
+                    f"Trainer: the batches ended at step {self.step}, before the budget was used; "
+                    "batches_from must give an endless stream"
+                ) from None
+            yield batch, time.perf_counter() - began
 
     def _skip(self, losses: Mapping[str, float]) -> None:
         """Leave the parameters as they are after a step that is not finite."""

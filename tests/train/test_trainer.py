@@ -162,14 +162,12 @@ def test_a_killed_run_resumes_on_the_same_loss_curve(tmp_path: Path) -> None:
     Trainer(run, Toy(), batches_from, toy_loss, tmp_path / "whole").run()
     folder = tmp_path / "killed"
     script = KILLED.format(here=str(Path(__file__).parent), folder=str(folder))
-    process = subprocess.Popen([sys.executable, "-c", script], env=os.environ)
-    deadline = time.monotonic() + 60
-    while len(list(folder.glob("checkpoints/step_*.pt"))) < 2:
-        assert time.monotonic() < deadline
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with subprocess.Popen([sys.executable, "-c", script], env=os.environ) as process:
+        deadline = time.monotonic() + 240
+        while len(list(folder.glob("checkpoints/step_*.pt"))) < 2 and time.monotonic() < deadline:
+            assert process.poll() is None, "the run ended before it could be killed"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
     trainer = Trainer(run, Toy(), batches_from, toy_loss, folder)
     assert 0 < trainer.step < 60
     trainer.run()
