@@ -22,12 +22,6 @@ def first_hit(shape: Shape, start: Tensor, along: Tensor, half_size: Tensor) -> 
     return entry.masked_fill((near > far) | (far <= 0) | blocked, torch.inf)
 
 
-def to_local(rotation: Tensor, vectors: Tensor) -> Tensor:
-    """Rotate ``vectors [3, 1 or P, 1 or N]`` into the axes of ``rotation [P, 3, 3]``."""
-    by_row = rotation.permute(1, 2, 0)[..., None]  # [world axis, local axis, P, 1]
-    return by_row[0] * vectors[0] + by_row[1] * vectors[1] + by_row[2] * vectors[2]
-
-
 def away_from_zero(direction: Tensor) -> Tensor:
     return torch.where(direction.abs() < _SMALLEST, _SMALLEST, direction)
 

@@ -59,10 +59,16 @@ def _surface_frame(
     shape = primitives.shape.index_select(0, row)
     is_cylinder = shape == Shape.CYLINDER
     offset = points - primitives.center.index_select(0, row)
-    local = (rotation * offset[..., None]).sum(-2)
+    local = _combine(rotation.unbind(1), offset)
     normal, axis = _local_normal(local, half_size, is_cylinder)
     normal = torch.where((shape == Shape.ROOM)[:, None], -normal, normal)
-    return (rotation * normal[:, None, :]).sum(-1), local, half_size, is_cylinder, axis
+    return _combine(rotation.unbind(2), normal), local, half_size, is_cylinder, axis
+
+
+def _combine(axes: tuple[Tensor, ...], amounts: Tensor) -> Tensor:
+    """Combine three ``axes [N, 3]`` with ``amounts [N, 3]`` to ``[N, 3]``."""
+    x, y, z = amounts.split(1, dim=-1)
+    return axes[0] * x + axes[1] * y + axes[2] * z
 
 
 def _local_normal(local: Tensor, half_size: Tensor, is_cylinder: Tensor) -> tuple[Tensor, Tensor]:

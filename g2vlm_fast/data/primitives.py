@@ -64,17 +64,18 @@ class Primitives:
         return self.shape.tolist()
 
     def local(self, points: Tensor) -> Tensor:
-        """Return world ``points [N, 3]`` in the frame of every primitive, ``[P, N, 3]``."""
-        return (points[None] - self.center[:, None]) @ self.rotation
+        """Return world ``points [N, 3]`` in the axes of every primitive, ``[3, P, N]``."""
+        return to_local(self.rotation, points.mT[:, None] - self.center.mT[..., None])
 
     def signed_distances(self, points: Tensor) -> Tensor:
         """Return the distance ``[P, N]`` of world points to every solid, negative inside."""
         local = self.local(points).abs()
-        beyond = local - self.half_size[:, None]
-        box = beyond.clamp_min(0).norm(dim=-1) + beyond.amax(-1).clamp_max(0)
-        radial = local[..., :2].norm(dim=-1) - self.half_size[:, None, 0]
-        flat = torch.stack([radial, beyond[..., 2]], dim=-1)
-        cylinder = flat.clamp_min(0).norm(dim=-1) + flat.amax(-1).clamp_max(0)
+        half_size = self.half_size.mT[..., None]
+        beyond = local - half_size
+        box = beyond.clamp_min(0).square().sum(0).sqrt() + beyond.amax(0).clamp_max(0)
+        radial = (local[0].square() + local[1].square()).sqrt() - half_size[0]
+        flat = torch.stack([radial, beyond[2]])
+        cylinder = flat.clamp_min(0).square().sum(0).sqrt() + flat.amax(0).clamp_max(0)
         shape = self.shape[:, None]
         distance = torch.where(shape == Shape.CYLINDER, cylinder, box)
         return torch.where(shape == Shape.ROOM, -box, distance)
@@ -86,3 +87,9 @@ class Primitives:
         is exact too unless solids touch or overlap there (then it is a lower bound).
         """
         return self.signed_distances(points).amin(0)
+
+
+def to_local(rotation: Tensor, vectors: Tensor) -> Tensor:
+    """Rotate ``vectors [3, 1 or P, 1 or N]`` into the axes of ``rotation [P, 3, 3]``."""
+    by_row = rotation.permute(1, 2, 0)[..., None]  # [world axis, local axis, P, 1]
+    return by_row[0] * vectors[0] + by_row[1] * vectors[1] + by_row[2] * vectors[2]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from g2vlm_fast.data.intersect import away_from_zero, first_hit, to_local
+from g2vlm_fast.data.intersect import away_from_zero, first_hit
 from g2vlm_fast.data.materials import surface_at
-from g2vlm_fast.data.primitives import Primitives, Shape
+from g2vlm_fast.data.primitives import Primitives, Shape, to_local
 from g2vlm_fast.geometry.cameras import inverse_pose, pixel_rays, transform_points
 
 _PIXELS_AT_ONCE = 2**18  # bounds the memory of the pairs of pixels and primitives
