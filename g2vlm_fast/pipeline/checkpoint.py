@@ -1,0 +1,123 @@
+"""Find the model: where it was asked for, where it is kept, or by training it now."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from g2vlm_fast.model import G2VLM
+
+VARIABLE = "G2VLM_CHECKPOINT"
+
+
+class ModelError(ValueError):
+    """A checkpoint cannot be loaded; says which and what to do."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model, and what is known of how it was trained."""
+
+    model: G2VLM
+    folder: Path
+    training: dict[str, Any]  # what training.json says, empty where there is none
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) that it was trained on.
+
+        Raises:
+            ModelError: its training.json does not say.
+        """
+        try:
+            height, width = self.training["config"]["data"]["image_size"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"{self.folder / 'training.json'}: does not say config.data.image_size, the size "
+                "of the images that the model was trained on; train with g2vlm-fast train"
+            ) from error
+        return int(height), int(width)
+
+
+def default_checkpoint() -> Path:
+    """Where the demo checkpoint is kept: ``$G2VLM_CHECKPOINT``, else in the user's cache."""
+    if VARIABLE in os.environ:
+        return Path(os.environ[VARIABLE]).expanduser()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "g2vlm-fast" / "demo" / "checkpoint"
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether ``folder`` holds a configuration and weights."""
+    return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
+
+
+def load_model(folder: Path) -> TrainedModel:
+    """Load a checkpoint for inference.
+
+    Raises:
+        ModelError: missing, incomplete or damaged; names the file.
+    """
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise ModelError(
+                f"{folder / name}: is missing; name the folder of a checkpoint with --checkpoint, "
+                "or leave it out to train the demo model"
+            )
+    try:
+        with _quiet():
+            model = G2VLM.from_pretrained(folder)
+    except Exception as error:
+        raise ModelError(
+            f"{folder}: the checkpoint cannot be loaded ({type(error).__name__}: {error}); it may "
+            "be damaged or of another version: delete it and train again"
+        ) from error
+    notes = folder / "training.json"
+    try:
+        training = json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else {}
+    except ValueError as error:
+        raise ModelError(f"{notes}: is no JSON ({error}); train again") from error
+    return TrainedModel(model.eval(), folder, training)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from drawing progress bars and reports among ours."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def train_demo_model(folder: Path, *, show_progress: bool) -> None:
+    """Train the demo recipe so that its checkpoint ends at ``folder``.
+
+    Raises:
+        ModelError: the place cannot be written, or is not named ``checkpoint``.
+    """
+    from g2vlm_fast import recipes
+
+    if folder.name != "checkpoint":
+        raise ModelError(
+            f"{folder}: holds no checkpoint. To have one trained there, let {VARIABLE} end in "
+            "/checkpoint (the folder above it keeps the state of the run)"
+        )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        recipes.run_recipe(recipes.demo(), folder.parent, show_progress=show_progress)
+    except OSError as error:
+        raise ModelError(
+            f"{folder.parent}: cannot be written ({error}); name another place with {VARIABLE}"
+        ) from error

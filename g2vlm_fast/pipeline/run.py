@@ -1,0 +1,165 @@
+"""The main job, from a folder of images to a folder of results."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from g2vlm_fast.data import Query, RoomConfig, Scene, generate_room
+from g2vlm_fast.data import queries as make_queries
+from g2vlm_fast.data.readers import ReadOptions, read_scan
+from g2vlm_fast.data.transform import move_scene
+from g2vlm_fast.export.files import publish
+from g2vlm_fast.geometry.conventions import ConventionReport, check_conventions
+from g2vlm_fast.geometry.frames import Alignment, align_to_gravity
+from g2vlm_fast.pipeline.checkpoint import (
+    TrainedModel,
+    default_checkpoint,
+    is_checkpoint,
+    load_model,
+    train_demo_model,
+)
+from g2vlm_fast.pipeline.config import RunConfig
+from g2vlm_fast.pipeline.reconstruction import Reconstruction, fuse_scene, reconstruct
+from g2vlm_fast.pipeline.results import write_results
+from g2vlm_fast.pipeline.understanding import Understanding, pick_views, understand
+from g2vlm_fast.records import Task
+
+OnStage = Callable[[str, float], None]
+"""Told the name of the stage that begins, and the share of the run that is done."""
+
+_STAGES = {
+    "Reading": 0.0, "Checking conventions": 0.15, "Loading the model": 0.22,
+    "Fusing depth": 0.3, "Looking and reasoning": 0.55, "Completing the surface": 0.65,
+    "Drawing and writing": 0.78, "Done": 1.0,
+}  # fmt: skip
+
+DEMO_ROOM = RoomConfig(
+    image_size=(240, 320), views=(12, 12), objects=(6, 7), depth_probability=1.0,
+    mesh_probability=0.0,
+)  # fmt: skip
+"""The rooms of runs without a scan: seen better than training rooms, furnished the same."""
+
+_OWN_QUESTIONS = 6
+
+
+@dataclass
+class Clock:
+    """Seconds of each stage, and whom to tell."""
+
+    on_stage: OnStage | None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        if self.on_stage is not None:
+            self.on_stage(name, _STAGES[name])
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - began
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run found, and where it lies."""
+
+    out: Path
+    scene: Scene  # upright
+    conventions: ConventionReport | None  # None: generated
+    alignment: Alignment | None  # None: generated
+    reconstruction: Reconstruction
+    understanding: Understanding
+    model: TrainedModel
+    seconds: dict[str, float]
+
+
+def run(config: RunConfig, *, on_stage: OnStage | None = None) -> RunResult:
+    """Read a scan, check it, put it upright, reconstruct it, reason about it, write everything.
+
+    Args:
+        config: what and where.
+        on_stage: is told of progress.
+
+    Returns:
+        What was found; the same lies in ``config.out``: ``cloud.ply``, ``mesh.ply``,
+        ``scene_graph.json``, ``caption.json``, ``answer.json``, ``previews/*.png`` and
+        ``report.html``.
+
+    Raises:
+        ScanError: the scan cannot be read.
+        ConventionError: its numbers mean something else than they were read as.
+        ModelError: the checkpoint cannot be loaded.
+        OutputError: the results cannot be put at ``config.out``.
+        ValueError: the scene has too little depth for a surface.
+    """
+    clock = Clock(on_stage)
+    with publish(config.out, overwrite=config.overwrite) as folder:
+        with clock.stage("Reading"):
+            scene, questions = _scene_and_questions(config)
+        conventions, alignment = None, None
+        if config.scan is not None:
+            with clock.stage("Checking conventions"):
+                scene, conventions, alignment = _put_upright(scene)
+        with clock.stage("Loading the model"):
+            model = _model(config, show_progress=on_stage is not None)
+        with clock.stage("Fusing depth"):
+            voxel_size, fused = fuse_scene(scene, config.voxel_size)
+        with clock.stage("Looking and reasoning"):
+            views = pick_views(scene, config.model_views)
+            seen = understand(model.model, scene, views, model.image_size, questions)
+        with clock.stage("Completing the surface"):
+            reconstruction = reconstruct(model.model, scene, voxel_size, fused, seen)
+        result = RunResult(
+            config.out, scene, conventions, alignment, reconstruction, seen, model, clock.seconds
+        )
+        with clock.stage("Drawing and writing"):
+            write_results(result, folder)
+    if on_stage is not None:
+        on_stage("Done", 1.0)
+    return result
+
+
+def _scene_and_questions(config: RunConfig) -> tuple[Scene, list[Query]]:
+    asked = [Query(text=text.strip(), task=Task.QUESTION) for text in config.ask]
+    if config.scan is None:
+        scene = generate_room(config.room_seed, DEMO_ROOM)
+        own = [q for q in make_queries(scene, config.room_seed) if q.task == Task.QUESTION]
+        kinds: dict[str, Query] = {}
+        for query in own:
+            kinds.setdefault(query.kind, query)
+        return scene, asked + list(kinds.values())[:_OWN_QUESTIONS]
+    options = ReadOptions(
+        intrinsics=config.intrinsics,
+        depth_scale=config.depth_scale,
+        mesh=config.mesh,
+        stride=config.stride,
+        max_frames=config.max_frames,
+    )
+    return read_scan(config.scan, options), asked
+
+
+def _put_upright(scene: Scene) -> tuple[Scene, ConventionReport, Alignment]:
+    assert scene.depth is not None
+    geometry = (scene.depth, scene.intrinsics, scene.poses)
+    conventions = check_conventions(*geometry)
+    alignment = align_to_gravity(*geometry, scene.gravity)
+    upright = move_scene(scene, alignment.transform)
+    assumptions = (*scene.assumptions, alignment.describe())
+    gravity = torch.tensor([0.0, 0.0, -1.0])
+    upright = dataclasses.replace(upright, gravity=gravity, assumptions=assumptions)
+    return upright, conventions, alignment
+
+
+def _model(config: RunConfig, *, show_progress: bool) -> TrainedModel:
+    if config.checkpoint is not None:
+        return load_model(config.checkpoint)
+    folder = default_checkpoint()
+    if not is_checkpoint(folder):
+        train_demo_model(folder, show_progress=show_progress)
+    return load_model(folder)

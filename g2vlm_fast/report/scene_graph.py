@@ -1,0 +1,163 @@
+"""The scene graph drawn over the scene, seen from above."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from g2vlm_fast.export.mesh import ColoredMesh
+from g2vlm_fast.export.raycast import MeshRaycaster
+from g2vlm_fast.export.scene_graph import SceneObject, SceneRelation
+from g2vlm_fast.report.pictures import Picture, object_color, top_view_mesh
+
+_DRAWN_RELATIONS = 14
+_FAR = 200.0  # metres above, from where a pinhole camera sees almost in parallel
+
+
+def draw_top_view(
+    mesh: ColoredMesh,
+    objects: Sequence[SceneObject],
+    relations: Sequence[SceneRelation],
+    first_pose: NDArray[np.float32],
+    *,
+    ceiling: float,
+) -> Picture:
+    """Draw footprints, labels and the surest relations over the mesh from above.
+
+    Args:
+        mesh: the reconstruction, floor at z = 0.
+        objects: nodes.
+        relations: edges; of both directions of a pair the surer is drawn.
+        first_pose: ``[4, 4]`` camera to world, of the view that directions are meant from.
+        ceiling: metres; what is above is cut off.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Polygon
+
+    cut = top_view_mesh(mesh, ceiling)
+    cut = mesh if cut.is_empty else cut
+    low, high = np.quantile(cut.vertices[:, :2], [0.003, 0.997], axis=0)
+    for thing in objects:
+        reach = float(np.linalg.norm(thing.size[:2])) / 2
+        low = np.minimum(low, thing.center[:2] - reach)
+        high = np.maximum(high, thing.center[:2] + reach)
+    margin = 0.05 * float((high - low).max())
+    low, high = low - margin, high + margin
+    background = _seen_from_above(cut, low, high, ceiling)
+    extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
+    aspect = (extent[3] - extent[2]) / (extent[1] - extent[0])
+    figure = Figure(figsize=(10, max(4.0, min(10.0, 10 * aspect))), dpi=110)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.imshow(background, extent=extent, alpha=0.55)
+    places = {}
+    for thing in objects:
+        corners = _footprint(thing)
+        color = np.array(object_color(thing.id)) / 255
+        axes.add_patch(Polygon(corners, facecolor=(*color, 0.28), edgecolor=color, linewidth=2))
+        places[thing.id] = thing.center[:2]
+    for edge in _surest(relations):
+        _arrow(axes, places[edge.subject], places[edge.object], edge)
+    for thing in objects:
+        _name(axes, thing)
+    _camera(axes, first_pose, 0.04 * float((high - low).max()))
+    axes.set_xlim(extent[0], extent[1])
+    axes.set_ylim(extent[2], extent[3])
+    axes.set_axis_off()
+    return _to_picture(figure)
+
+
+def _seen_from_above(
+    mesh: ColoredMesh, low: NDArray[np.float32], high: NDArray[np.float32], ceiling: float
+) -> Picture:
+    size = high - low
+    width = 900
+    height = max(2, round(width * float(size[1] / size[0])))
+    height_above = _FAR + ceiling
+    focal = width * height_above / float(size[0])
+    center = (low + high) / 2
+    pose = torch.tensor(
+        [
+            [1.0, 0.0, 0.0, float(center[0])],
+            [0.0, -1.0, 0.0, float(center[1])],
+            [0.0, 0.0, -1.0, height_above],
+            [0.0, 0.0, 0.0, 1.0],
+        ]
+    )
+    intrinsics = torch.tensor(
+        [[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]]
+    )
+    hits = MeshRaycaster(mesh).look(intrinsics, pose, (height, width), through_backs=True)
+    return (hits.color.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _footprint(thing: SceneObject) -> NDArray[np.float32]:
+    half = thing.size / 2
+    ground = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float32) * half[:2]
+    return thing.center[:2] + ground @ thing.rotation[:2, :2].T
+
+
+def _surest(relations: Sequence[SceneRelation]) -> list[SceneRelation]:
+    best: dict[tuple[int, int], SceneRelation] = {}
+    for edge in relations:
+        pair = (min(edge.subject, edge.object), max(edge.subject, edge.object))
+        if pair not in best or edge.score > best[pair].score:
+            best[pair] = edge
+    return sorted(best.values(), key=lambda edge: -edge.score)[:_DRAWN_RELATIONS]
+
+
+def _arrow(
+    axes: Any, start: NDArray[np.float32], end: NDArray[np.float32], edge: SceneRelation
+) -> None:
+    axes.annotate(
+        "",
+        xy=end,
+        xytext=start,
+        arrowprops={
+            "arrowstyle": "-|>", "color": "#333a45", "linewidth": 1.1, "alpha": 0.65,
+            "shrinkA": 12, "shrinkB": 12, "connectionstyle": "arc3,rad=0.12",
+        },
+    )  # fmt: skip
+    middle = start + 0.5 * (end - start)
+    axes.text(
+        *middle, edge.name, fontsize=8, color="#333a45", ha="center", va="center",
+        bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+    )  # fmt: skip
+
+
+def _name(axes: Any, thing: SceneObject) -> None:
+    color = np.array(object_color(thing.id)) / 255
+    axes.text(
+        *thing.center[:2], f"{thing.class_name} {thing.id}", fontsize=11, fontweight="bold",
+        color="white", ha="center", va="center",
+        bbox={"boxstyle": "round,pad=0.35", "facecolor": color, "edgecolor": "none"},
+    )  # fmt: skip
+
+
+def _camera(axes: Any, pose: NDArray[np.float32], length: float) -> None:
+    place, forward = pose[:2, 3], pose[:2, 2]
+    if np.linalg.norm(forward) < 1e-3:
+        return
+    forward = forward / np.linalg.norm(forward) * length
+    axes.plot(*place, "o", color="#1b1f27", markersize=7)
+    axes.annotate(
+        "", xy=place + forward, xytext=place,
+        arrowprops={"arrowstyle": "-|>", "color": "#1b1f27", "linewidth": 2},
+    )  # fmt: skip
+    axes.text(*(place - 0.6 * forward), "view 0", fontsize=9, ha="center", va="center")
+
+
+def _to_picture(figure: Any) -> Picture:
+    from PIL import Image
+
+    memory = io.BytesIO()
+    figure.savefig(memory, format="png", facecolor="white")
+    memory.seek(0)
+    return np.asarray(Image.open(memory).convert("RGB"))
