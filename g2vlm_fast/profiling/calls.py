@@ -16,11 +16,15 @@ class BoundCall:
     """``function`` on ``inputs``: forward, or forward and backward to ``grad_inputs``.
 
     The leaves are made once, and so are the gradients that the backward pass starts from: fixed
-    random numbers, rounded to the dtype of their output, the same for every provider.
+    random numbers, the same for every provider, unless given.
     """
 
     def __init__(
-        self, function: Callable[..., Any], inputs: Inputs, grad_inputs: Sequence[str]
+        self,
+        function: Callable[..., Any],
+        inputs: Inputs,
+        grad_inputs: Sequence[str],
+        upstream: list[Tensor] | None = None,
     ) -> None:
         self.function = function
         self.inputs = inputs
@@ -30,7 +34,7 @@ class BoundCall:
             if isinstance(inputs.get(name), Tensor)
         }
         self._with_leaves = {**inputs, **self.leaves}
-        self._upstream: list[Tensor] | None = None
+        self._upstream = upstream
 
     def forward(self) -> list[Tensor]:
         """Return the outputs, without a graph of autograd behind them."""
@@ -48,7 +52,10 @@ class BoundCall:
         if not ends:
             raise ValueError("no output carries a gradient")
         if self._upstream is None:
-            self._upstream = upstream_of(ends)
+            self._upstream = [
+                numbers.to(end)
+                for numbers, end in zip(upstream_of([e.shape for e in ends]), ends, strict=True)
+            ]
         gradients = torch.autograd.grad(
             ends, list(self.leaves.values()), self._upstream, allow_unused=True
         )
@@ -61,16 +68,14 @@ def tensors(result: Any) -> list[Tensor]:
     return [each for each in pytree.tree_leaves(result) if isinstance(each, Tensor)]
 
 
-def upstream_of(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Return the gradients that a backward pass from ``outputs`` starts with.
+def upstream_of(shapes: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Return the gradients that a backward pass from outputs of these shapes starts with.
 
-    Drawn on the CPU and rounded to bfloat16, so that outputs of equal shapes get the very same
-    numbers in every precision and on every device.
+    Drawn on the CPU and rounded to bfloat16, so that they are the very same numbers in every
+    precision and on every device.
     """
     generator = torch.Generator().manual_seed(0)
-    return [
-        torch.randn(each.shape, generator=generator).to(torch.bfloat16).to(each) for each in outputs
-    ]
+    return [torch.randn(tuple(shape), generator=generator).to(torch.bfloat16) for shape in shapes]
 
 
 def bytes_of(value: Any) -> int:

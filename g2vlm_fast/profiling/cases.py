@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.ops.specs import Cost, InputFactory, Inputs, OpSpec, all_specs, cast_inputs
+from g2vlm_fast.ops.specs.compare import HALVES
 from g2vlm_fast.profiling.calls import bytes_of
 from g2vlm_fast.profiling.hardware import ceilings
 
@@ -74,7 +75,10 @@ def timed_cases(suite: str | None = None) -> list[Case]:
         passes = ("fwd", "fwd_bwd") if spec.grad_inputs else ("fwd",)
         for name, draw in spec.timed.items():
             device = case_device(name)
-            found.append(Case(spec.suite, name, spec, draw, device, spec.timed_dtype, passes))
+            dtype = spec.timed_dtype
+            if device == "cpu" and dtype in HALVES:
+                dtype = torch.float32  # CPU kernels take no half precision
+            found.append(Case(spec.suite, name, spec, draw, device, dtype, passes))
         for name, draw in spec.called.items():
             found.append(Case("call", name, spec, draw, "cpu", torch.float32, ("call",)))
     return [case for case in found if suite is None or case.suite == suite]

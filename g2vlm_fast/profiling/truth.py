@@ -16,7 +16,8 @@ from torch import Tensor
 
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops.specs import Inputs, OpSpec, output_errors, relative_error, widen_inputs
-from g2vlm_fast.profiling.calls import BoundCall
+from g2vlm_fast.profiling.blocks import channel_blocks, joined_gradients, narrowed
+from g2vlm_fast.profiling.calls import BoundCall, upstream_of
 from g2vlm_fast.profiling.tree import Undecided, searching_by_tree
 
 # Integer outputs of ops that say which neighbour was taken: the input that each belongs to.
@@ -118,13 +119,14 @@ def on_reference(spec: OpSpec) -> Iterator[None]:
 def find_truth(spec: OpSpec, inputs: Inputs, *, gradients: bool) -> Truth:
     """Return the truth of ``spec`` for the numbers in ``inputs``."""
     function: Callable[..., Any] = spec.reference or spec.function
-    call = BoundCall(function, widen_inputs(inputs), spec.grad_inputs)
+    wide = widen_inputs(inputs)
     undecided = Undecided()
+    blocks = channel_blocks(spec.op, wide)
     with on_reference(spec), searching_by_tree(undecided):
-        if gradients:
-            outputs, found = call.forward_backward()
-        else:
-            outputs, found = call.forward(), {}
+        if len(blocks) > 1:
+            return _truth_by_blocks(spec, function, wide, blocks, gradients)
+        call = BoundCall(function, wide, spec.grad_inputs)
+        outputs, found = call.forward_backward() if gradients else (call.forward(), {})
     points = call.leaves if gradients else call.inputs
     return Truth(
         [each.detach() for each in outputs],
@@ -132,3 +134,27 @@ def find_truth(spec: OpSpec, inputs: Inputs, *, gradients: bool) -> Truth:
         undecided.of(points, queries_only=True),
         undecided.of(points, queries_only=False),
     )
+
+
+def _truth_by_blocks(
+    spec: OpSpec,
+    function: Callable[..., Any],
+    inputs: Inputs,
+    blocks: list[slice],
+    gradients: bool,
+) -> Truth:
+    parts: list[Tensor] = []
+    for block in blocks:
+        call = BoundCall(function, narrowed(spec.op, inputs, block), ())
+        (part,) = call.forward()
+        parts.append(part)
+    out = torch.cat(parts, -1)
+    if not gradients:
+        return Truth([out], {})
+    (upstream,) = upstream_of([out.shape])
+    found = []
+    for block in blocks:
+        start = [upstream[:, block].to(out)]
+        call = BoundCall(function, narrowed(spec.op, inputs, block), spec.grad_inputs, start)
+        found.append(call.forward_backward()[1])
+    return Truth([out], joined_gradients(spec.op, found))

@@ -76,8 +76,38 @@ def _pyg_reduce(inputs: Inputs) -> Function:
     return graph_reduce
 
 
+def _pyg_layer(inputs: Inputs) -> Function:
+    from torch_geometric.nn import EdgeConv
+
+    if inputs.get("geometry") is not None:
+        raise NotOffered("its messages know no geometry of the edge")
+    if inputs.get("activation", "relu") != "relu":
+        raise NotOffered("it is set up here with relu")
+    edge_index = _edge_index(inputs["graph"])
+    message = _Message()
+    layer = EdgeConv(message, aggr=inputs.get("reduce", "max"))
+
+    def edge_conv_layer(x: Tensor, center: Tensor, difference: Tensor, **_: Any) -> Tensor:
+        message.weight = torch.cat([center, difference], 1)
+        out: Tensor = layer(x, edge_index)
+        return out
+
+    return edge_conv_layer
+
+
+class _Message(torch.nn.Module):
+    """One linear map of (x_i, x_j - x_i), as a user of EdgeConv writes it."""
+
+    weight: Tensor
+
+    def forward(self, pair: Tensor) -> Tensor:
+        return torch.nn.functional.linear(pair, self.weight).relu()
+
+
 PEERS = (
     Provider("torch.sparse.mm", {"graph_reduce": _sparse_mm}),
     Provider("torch_scatter", {"graph_reduce": _segment_csr}, ("torch_scatter",)),
-    Provider("PyG", {"graph_reduce": _pyg_reduce}, ("torch_geometric",)),
+    Provider(
+        "PyG", {"graph_reduce": _pyg_reduce, "edge_conv_layer": _pyg_layer}, ("torch_geometric",)
+    ),
 )
