@@ -143,9 +143,9 @@ class G2VLMConfig(PretrainedConfig):
         sizes: dict[str, Any] = {
             "stem_dim": 48, "pixel_dim": 192, "pixel_heads": 6, "view_layers": 4,
             "cross_view_layers": 2, "dense_dim": 96, "point_dim": 96, "vertex_budget": 4096,
-            "vertex_size": 0.05, "vertex_layers": 2, "voxel_sizes": [0.1, 0.2, 0.4, 0.8], "token_budget": 192,
-            "token_scales": 3, "dim": 160, "heads": 5, "num_queries": 32, "fusion_layers": 3,
-            "decoder_layers": 2, "embedding_dim": 128,
+            "vertex_size": 0.05, "vertex_layers": 2, "voxel_sizes": [0.1, 0.2, 0.4, 0.8],
+            "token_budget": 192, "token_scales": 3, "dim": 160, "heads": 5, "num_queries": 32,
+            "fusion_layers": 3, "decoder_layers": 2, "embedding_dim": 128,
         }  # fmt: skip
         return cls(**(sizes | changes))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.model.geometry_encoder import Geometry
-from g2vlm_fast.model.heads.spatial import Objects
+from g2vlm_fast.model.heads.objects import Objects
 from g2vlm_fast.model.memory import SceneMemory
 from g2vlm_fast.records import GeometryTokens, Prediction, _Record, record
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from g2vlm_fast.model.config import G2VLMConfig
 from g2vlm_fast.model.frames import SceneFrame, first_view_axes, scene_frame
-from g2vlm_fast.model.heads.spatial import SeedHead, Seeds
+from g2vlm_fast.model.heads.objects import Seeds
+from g2vlm_fast.model.heads.spatial import SeedHead
 from g2vlm_fast.model.lift import Points, lift
 from g2vlm_fast.model.packing import interleave, segment_ids
 from g2vlm_fast.model.pixel_branch import PixelBranch, Views

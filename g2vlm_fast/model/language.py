@@ -154,7 +154,7 @@ class LanguageEncoder(nn.Module):
             described = AutoConfig.from_pretrained(location, local_files_only=local)
             if config.train_text_encoder:
                 self.encoder = _text_tower(AutoModel.from_config(described))
-                if not next(self.encoder.parameters()).is_meta:
+                if torch.get_default_device().type != "meta":
                     self.encoder.load_state_dict(load_pretrained(source).state_dict())
             else:
                 self.frozen = FrozenEncoder(source, config.text_cache_size)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from g2vlm_fast.model.config import G2VLMConfig
-from g2vlm_fast.model.heads.spatial import Objects
+from g2vlm_fast.model.heads.objects import Objects
 from g2vlm_fast.model.layers import Linear, PositionEmbedding
 from g2vlm_fast.model.packing import interleave
 from g2vlm_fast.nn import GeometryAttention

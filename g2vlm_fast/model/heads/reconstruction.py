@@ -38,8 +38,8 @@ class DistanceHead(nn.Module):
     """Truncated signed distance at query points, by attention over the nearest points of a scale.
 
     The vertices, and every scale but the finest, give each query its nearest points; a query
-    attends to them by where they lie, how they face and what they are. The output adds to a base distance in logit space: it starts
-    as the base itself, and stays within the truncation.
+    attends to them by where they lie, how they face and what they are. The output adds to a base
+    distance in logit space: it starts as the base itself, and stays within the truncation.
 
     Source: Chibane et al., "Implicit functions in feature space", CVPR 2020; Curless and Levoy,
     "A volumetric method for building complex models from range images", SIGGRAPH 1996.

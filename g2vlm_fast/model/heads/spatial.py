@@ -7,41 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from g2vlm_fast.model.config import G2VLMConfig
+from g2vlm_fast.model.heads.evidence import EVIDENCE_COLUMNS, gather_evidence
+from g2vlm_fast.model.heads.objects import Objects, Seeds
 from g2vlm_fast.model.layers import MLP, LayerNorm, Linear, PositionEmbedding, ZeroLinear
 from g2vlm_fast.model.packing import lengths, offsets_of_ids, segment_ids
 from g2vlm_fast.nn import GeometryAttention
 from g2vlm_fast.ops import BiasSpec, Distance, SquaredDistance
-from g2vlm_fast.records import GeometryTokens, _Record, record
-
-_MEAN_SIZE = 0.7  # metres, what the size of a box starts from
-
-
-@record
-class Seeds(_Record):
-    """What each point of one scale says: whether it is on an object, which, and where.
-
-    In the frames of the scenes, like everything in this file.
-    """
-
-    position: Tensor  # [M, 3] float32 metres
-    objectness: Tensor  # [M] float32 logit
-    vote: Tensor  # [M, 3] float32 metres: the centre of the object it is on
-    class_logits: Tensor  # [M, classes] float32
-    offsets: Tensor  # [B + 1] int32
-
-
-@record
-class Objects(_Record):
-    """K objects of B scenes, in the frames of these, and what the heads need to know of them."""
-
-    center: Tensor  # [K, 3] float32 metres
-    size: Tensor  # [K, 3] float32 metres
-    rotation: Tensor  # [K, 3, 3] float32, box axes to the frame
-    objectness: Tensor  # [K] float32 logit
-    class_logits: Tensor  # [K, classes] float32
-    descriptor: Tensor  # [K, E] float32, unit norm
-    feature: Tensor  # [K, dim]
-    offsets: Tensor  # [B + 1] int32
+from g2vlm_fast.records import GeometryTokens
 
 
 class SeedHead(nn.Module):
@@ -130,7 +102,11 @@ class ObjectLayer(nn.Module):
 
 
 class SpatialHead(nn.Module):
-    """Turns seeds into objects: group what votes for one place, refine, read off the box."""
+    """Turns seeds into objects: group what votes for one place, refine, read off the box.
+
+    What the voters say in closed form (:func:`gather_evidence`) is where box, class and
+    objectness start; the layers correct it.
+    """
 
     def __init__(self, config: G2VLMConfig) -> None:
         super().__init__()
@@ -139,13 +115,14 @@ class SpatialHead(nn.Module):
         classes = len(config.classes or [])
         self.place = PositionEmbedding(dim)
         self.said = Linear(1 + classes, dim)
+        self.fitted = Linear(EVIDENCE_COLUMNS + classes, dim)
         self.group_norm = LayerNorm(dim)
         self.group = GroupingAttention(dim, config.heads, config.query_spacing)
         self.layers = nn.ModuleList(ObjectLayer(config) for _ in range(config.object_layers))
         self.norm = LayerNorm(dim)
-        self.box = MLP(dim, dim, 8, last=ZeroLinear)
-        self.objectness = Linear(dim, 1)
-        self.classify = MLP(dim, dim, classes)
+        self.box = MLP(dim, dim, 9, last=ZeroLinear)
+        self.objectness = ZeroLinear(dim, 1)
+        self.classify = MLP(dim, dim, classes, last=ZeroLinear)
         self.describe = MLP(dim, dim, config.embedding_dim)
 
     def forward(self, seeds: Seeds, points: GeometryTokens, tokens: GeometryTokens) -> Objects:
@@ -158,12 +135,12 @@ class SpatialHead(nn.Module):
         """
         chosen, offsets = pick_queries(seeds, self.config.num_queries, self.config.query_spacing)
         said = torch.cat([seeds.objectness[:, None], seeds.class_logits], dim=-1)
-        evidence = self.group_norm(points.feature + self.said(said))
+        heard = self.group_norm(points.feature + self.said(said.detach()))
         # votes are moved by their own loss; here they are only where things are
         votes, start = seeds.vote.detach(), seeds.vote.detach()[chosen]
         grouped = self.group.attend(
-            evidence[chosen],
-            evidence,
+            heard[chosen],
+            heard,
             position=start,
             context_position=votes,
             offsets=offsets,
@@ -172,18 +149,21 @@ class SpatialHead(nn.Module):
         )
         assert grouped.position_mean is not None
         middle = grouped.position_mean.mean(1)
-        x = evidence[chosen] + grouped.out + self.place(middle.detach())
+        radius = 1.5 * self.config.query_spacing
+        fitted = gather_evidence(seeds, points.normal, start, offsets, radius)
+        x = heard[chosen] + grouped.out + self.place(middle.detach())
+        x = x + self.fitted(fitted.features().detach())
         for layer in self.layers:
             x = layer(x, middle.detach(), offsets, tokens)
         x = self.norm(x)
         box = self.box(x).float()
         turn = F.normalize(box[:, 6:8] + box.new_tensor([0.0, 1.0]), dim=-1)
         return Objects(
-            center=middle + box[:, :3],
-            size=_MEAN_SIZE * torch.exp(2 * torch.tanh(box[:, 3:6] / 2)),
-            rotation=_rotation(turn),
-            objectness=self.objectness(x)[:, 0].float(),
-            class_logits=self.classify(x).float(),
+            center=torch.lerp(middle, fitted.center, torch.sigmoid(box[:, 8:])) + box[:, :3],
+            size=fitted.size * torch.exp(2 * torch.tanh(box[:, 3:6] / 2)),
+            rotation=_rotation(_add_angles(fitted.yaw, turn)),
+            objectness=fitted.objectness + self.objectness(x)[:, 0].float(),
+            class_logits=fitted.class_logits + self.classify(x).float(),
             descriptor=F.normalize(self.describe(x).float(), dim=-1),
             feature=x,
             offsets=offsets,
@@ -202,6 +182,12 @@ class GroupingAttention(GeometryAttention):
         """Set the window to ``exp(-|difference|^2 / width^2)``."""
         assert self.geometry_bias is not None
         nn.init.constant_(self.geometry_bias.parameters_per_head, self.width**-2)
+
+
+def _add_angles(first: Tensor, second: Tensor) -> Tensor:
+    """Return sine and cosine ``[K, 2]`` of the sum of two angles given so."""
+    (s1, c1), (s2, c2) = first.unbind(-1), second.unbind(-1)
+    return torch.stack([s1 * c2 + c1 * s2, c1 * c2 - s1 * s2], dim=-1)
 
 
 def _rotation(turn: Tensor) -> Tensor:
