@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 _DISPARITY_SCALE = 8 * 43.5  # steps of an eighth of a pixel; focal times baseline, pixel metres
-_EDGE_STEP = 0.06  # relative depth step between neighbours that counts as an edge
+_EDGE_BEND = 0.06  # relative second difference of inverse depth that counts as an edge
 _EDGE_DROPOUT = 0.5
 _GRAZING = 0.12  # cosine between surface normal and ray below which nothing returns
 _HOLE_PROBABILITY = 0.35  # of a view
@@ -68,13 +68,14 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def _beside_edge(depth: Tensor) -> Tensor:
+    """Pixels at which inverse depth bends, which along a plane it does not."""
+    inverse = depth.clamp_min(1e-3).reciprocal()
     edge = torch.zeros_like(depth, dtype=torch.bool)
     for axis in (-2, -1):
-        length = depth.shape[axis] - 1
-        first, second = depth.narrow(axis, 0, length), depth.narrow(axis, 1, length)
-        step = (first - second).abs() > _EDGE_STEP * torch.minimum(first, second)
-        edge.narrow(axis, 0, length).logical_or_(step)
-        edge.narrow(axis, 1, length).logical_or_(step)
+        length = depth.shape[axis] - 2
+        before, here, after = (inverse.narrow(axis, start, length) for start in range(3))
+        bend = (before - 2 * here + after).abs() > _EDGE_BEND * here
+        edge.narrow(axis, 1, length).logical_or_(bend)
     return edge
 
 

@@ -192,6 +192,20 @@ def test_measured_depth_has_the_stated_noise() -> None:
     assert (error.abs() <= 3 * sigma[given]).float().mean() > 0.99
 
 
+def test_holes_come_at_edges_and_not_along_slanted_planes() -> None:
+    column = torch.arange(64.0)
+    slanted = (1 / (0.2 + 0.012 * column)).expand(40, 64)  # a plane, with steps of up to 6 %
+    step = torch.where(column < 32, 2.0, 3.0).expand(40, 64)
+    depth = torch.stack([slanted, step])
+    lost = torch.zeros_like(depth)
+    for seed in range(30):
+        generator = np.random.Generator(np.random.PCG64(seed))
+        measured, _ = sense_depth(depth, torch.ones_like(depth), generator)
+        lost += (measured == 0).float() / 30
+    assert (lost[1, :, 31:33].mean() - lost[1, :, :20].mean()).item() > 0.3
+    assert (lost[0].mean() - lost[1, :, :20].mean()).abs().item() < 0.1
+
+
 def test_noise_free_rooms_give_exact_depth() -> None:
     room = generate_room(0, RoomConfig(sensor_noise=False, depth_probability=1.0))
     assert room.truth is not None
