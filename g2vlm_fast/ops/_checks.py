@@ -50,8 +50,8 @@ def check_tensor(
         wanted = "[" + ", ".join(map(str, shape)) + "]"
         raise ValueError(f"{op}: {argument} must have shape {wanted}, got {list(actual)}")
     for wanted_size, size in zip(shape, actual, strict=False):
-        if wanted_size.__class__ is str:
-            wanted_size = sizes.setdefault(wanted_size, size)  # type: ignore[arg-type]
+        if isinstance(wanted_size, str):
+            wanted_size = sizes.setdefault(wanted_size, size)
         if size != wanted_size:
             _refuse_size(op, argument, value, shape, sizes)
     if value.dtype not in dtypes:
