@@ -11,6 +11,7 @@ from torch import Tensor
 from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._checks import check_choice, check_tensor
+from g2vlm_fast.ops._flops import flop_formula
 from g2vlm_fast.ops._registration import define_op
 from g2vlm_fast.ops.graph_build import Graph, check_graph
 from g2vlm_fast.ops.graph_reduce import NATIVE, REDUCTIONS, empty_winner, winner_dtype
@@ -79,12 +80,13 @@ def edge_conv(
             )
         wide = accumulation_dtype(a.dtype)
         geometry, weight = geometry.to(wide).contiguous(), weight.to(wide).contiguous()
+    if a is b:  # torch.compile takes no tensor twice
+        b = b.view_as(b)
     tensors = (a.contiguous(), b.contiguous(), graph.row_offsets, graph.columns, geometry, weight)
     if torch.is_grad_enabled() and any(
         each is not None and each.requires_grad for each in (a, b, geometry, weight)
     ):
-        columns = graph.columns
-        transpose = graph.transpose() if b.requires_grad else (columns, columns, columns)
+        transpose = graph.transpose() if b.requires_grad else (None, None, None)
         out: Tensor = _EdgeConv.apply(*tensors, *transpose, activation, reduce, graph.short_rows)
         return out
     return _forward(*tensors, activation, reduce, 0)[0]
@@ -143,9 +145,9 @@ def _run_backward(
     columns: Tensor,
     geometry: Tensor | None,
     weight: Tensor | None,
-    transpose_offsets: Tensor,
-    transpose_rows: Tensor,
-    transpose_edges: Tensor,
+    transpose_offsets: Tensor | None,
+    transpose_rows: Tensor | None,
+    transpose_edges: Tensor | None,
     winner: Tensor,
     out: Tensor,
     *options: Any,
@@ -216,7 +218,7 @@ def _native_backward(backend: str) -> Callable[..., tuple[Tensor, Tensor, Tensor
         columns: Tensor,
         geometry: Tensor | None,
         weight: Tensor | None,
-        transpose: tuple[Tensor, Tensor, Tensor],
+        transpose: tuple[Tensor | None, Tensor | None, Tensor | None],
         winner: Tensor,
         out: Tensor,
         activation: str,
@@ -269,11 +271,28 @@ _forward = define_op(
 )
 _backward = define_op(
     "edge_conv_backward(Tensor grad, Tensor a, Tensor b, Tensor row_offsets, Tensor columns,"
-    " Tensor? geometry, Tensor? weight, Tensor transpose_offsets, Tensor transpose_rows,"
-    " Tensor transpose_edges, Tensor winner, Tensor out, str activation, str reduce, bool want_b,"
+    " Tensor? geometry, Tensor? weight, Tensor? transpose_offsets, Tensor? transpose_rows,"
+    " Tensor? transpose_edges, Tensor winner, Tensor out, str activation, str reduce, bool want_b,"
     " bool want_geometry, bool want_weight) -> (Tensor, Tensor, Tensor, Tensor)",
     implementation=_run_backward,
     fake=lambda grad, a, b, row_offsets, columns, geometry, weight, *rest: _empty_gradients(
         a, b, geometry, weight, *rest[-3:]
     ),
 )
+
+
+def _flops(a, b, row_offsets, columns, geometry, *rest, **out):  # type: ignore[no-untyped-def]
+    """Of each message and channel: its terms, its activation and its reduction."""
+    terms = 0 if geometry is None else geometry[1]
+    return columns[0] * a[1] * (3 + 2 * terms)
+
+
+def _flops_backward(grad, *rest, **out):  # type: ignore[no-untyped-def]
+    want_b, want_geometry, want_weight = rest[-3:]
+    terms = 0 if rest[4] is None else rest[4][1]
+    forward = _flops(*rest[:5])
+    return forward + rest[3][0] * grad[1] * (2 + want_b + 2 * terms * (want_geometry + want_weight))
+
+
+flop_formula("edge_conv", _flops)
+flop_formula("edge_conv_backward", _flops_backward)

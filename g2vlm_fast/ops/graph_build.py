@@ -77,6 +77,7 @@ class Graph(_Record):
         """
         op = "Graph.from_faces"
         check_tensor(op, "faces", faces, ("F", 3), INDICES, {})
+        check_device(op, "faces", faces)
         _check_size(op, "num_vertices", num_vertices)
         if 6 * faces.shape[0] > INT32_MAX:
             raise ValueError(f"{op}: faces must be at most {INT32_MAX // 6}, got {faces.shape[0]}")
@@ -110,6 +111,7 @@ class Graph(_Record):
         op, sizes = "Graph.from_edges", {}  # type: ignore[var-annotated]
         check_tensor(op, "source", source, ("E",), INDICES, sizes)
         check_tensor(op, "destination", destination, ("E",), {source.dtype}, sizes, source.device)
+        check_device(op, "source", source)
         sources = num_vertices if num_sources is None else num_sources
         _check_size(op, "num_vertices", num_vertices)
         _check_size(op, "num_sources", sources)
@@ -136,6 +138,7 @@ class Graph(_Record):
         """
         op = "Graph.from_knn"
         check_tensor(op, "index", index, ("V", "k"), INDICES, {})
+        check_device(op, "index", index)
         sources = index.shape[0] if num_sources is None else num_sources
         _check_size(op, "num_sources", sources)
         if index.numel() > INT32_MAX:
@@ -169,6 +172,7 @@ class Graph(_Record):
         op = "Graph.from_csr"
         check_tensor(op, "row_offsets", row_offsets, ("V + 1",), {torch.int32}, {})
         check_tensor(op, "columns", columns, ("E",), {torch.int32}, {}, row_offsets.device)
+        check_device(op, "row_offsets", row_offsets)
         _check_size(op, "num_sources", num_sources)
         if row_offsets.shape[0] == 0:
             raise ValueError(f"{op}: row_offsets must have at least one entry")
@@ -251,6 +255,12 @@ class Graph(_Record):
             (normal, normal if source_normal is None else source_normal),
             terms,
         )
+
+
+def check_device(op: str, argument: str, value: Tensor) -> None:
+    """Check that builders, which read sizes back, can run where a tensor is."""
+    if value.device.type not in ("cpu", "cuda"):
+        raise ValueError(f"{op}: {argument} must be on a CPU or a CUDA device, got {value.device}")
 
 
 def check_graph(op: str, graph: Any) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._checks import check_choice, check_tensor
+from g2vlm_fast.ops._flops import flop_formula
 from g2vlm_fast.ops._registration import define_op
 from g2vlm_fast.ops.graph_build import Graph, check_graph
 from g2vlm_fast.ops.reference import graph_reduce as reference
@@ -57,7 +58,7 @@ def graph_reduce(
     if torch.is_grad_enabled() and (
         x.requires_grad or (weight is not None and weight.requires_grad)
     ):
-        transpose = graph.transpose() if x.requires_grad else (columns, columns, columns)
+        transpose = graph.transpose() if x.requires_grad else (None, None, None)
         out: Tensor = _GraphReduce.apply(
             x, row_offsets, columns, weight, *transpose, reduce, graph.short_rows
         )
@@ -73,9 +74,9 @@ class _GraphReduce(torch.autograd.Function):
         row_offsets: Tensor,
         columns: Tensor,
         weight: Tensor | None,
-        transpose_offsets: Tensor,
-        transpose_rows: Tensor,
-        transpose_edges: Tensor,
+        transpose_offsets: Tensor | None,
+        transpose_rows: Tensor | None,
+        transpose_edges: Tensor | None,
         reduce: str,
         short_rows: bool,
     ) -> Tensor:
@@ -139,9 +140,9 @@ def _backward_implementation(
     row_offsets: Tensor,
     columns: Tensor,
     weight: Tensor | None,
-    transpose_offsets: Tensor,
-    transpose_rows: Tensor,
-    transpose_edges: Tensor,
+    transpose_offsets: Tensor | None,
+    transpose_rows: Tensor | None,
+    transpose_edges: Tensor | None,
     winner: Tensor,
     reduce: str,
     want_x: bool,
@@ -171,10 +172,12 @@ def _forward_empty(
 
 
 def _backward_empty(
-    grad: Tensor, columns: Tensor, transpose_offsets: Tensor, want_x: bool, want_weight: bool
+    grad: Tensor, columns: Tensor, transpose_offsets: Tensor | None, want_x: bool, want_weight: bool
 ) -> tuple[Tensor, Tensor]:
     wide = reference.accumulation_dtype(grad.dtype)
-    shape = (transpose_offsets.shape[0] - 1, grad.shape[1]) if want_x else (0,)
+    shape: tuple[int, ...] = (0,)
+    if want_x and transpose_offsets is not None:
+        shape = (transpose_offsets.shape[0] - 1, grad.shape[1])
     edges = columns.shape[0] if want_weight else 0
     return grad.new_empty(shape), grad.new_empty(edges, dtype=wide)
 
@@ -211,7 +214,7 @@ def _native_backward(backend: str) -> Callable[..., tuple[Tensor, Tensor]]:
         row_offsets: Tensor,
         columns: Tensor,
         weight: Tensor | None,
-        transpose: tuple[Tensor, Tensor, Tensor],
+        transpose: tuple[Tensor | None, Tensor | None, Tensor | None],
         winner: Tensor,
         reduce: str,
         want_x: bool,
@@ -258,10 +261,25 @@ _forward = define_op(
 )
 _backward = define_op(
     "graph_reduce_backward(Tensor grad, Tensor? x, Tensor row_offsets, Tensor columns,"
-    " Tensor? weight, Tensor transpose_offsets, Tensor transpose_rows, Tensor transpose_edges,"
+    " Tensor? weight, Tensor? transpose_offsets, Tensor? transpose_rows, Tensor? transpose_edges,"
     " Tensor winner, str reduce, bool want_x, bool want_weight) -> (Tensor, Tensor)",
     implementation=_backward_implementation,
     fake=lambda grad, x, row_offsets, columns, weight, transpose_offsets, *rest: _backward_empty(
         grad, columns, transpose_offsets, *rest[-2:]
     ),
 )
+
+
+def _flops(x, row_offsets, columns, weight, *options, **out):  # type: ignore[no-untyped-def]
+    """One operation a message and channel, two where it has a weight."""
+    return columns[0] * x[1] * (1 if weight is None else 2)
+
+
+def _flops_backward(grad, x, row_offsets, columns, weight, *rest, **out):  # type: ignore[no-untyped-def]
+    want_x, want_weight = rest[-2:]
+    per_message = want_x * (1 if weight is None else 2) + 2 * want_weight
+    return columns[0] * grad[1] * per_message
+
+
+flop_formula("graph_reduce", _flops)
+flop_formula("graph_reduce_backward", _flops_backward)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.ops._checks import check_offset_values, check_offsets, check_rows, check_tensor
-from g2vlm_fast.ops.graph_build import SHORT_ROW, Graph, Transpose
+from g2vlm_fast.ops._dispatch import FLOATS
+from g2vlm_fast.ops.graph_build import SHORT_ROW, Graph, Transpose, check_device
 from g2vlm_fast.ops.graph_reduce import graph_reduce
 from g2vlm_fast.ops.nearest import nearest
 from g2vlm_fast.ops.reference.voxel_pool import voxel_keys
@@ -63,6 +64,7 @@ def voxel_clusters(position: Tensor, size: float, offsets: Tensor | None = None)
     """
     op, sizes = "voxel_clusters", {}  # type: ignore[var-annotated]
     check_tensor(op, "position", position, ("N", 3), _POSITIONS, {})
+    check_device(op, "position", position)
     check_rows(op, "position", position)
     size = _check_voxel_size(op, size)
     check_offsets(op, "offsets", offsets, sizes, position.device)
@@ -121,12 +123,13 @@ def _clusters(
         num_sources=points,
         cached_transpose=Transpose(each, assignment, slot),
     )
+    # Point i has edge i alone. A copy, as torch.compile takes no tensor twice.
     members = Graph(
         row_offsets=each,
         columns=assignment,
         num_sources=clusters,
         short_rows=SHORT_ROW >= 1,
-        cached_transpose=Transpose(row_offsets, order, order),
+        cached_transpose=Transpose(row_offsets, order, order.clone()),
     )
     ends = torch.cat([sorted_cluster + 1, sorted_cluster.new_zeros(1)])
     return Clusters(
@@ -183,21 +186,21 @@ def interpolate(
         eps: smallest squared distance, square metres.
 
     Returns:
-        ``[N, C]``; 0 where a segment has no coarse points. Differentiable in x and the positions.
+        ``[N, C]``; 0 where a segment has no coarse points, NaN where a coordinate of the fine point
+        is NaN. Differentiable in x and the positions.
     """
     op, sizes = "interpolate", {}  # type: ignore[var-annotated]
-    check_tensor(op, "position_coarse", position_coarse, ("M", 3), _POSITIONS, sizes)
-    dtype, device = position_coarse.dtype, position_coarse.device
+    check_tensor(op, "x", x, ("M", "C"), FLOATS, sizes)
+    device = x.device
+    check_tensor(op, "position_coarse", position_coarse, ("M", 3), _POSITIONS, sizes, device)
+    dtype = position_coarse.dtype
     check_tensor(op, "position_fine", position_fine, ("N", 3), (dtype,), sizes, device)
-    check_tensor(
-        op,
-        "x",
-        x,
-        ("M", "C"),
-        frozenset({*_POSITIONS, torch.float16, torch.bfloat16}),
-        sizes,
-        device,
-    )
+    coarse, fine = position_coarse.shape[0], position_fine.shape[0]
+    check_offsets(op, "offsets_coarse", offsets_coarse, sizes, device)
+    check_offsets(op, "offsets_fine", offsets_fine, sizes, device)
+    if not torch.compiler.is_compiling():  # then inside `nearest`, under its names
+        check_offset_values(op, "offsets_coarse", offsets_coarse, coarse)
+        check_offset_values(op, "offsets_fine", offsets_fine, fine)
     if not eps > 0:
         raise ValueError(f"{op}: eps must be positive, got {eps}")
     distance, index = nearest(
@@ -207,9 +210,8 @@ def interpolate(
         query_offsets=offsets_fine,
         target_offsets=offsets_coarse,
     )
-    weight = torch.where(index >= 0, 1 / distance.clamp_min(eps), 0)
+    weight = 1 / distance.clamp_min(eps)  # 0 where there is no neighbour, at distance inf
     weight = weight / weight.sum(1, keepdim=True).clamp_min(torch.finfo(dtype).tiny)
-    fine, coarse = position_fine.shape[0], position_coarse.shape[0]
     if coarse == 0:
         return x.new_zeros(fine, x.shape[1])
     graph = Graph(

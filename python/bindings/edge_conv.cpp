@@ -52,13 +52,14 @@ void bind(nb::module_& module, const char* name, const char* backward_name, Run 
       "activation"_a, "reduce"_a, "out"_a, "winner"_a.none(), "threads"_a);
   module.def(
       backward_name,
-      [run_backward](
-          Tensor<const T> grad, Tensor<const T> a, Tensor<const T> b, Indices row_offsets,
-          Indices columns, Optional<const Accumulator<T>> geometry,
-          Optional<const Accumulator<T>> weight, Indices transpose_offsets, Indices transpose_rows,
-          Indices transpose_edges, Tensor<Slot> winner, Tensor<T> out, int activation, int reduce,
-          Tensor<T> grad_a, Optional<T> grad_b, Optional<Accumulator<T>> grad_geometry,
-          Optional<Accumulator<T>> grad_weight, Optional<Accumulator<T>> partial, int threads) {
+      [run_backward](Tensor<const T> grad, Tensor<const T> a, Tensor<const T> b,
+                     Indices row_offsets, Indices columns, Optional<const Accumulator<T>> geometry,
+                     Optional<const Accumulator<T>> weight, OptionalIndices transpose_offsets,
+                     OptionalIndices transpose_rows, OptionalIndices transpose_edges,
+                     Tensor<Slot> winner, Tensor<T> out, int activation, int reduce,
+                     Tensor<T> grad_a, Optional<T> grad_b, Optional<Accumulator<T>> grad_geometry,
+                     Optional<Accumulator<T>> grad_weight, Optional<Accumulator<T>> partial,
+                     int threads) {
         EdgeConvBackwardProblem<T, Slot> problem{};
         problem.forward =
             problem_of<T, Slot>(a, b, row_offsets, columns, geometry, weight, activation, reduce);
@@ -71,14 +72,14 @@ void bind(nb::module_& module, const char* name, const char* backward_name, Run 
         problem.grad_weight = data_or_null(grad_weight);
         problem.partial = data_or_null(partial);
         problem.blocks = partial ? static_cast<int32_t>(partial->size(0)) : 1;
-        problem.transpose = {transpose_offsets.data(), transpose_rows.data(),
-                             transpose_edges.data()};
+        problem.transpose = {data_or_null(transpose_offsets), data_or_null(transpose_rows),
+                             data_or_null(transpose_edges)};
         run_backward(problem, grad, threads);
       },
       "grad"_a, "a"_a, "b"_a, "row_offsets"_a, "columns"_a, "geometry"_a.none(), "weight"_a.none(),
-      "transpose_offsets"_a, "transpose_rows"_a, "transpose_edges"_a, "winner"_a, "out"_a,
-      "activation"_a, "reduce"_a, "grad_a"_a, "grad_b"_a.none(), "grad_geometry"_a.none(),
-      "grad_weight"_a.none(), "partial"_a.none(), "threads"_a);
+      "transpose_offsets"_a.none(), "transpose_rows"_a.none(), "transpose_edges"_a.none(),
+      "winner"_a, "out"_a, "activation"_a, "reduce"_a, "grad_a"_a, "grad_b"_a.none(),
+      "grad_geometry"_a.none(), "grad_weight"_a.none(), "partial"_a.none(), "threads"_a);
 }
 
 template <class T, class Slot>

@@ -17,6 +17,7 @@ T* data_or_null(const Optional<T>& tensor) {
 }
 
 using Indices = Tensor<const int32_t>;
+using OptionalIndices = Optional<const int32_t>;
 
 inline Csr csr_of(const Indices& offsets, const Indices& columns, int64_t num_sources) {
   return {offsets.data(), columns.data(), static_cast<int32_t>(offsets.size(0) - 1),

@@ -31,9 +31,9 @@ template <class T, class Slot>
 GraphReduceBackwardProblem<T, Slot> problem_of(
     const Tensor<const T>& grad, const Optional<const T>& x, const Indices& row_offsets,
     const Indices& columns, const Optional<const Accumulator<T>>& weight,
-    const Indices& transpose_offsets, const Indices& transpose_rows, const Indices& transpose_edges,
-    const Tensor<const Slot>& winner, int reduce, const Optional<T>& grad_x,
-    const Optional<Accumulator<T>>& grad_weight) {
+    const OptionalIndices& transpose_offsets, const OptionalIndices& transpose_rows,
+    const OptionalIndices& transpose_edges, const Tensor<const Slot>& winner, int reduce,
+    const Optional<T>& grad_x, const Optional<Accumulator<T>>& grad_weight) {
   const int64_t num_sources = grad_x ? grad_x->size(0) : x ? x->size(0) : 0;
   return {grad.data(),
           data_or_null(x),
@@ -42,7 +42,8 @@ GraphReduceBackwardProblem<T, Slot> problem_of(
           data_or_null(grad_x),
           data_or_null(grad_weight),
           csr_of(row_offsets, columns, num_sources),
-          {transpose_offsets.data(), transpose_rows.data(), transpose_edges.data()},
+          {data_or_null(transpose_offsets), data_or_null(transpose_rows),
+           data_or_null(transpose_edges)},
           static_cast<int32_t>(grad.size(1)),
           static_cast<Reduce>(reduce)};
 }
@@ -66,17 +67,17 @@ void bind(nb::module_& module, const char* name, const char* backward_name, Run 
       backward_name,
       [run_backward](Tensor<const T> grad, Optional<const T> x, Indices row_offsets,
                      Indices columns, Optional<const Accumulator<T>> weight,
-                     Indices transpose_offsets, Indices transpose_rows, Indices transpose_edges,
-                     Tensor<const Slot> winner, int reduce, Optional<T> grad_x,
-                     Optional<Accumulator<T>> grad_weight, int threads) {
+                     OptionalIndices transpose_offsets, OptionalIndices transpose_rows,
+                     OptionalIndices transpose_edges, Tensor<const Slot> winner, int reduce,
+                     Optional<T> grad_x, Optional<Accumulator<T>> grad_weight, int threads) {
         run_backward(problem_of<T, Slot>(grad, x, row_offsets, columns, weight, transpose_offsets,
                                          transpose_rows, transpose_edges, winner, reduce, grad_x,
                                          grad_weight),
                      grad, threads);
       },
       "grad"_a, "x"_a.none(), "row_offsets"_a, "columns"_a, "weight"_a.none(),
-      "transpose_offsets"_a, "transpose_rows"_a, "transpose_edges"_a, "winner"_a, "reduce"_a,
-      "grad_x"_a.none(), "grad_weight"_a.none(), "threads"_a);
+      "transpose_offsets"_a.none(), "transpose_rows"_a.none(), "transpose_edges"_a.none(),
+      "winner"_a, "reduce"_a, "grad_x"_a.none(), "grad_weight"_a.none(), "threads"_a);
 }
 
 template <class T, class Slot>

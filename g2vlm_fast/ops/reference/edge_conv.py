@@ -29,7 +29,7 @@ def slope(z: Tensor, activation: str) -> Tensor:
     if activation == "relu":
         return (z > 0).to(z.dtype)
     if activation == "leaky_relu":
-        return torch.where(z > 0, 1.0, LEAKY_SLOPE).to(z.dtype)
+        return torch.where(z > 0, torch.ones_like(z), LEAKY_SLOPE)
     if activation == "silu":
         sigmoid = z.sigmoid()
         return sigmoid * (1 + z * (1 - sigmoid))
@@ -75,7 +75,7 @@ def edge_conv_backward(
     columns: Tensor,
     geometry: Tensor | None,
     weight: Tensor | None,
-    transpose: tuple[Tensor, Tensor, Tensor],
+    transpose: tuple[Tensor | None, Tensor | None, Tensor | None],
     winner: Tensor,
     out: Tensor,
     activation: str,

@@ -90,7 +90,7 @@ def graph_reduce_backward(
     row_offsets: Tensor,
     columns: Tensor,
     weight: Tensor | None,
-    transpose: tuple[Tensor, Tensor, Tensor],
+    transpose: tuple[Tensor | None, Tensor | None, Tensor | None],
     winner: Tensor,
     reduce: str,
     want_x: bool,
@@ -101,7 +101,7 @@ def graph_reduce_backward(
     message = edge_gradient(grad.to(wide), row_offsets, winner, columns.shape[0], reduce)
     source = columns.long()
     grad_x, grad_weight = grad.new_empty(0), grad.new_empty(0, dtype=wide)
-    if want_x:
+    if want_x and transpose[0] is not None:
         pulled = message if weight is None else message * weight.unsqueeze(1)
         grad_x = grad.new_zeros(transpose[0].shape[0] - 1, grad.shape[1], dtype=wide)
         grad_x = grad_x.index_add_(0, source, pulled).to(grad.dtype)

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 # Modules of this package; each holds SPEC, or SPECS where a stem has several ops.
-STEMS = ("nearest", "chamfer")
+STEMS = ("nearest", "chamfer", "graph_build", "graph_reduce", "edge_conv", "voxel_pool")
 
 
 def all_specs() -> dict[str, OpSpec]:

@@ -78,6 +78,9 @@ class OpSpec:
     """Registered ops that a call runs, forward first; the stem alone where left out."""
     reference: Callable[..., Any] | None = None
     """The truth; ``function`` on the ``reference`` backend where left out."""
+    traceable: bool = True
+    """False where sizes of outputs depend on values: a call reads one back and is not compiled,
+    and need not be an op registered with torch."""
     half_is_upcast: bool = False
     """True where ``function`` hands float16 and bfloat16 to its kernels as float32."""
     smooth: tuple[str, ...] | None = None
