@@ -98,6 +98,8 @@ def _environment() -> dict[str, str]:
 
 def _requested(op: str) -> str | None:
     """Return the backend asked for, the innermost choice first, or None."""
+    if not _overrides and not _environment():
+        return None
     for choices in (*reversed(_overrides), _environment()):
         for name in (op, op.removesuffix("_backward"), "*"):
             if name in choices:

@@ -19,6 +19,7 @@ from g2vlm_fast.ops._checks import (
 from g2vlm_fast.ops._flops import flop_formula
 from g2vlm_fast.ops._nearest_backends import empty_gradients, empty_neighbours
 from g2vlm_fast.ops._registration import define_op
+from g2vlm_fast.ops.reference import nearest as reference
 
 MAX_NEIGHBOURS = 64
 
@@ -53,7 +54,8 @@ def nearest(
         back: where they are wrong, queries that no segment covers hold ``nan`` and ``-1``.
 
     Differentiable in query and target through the distance: the gradient is that of the chosen
-    pair, and zero where there is none. Every backend returns the same bits.
+    pair, and zero where there is none; twice, too, in plain torch. Every backend returns the same
+    bits.
 
     Raises:
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value.
@@ -95,11 +97,13 @@ class _Nearest(torch.autograd.Function):
         return distance, index
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         query, target, index = ctx.saved_tensors
         want_query, want_target = ctx.needs_input_grad[:2]
-        grad_query, grad_target = _backward(
+        # Under create_graph the gradients need a graph of their own: plain torch has one.
+        twice = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        backward = reference.nearest_backward if twice else _backward
+        grad_query, grad_target = backward(
             grads[0], query, target, index, ctx.norm, want_query, want_target
         )
         return (
