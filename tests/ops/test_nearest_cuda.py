@@ -1,0 +1,223 @@
+"""The CUDA kernels of nearest and the Chamfer distance: bits, streams, graphs, wrong offsets."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from g2vlm_fast.ops import chamfer_distance, nearest
+from g2vlm_fast.ops.reference import nearest as reference
+
+pytestmark = pytest.mark.gpu
+
+
+def _bits(distance: Tensor) -> Tensor:
+    return distance.cpu().view(torch.int32 if distance.dtype == torch.float32 else torch.int64)
+
+
+def _assert_same_bits(query: Tensor, target: Tensor, **options: Any) -> None:
+    on_device = {
+        name: value.cuda() if isinstance(value, Tensor) else value
+        for name, value in options.items()
+    }
+    distance, index = nearest(query, target, **options)
+    found_distance, found_index = nearest(query.cuda(), target.cuda(), **on_device)
+    assert torch.equal(found_index.cpu(), index)
+    number = ~distance.isnan()
+    assert torch.equal(found_distance.isnan().cpu(), ~number)
+    assert torch.equal(_bits(found_distance)[number], _bits(distance)[number])
+
+
+DISTRIBUTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "plain": lambda x: x,
+    "duplicates": lambda x: (4 * x).round() / 4,
+    "all_identical": torch.zeros_like,
+    "a_kilometre_away": lambda x: x + 1000,
+    "a_million_away": lambda x: x + 1e6,
+    "mixed_scales": lambda x: x * torch.exp(8 * x[:, :1].sin()),
+    "denormal": lambda x: x * 1e-21,
+    "huge": lambda x: x * 1e19,
+    "bfloat16": lambda x: x.bfloat16().float(),
+}
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+@pytest.mark.parametrize(
+    ("queries", "targets"),
+    [(1, 1), (100, 33), (129, 255), (1025, 257), (3000, 5000), (20000, 511)],
+)
+def test_distances_and_indices_are_those_of_the_cpu(name: str, queries: int, targets: int) -> None:
+    generator = torch.Generator().manual_seed(queries + targets)
+    query = DISTRIBUTIONS[name](torch.randn(queries, 3, generator=generator))
+    target = DISTRIBUTIONS[name](torch.randn(targets, 3, generator=generator))
+    _assert_same_bits(query, target)
+    _assert_same_bits(query, target, max_distance=0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("norm", [1, 2])
+@pytest.mark.parametrize("k", [1, 3, 64])
+@pytest.mark.parametrize("dim", [1, 2, 3, 5, 40])
+def test_every_k_norm_and_dimension(dtype: torch.dtype, norm: int, k: int, dim: int) -> None:
+    generator = torch.Generator().manual_seed(dim)
+    query = torch.randn(300, dim, generator=generator, dtype=dtype)
+    target = (8 * torch.randn(500, dim, generator=generator, dtype=dtype)).round() / 8
+    _assert_same_bits(query, target, norm=norm, k=k)
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_many_ragged_segments(k: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(0, 90, (2, 700), generator=generator)
+    lengths[:, ::7] = 0
+    lengths[0, 5], lengths[1, 9] = 3000, 4000
+    offsets = torch.cat([torch.zeros(2, 1, dtype=torch.long), lengths.cumsum(1)], dim=1).int()
+    query = torch.randn(int(offsets[0, -1]), 3, generator=generator)
+    target = torch.randn(int(offsets[1, -1]), 3, generator=generator)
+    query[::50, 1] = torch.nan
+    _assert_same_bits(query, target, k=k, query_offsets=offsets[0], target_offsets=offsets[1])
+
+
+@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize(
+    "wrong", [(0, 10, 20), (5, 7, 40), (-9, 900, -3), (40, 20, 0), (2**31 - 1, 0, 2**31 - 1)]
+)
+def test_wrong_offsets_read_nothing_out_of_bounds(wrong: tuple[int, ...], k: int) -> None:
+    points = torch.rand(40, 3, device="cuda")
+    offsets = torch.tensor(wrong, dtype=torch.int32, device="cuda")
+    right = torch.tensor([0, 20, 40], dtype=torch.int32, device="cuda")
+    for options in (
+        {"query_offsets": offsets, "target_offsets": right},
+        {"query_offsets": right, "target_offsets": offsets},
+        {"query_offsets": offsets, "target_offsets": offsets},
+    ):
+        distance, index = nearest(points, points, k=k, **options)
+        assert index.max() < 40
+        assert index.min() >= -1
+        assert torch.equal(distance.isfinite(), index >= 0)
+    loss = chamfer_distance(points, points, x_offsets=offsets, y_offsets=right).loss
+    torch.cuda.synchronize()
+    assert loss.shape == ()
+
+
+def test_queries_that_no_segment_covers_are_unknown() -> None:
+    points = torch.rand(30, 3, device="cuda")
+    offsets = torch.tensor([0, 10, 20], dtype=torch.int32, device="cuda")
+    for k in (1, 2):
+        distance, index = nearest(
+            points, points, k=k, query_offsets=offsets, target_offsets=offsets
+        )
+        assert (index[20:] == -1).all()
+        assert distance[20:].isnan().all()
+        assert (index[:20, 0] == torch.arange(20, device="cuda")).all()
+
+
+def test_a_target_hit_by_everyone_gets_the_whole_gradient_twice_the_same() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(100_000, 3, generator=generator).cuda()
+    target = torch.tensor([[0.0, 0, 0], [99.0, 0, 0]], device="cuda", requires_grad=True)
+    weight = torch.randn(100_000, 1, generator=generator).cuda()
+
+    def gradient() -> Tensor:
+        (found,) = torch.autograd.grad((nearest(query, target)[0] * weight).sum(), target)
+        return found
+
+    first = gradient()
+    assert torch.equal(first, gradient())
+    index = torch.zeros(100_000, 1, dtype=torch.int32, device="cuda")
+    _, truth = reference.nearest_backward(
+        weight.double(), query.double(), target.detach().double(), index, 2, False, True
+    )
+    assert (first[0].double() - truth[0]).norm() <= 1e-5 * truth[0].norm()
+    assert not first[1].any()
+
+
+def test_work_is_enqueued_on_the_current_stream() -> None:
+    stream = torch.cuda.Stream()
+    target = torch.rand(2000, 3, device="cuda")
+    query = torch.full((1500, 3), 9.0, device="cuda")
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(50_000_000)
+        query.copy_(target[:1500])
+        query.requires_grad_()
+        distance, index = nearest(query, target)
+        (gradient,) = torch.autograd.grad(distance.sum(), query)
+    stream.synchronize()
+    assert (index.flatten() == torch.arange(1500, device="cuda")).all()
+    assert not distance.any()
+    assert not gradient.any()
+
+
+def _loss_and_gradient(x: Tensor, y: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    loss = chamfer_distance(x, y, x_offsets=offsets, y_offsets=offsets, squared=False).loss
+    return (loss, *torch.autograd.grad(loss, [x, y]))
+
+
+def test_nothing_waits_for_the_device() -> None:
+    offsets = torch.tensor([0, 300, 1000], dtype=torch.int32, device="cuda")
+    x, y = (torch.rand(1000, 3, device="cuda", requires_grad=True) for _ in range(2))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        _loss_and_gradient(x, y, offsets)
+        chamfer_distance(
+            x, y, x_normals=x, y_normals=y, x_weights=x[:, 0], fscore_at=(0.1,), reduction="mean"
+        ).loss.backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_forward_and_backward_replay_as_a_cuda_graph() -> None:
+    offsets = torch.tensor([0, 300, 1000], dtype=torch.int32, device="cuda")
+    x, y = (torch.rand(1000, 3, device="cuda", requires_grad=True) for _ in range(2))
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        _loss_and_gradient(x, y, offsets)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = _loss_and_gradient(x, y, offsets)
+    with torch.no_grad():
+        x.copy_(torch.rand_like(x))
+        y.copy_(torch.rand_like(y))
+    graph.replay()
+    for replayed, eager in zip(captured, _loss_and_gradient(x, y, offsets), strict=True):
+        assert torch.equal(replayed, eager)
+
+
+def test_threads_with_streams_of_their_own() -> None:
+    clouds = [torch.rand(3000, 3, device="cuda") for _ in range(4)]
+    target = torch.rand(2000, 3, device="cuda")
+    truth = [nearest(cloud, target)[1] for cloud in clouds]
+    torch.cuda.synchronize()
+    wrong: list[int] = []
+
+    def search(i: int) -> None:
+        stream = torch.cuda.Stream()
+        with torch.cuda.stream(stream):
+            for _ in range(20):
+                if not torch.equal(nearest(clouds[i], target)[1], truth[i]):
+                    wrong.append(i)
+
+    threads = [threading.Thread(target=search, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_memory_grows_with_the_points_alone() -> None:
+    n = 200_000
+    x, y = (torch.rand(n, 3, device="cuda", requires_grad=True) for _ in range(2))
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    chamfer_distance(x, y).loss.backward()
+    assert torch.cuda.max_memory_allocated() - before < 200 * 2 * n
