@@ -25,7 +25,7 @@ from g2vlm_fast.data import queries as make_queries
 from g2vlm_fast.eval import Metric, Priors, evaluate, room_facts
 from g2vlm_fast.losses import LossReport, total_loss
 from g2vlm_fast.model import G2VLM, G2VLMConfig
-from g2vlm_fast.records import SceneBatch, Targets
+from g2vlm_fast.model.language import FrozenEncoder
 from g2vlm_fast.train import (
     CheckpointConfig,
     DataConfig,
@@ -38,7 +38,7 @@ from g2vlm_fast.train import (
 )
 from g2vlm_fast.train.checkpoint import write_text
 from g2vlm_fast.train.log import ProgressBar
-from g2vlm_fast.train.rooms import GrowingRooms, prefetched
+from g2vlm_fast.train.rooms import Example, GrowingRooms, prefetched
 
 HELD_OUT_ROOMS = 50
 PRIOR_ROOMS = 64
@@ -110,6 +110,7 @@ def run_recipe(
         seed=config.seed,
         tokenize=model.tokenizer(),
         answer_vocabulary=AnswerVocabulary(model.config.answer_vocabulary),
+        encode_texts=frozen_encoder(model),
     )
     stream = functools.partial(prefetched, batches, workers=config.data.workers)
     trainer = Trainer(config, model, stream, compute_loss, folder, show_progress=show_progress)
@@ -140,12 +141,21 @@ def build_model(config: TrainConfig) -> G2VLM:
     return G2VLM(getattr(G2VLMConfig, preset)(**changes))
 
 
-def compute_loss(
-    model: nn.Module, batch: tuple[SceneBatch, Targets], weights: Mapping[str, float]
-) -> LossReport:
+def frozen_encoder(model: G2VLM) -> FrozenEncoder | None:
+    """Return the frozen language encoder of a model without its memory; None if it is trained."""
+    frozen = model.language_encoder.frozen
+    return None if frozen is None else FrozenEncoder(frozen.name, capacity=0)
+
+
+def compute_loss(model: nn.Module, example: Example, weights: Mapping[str, float]) -> LossReport:
     """Predict and compare; where the terms of language weigh nothing, texts are not read."""
-    device = next(model.parameters()).device
-    scenes, targets = batch[0].to(device), batch[1].to(device)
+    assert isinstance(model, G2VLM)
+    scenes, targets = example.batch.to(model.device), example.targets.to(model.device)
+    frozen = model.language_encoder.frozen
+    if frozen is not None and example.text_features is not None:
+        assert scenes.text_ids is not None
+        assert scenes.text_offsets is not None
+        frozen.remember(scenes.text_ids, scenes.text_offsets, example.text_features)
     if all(weights.get(term) == 0 for term in _LANGUAGE_OFF):
         scenes = dataclasses.replace(scenes, text_ids=None, text_offsets=None, text_scene=None)
     return total_loss(model(scenes, targets), scenes, targets, weights)

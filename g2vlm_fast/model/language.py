@@ -70,9 +70,7 @@ class FrozenEncoder:
     @torch.no_grad()
     def __call__(self, ids: Tensor, offsets: Tensor) -> Tensor:
         """Return the features ``[L, width]`` float32 of packed token ids ``[L]``."""
-        bounds = offsets.tolist()
-        whole = ids.tolist()
-        texts = [tuple(whole[a:b]) for a, b in pairwise(bounds)]
+        texts = _unpack(ids, offsets)
         missing = dict.fromkeys(text for text in texts if text not in self.cache)
         for group in _of_like_length(missing):
             flat = ids.new_tensor([token for text in group for token in text])
@@ -86,6 +84,17 @@ class FrozenEncoder:
         while len(self.cache) > self.capacity:
             self.cache.popitem(last=False)
         return found
+
+    def remember(self, ids: Tensor, offsets: Tensor, features: Tensor) -> None:
+        """Keep the features ``[L, width]`` of packed texts that another process encoded."""
+        self.cache.update(
+            zip(_unpack(ids, offsets), features.split(lengths(offsets).tolist()), strict=True)
+        )
+
+
+def _unpack(ids: Tensor, offsets: Tensor) -> list[tuple[int, ...]]:
+    flat = ids.tolist()
+    return [tuple(flat[start:stop]) for start, stop in pairwise(offsets.tolist())]
 
 
 def _of_like_length(texts: Iterable[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
