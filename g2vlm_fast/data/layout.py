@@ -81,7 +81,7 @@ def _draw_furniture(draws: Draws, config: RoomConfig) -> tuple[list[Furniture], 
     large: list[Furniture] = []
     small: list[Furniture] = []
     for name in names:
-        is_small = carried and name in SMALL_CLASSES and draws.chance(0.6)
+        is_small = carried and name in SMALL_CLASSES and draws.chance(0.85)
         (small if is_small else large).append(make_furniture(name, draws, small=is_small))
     large.sort(key=lambda piece: -piece.size[0] * piece.size[1])
     return large, small

@@ -7,8 +7,13 @@ axis is vertical (``rotation[..., 2, 2]`` is 1); it may have any yaw.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+Boxes = tuple[Tensor, Tensor, Tensor]
+"""Center, size and rotation."""
 
 _UPRIGHT_TOLERANCE = 1e-3
 
@@ -49,9 +54,7 @@ def points_in_boxes(points: Tensor, center: Tensor, size: Tensor, rotation: Tens
     return (local.abs() <= size[:, None] / 2).all(-1)
 
 
-def upright_box_iou(
-    first: tuple[Tensor, Tensor, Tensor], second: tuple[Tensor, Tensor, Tensor]
-) -> Tensor:
+def upright_box_iou(first: Boxes, second: Boxes) -> Tensor:
     """Exact intersection over union of upright boxes, all against all.
 
     The ground rectangles are intersected as convex polygons, whose corners are the corners of
@@ -80,9 +83,7 @@ def upright_box_iou(
     return iou.clamp(0, 1).to(result_dtype)
 
 
-def footprint_overlap(
-    first: tuple[Tensor, Tensor, Tensor], second: tuple[Tensor, Tensor, Tensor]
-) -> Tensor:
+def footprint_overlap(first: Boxes, second: Boxes) -> Tensor:
     """Area that the ground rectangles of upright boxes share, all against all.
 
     Arguments and errors are those of :func:`upright_box_iou`.
@@ -96,9 +97,7 @@ def footprint_overlap(
     return overlap.to(result_dtype)
 
 
-def upright_box_gap(
-    first: tuple[Tensor, Tensor, Tensor], second: tuple[Tensor, Tensor, Tensor]
-) -> Tensor:
+def upright_box_gap(first: Boxes, second: Boxes) -> Tensor:
     """Distance between the closest points of upright boxes, all against all.
 
     Arguments and errors are those of :func:`upright_box_iou`.
@@ -123,7 +122,7 @@ def _check_boxes(function: str, center: Tensor, size: Tensor, rotation: Tensor) 
         )
 
 
-def _upright(function: str, boxes: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+def _upright(function: str, boxes: Boxes) -> Boxes:
     center, size, rotation = (tensor.double() for tensor in boxes)
     _check_boxes(function, center, size, rotation)
     if bool(((rotation[:, 2, 2] - 1).abs() > _UPRIGHT_TOLERANCE).any()):
@@ -133,8 +132,10 @@ def _upright(function: str, boxes: tuple[Tensor, Tensor, Tensor]) -> tuple[Tenso
     return center, size, rotation
 
 
-def _pairwise(first, second, measure):  # type: ignore[no-untyped-def]
-    """Measure of every first box ``[A, 1]`` and every second box ``[1, B]``."""
+def _pairwise(
+    first: Boxes, second: Boxes, measure: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Measure (of centers and sizes) of every first box ``[A, 1]`` and every second box ``[1, B]``."""
     return measure(first[0], first[1])[:, None], measure(second[0], second[1])[None, :]
 
 
