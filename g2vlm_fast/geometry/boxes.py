@@ -135,7 +135,7 @@ def _upright(function: str, boxes: Boxes) -> Boxes:
 def _pairwise(
     first: Boxes, second: Boxes, measure: Callable[[Tensor, Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Measure (of centers and sizes) of every first box ``[A, 1]`` and every second box ``[1, B]``."""
+    """Measure every first box ``[A, 1]`` and every second one ``[1, B]`` by center and size."""
     return measure(first[0], first[1])[:, None], measure(second[0], second[1])[None, :]
 
 
