@@ -16,7 +16,7 @@ PLURALS: dict[str, str] = {
 }
 CAPTION_TEMPLATES = (
     "a room with {things}.",
-    "there is {things} here.",
+    "the room has {things}.",
     "you see {things}.",
 )
 RELATION_SENTENCE = "{subject} is {relation} {object}."
