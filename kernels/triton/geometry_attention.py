@@ -11,6 +11,7 @@ from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
     LN_2,
     LOG2_E,
     bias_of,
+    load_centered,
     load_points,
     load_rows,
     load_slopes,
@@ -68,15 +69,18 @@ def forward_kernel(
     q_tile = load_rows(q + head * D, rows, columns, inside, H * D, D)
     k_base = k + head // GROUP * D
     v_base = v + head // GROUP * D
+    if PARAMETERS > 0 or POSITION_MEAN:
+        cx, cy, cz = load_points(k_position, k_begin, k_begin < k_end, 3)
     if PARAMETERS > 0:
         point = q_position + head * q_position_head_stride
-        qx, qy, qz = load_points(point, rows, inside, q_position_stride)
+        qx, qy, qz = load_centered(point, rows, inside, q_position_stride, cx, cy, cz)
         gate, distance, squared, wx, wy, wz = load_slopes(
             parameters,
             q_gate,
             rows,
             inside,
             head,
+            1,
             H,
             PARAMETERS,
             DISTANCE,
@@ -84,13 +88,6 @@ def forward_kernel(
             DIRECTION,
         )
     if POSITION_MEAN:
-        center_x = tl.load(k_position + k_begin.to(tl.int64) * 3, mask=k_begin < k_end, other=0.0)
-        center_y = tl.load(
-            k_position + k_begin.to(tl.int64) * 3 + 1, mask=k_begin < k_end, other=0.0
-        )
-        center_z = tl.load(
-            k_position + k_begin.to(tl.int64) * 3 + 2, mask=k_begin < k_end, other=0.0
-        )
         mean_x = tl.zeros([BLOCK_Q], tl.float32)
         mean_y = tl.zeros([BLOCK_Q], tl.float32)
         mean_z = tl.zeros([BLOCK_Q], tl.float32)
@@ -106,8 +103,9 @@ def forward_kernel(
         present = keys < k_end
         k_tile = load_rows(k_base, keys, columns, present, K_STRIDE, D)
         score = tl.dot(q_tile, tl.trans(k_tile), input_precision=PRECISION) * (scale * LOG2_E)
+        if PARAMETERS > 0 or POSITION_MEAN:
+            kx, ky, kz = load_centered(k_position, keys, present, 3, cx, cy, cz)
         if PARAMETERS > 0:
-            kx, ky, kz = load_points(k_position, keys, present, 3)
             dx = kx[None, :] - qx[:, None]
             dy = ky[None, :] - qy[:, None]
             dz = kz[None, :] - qz[:, None]
@@ -115,18 +113,18 @@ def forward_kernel(
             radius = square
             if DISTANCE >= 0:
                 radius = tl.sqrt(square + eps * eps)
-            score += LOG2_E * bias_of(
+            score += bias_of(
                 dx,
                 dy,
                 dz,
-                radius,
                 square,
-                gate[:, None],
-                distance[:, None],
-                squared[:, None],
-                wx[:, None],
-                wy[:, None],
-                wz[:, None],
+                radius,
+                gate,
+                distance,
+                squared,
+                wx,
+                wy,
+                wz,
                 q_gate is not None,
                 DISTANCE,
                 SQUARED,
@@ -145,17 +143,13 @@ def forward_kernel(
         total *= decay
         if POSITION_MEAN:
             # Moments of a tile are merged into those before it (Chan, Golub and LeVeque, 1983).
-            px, py, pz = load_points(k_position, keys, present, 3)
-            px = (px - center_x)[None, :]
-            py = (py - center_y)[None, :]
-            pz = (pz - center_z)[None, :]
             weight = 1.0 / tl.where(tile_total == 0.0, 1.0, tile_total)
-            tile_x = tl.sum(probability * px, 1) * weight
-            tile_y = tl.sum(probability * py, 1) * weight
-            tile_z = tl.sum(probability * pz, 1) * weight
-            ex = px - tile_x[:, None]
-            ey = py - tile_y[:, None]
-            ez = pz - tile_z[:, None]
+            tile_x = tl.sum(probability * kx[None, :], 1) * weight
+            tile_y = tl.sum(probability * ky[None, :], 1) * weight
+            tile_z = tl.sum(probability * kz[None, :], 1) * weight
+            ex = kx[None, :] - tile_x[:, None]
+            ey = ky[None, :] - tile_y[:, None]
+            ez = kz[None, :] - tile_z[:, None]
             tile_moment = tl.sum(probability * (ex * ex + ey * ey + ez * ez), 1)
             whole = total + tile_total
             share = tile_total / tl.where(whole == 0.0, 1.0, whole)
@@ -183,7 +177,7 @@ def forward_kernel(
     log_total = (highest + tl.log2(tl.where(blind, 1.0, total))) * LN_2
     tl.store(lse + wide_rows, tl.where(blind, -float("inf"), log_total), mask=inside)
     if POSITION_MEAN:
-        tl.store(mean + wide_rows * 3, tl.where(blind, 0.0, mean_x + center_x), mask=inside)
-        tl.store(mean + wide_rows * 3 + 1, tl.where(blind, 0.0, mean_y + center_y), mask=inside)
-        tl.store(mean + wide_rows * 3 + 2, tl.where(blind, 0.0, mean_z + center_z), mask=inside)
+        tl.store(mean + wide_rows * 3, tl.where(blind, 0.0, mean_x + cx), mask=inside)
+        tl.store(mean + wide_rows * 3 + 1, tl.where(blind, 0.0, mean_y + cy), mask=inside)
+        tl.store(mean + wide_rows * 3 + 2, tl.where(blind, 0.0, mean_z + cz), mask=inside)
         tl.store(variance + wide_rows, moment * inverse, mask=inside)

@@ -12,6 +12,7 @@ import triton.language as tl
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
     LOG2_E,
     bias_of,
+    load_centered,
     load_points,
     load_rows,
     load_slopes,
@@ -99,28 +100,33 @@ def query_kernel(
     row_delta = tl.where(blind, 0.0, row_delta)
     tl.store(delta + wide_rows, row_delta, mask=inside)
     if PARAMETERS > 0:
+        cx, cy, cz = load_points(k_position, k_begin, k_begin < k_end, 3)
         point = q_position + head * q_position_head_stride
-        qx, qy, qz = load_points(point, rows, inside, q_position_stride)
+        qx, qy, qz = load_centered(point, rows, inside, q_position_stride, cx, cy, cz)
         gate, distance, squared, wx, wy, wz = load_slopes(
             parameters,
             q_gate,
             rows,
             inside,
             head,
+            1,
             H,
             PARAMETERS,
             DISTANCE,
             SQUARED,
             DIRECTION,
         )
-        distance_feature = tl.zeros([BLOCK_Q], tl.float32)
-        squared_feature = tl.zeros([BLOCK_Q], tl.float32)
-        direction_x = tl.zeros([BLOCK_Q], tl.float32)
-        direction_y = tl.zeros([BLOCK_Q], tl.float32)
-        direction_z = tl.zeros([BLOCK_Q], tl.float32)
-        point_x = tl.zeros([BLOCK_Q], tl.float32)
-        point_y = tl.zeros([BLOCK_Q], tl.float32)
-        point_z = tl.zeros([BLOCK_Q], tl.float32)
+        # Sums over keys of grad_score times a function of the pair, as each is named.
+        radius_sum = tl.zeros([BLOCK_Q], tl.float32)
+        square_sum = tl.zeros([BLOCK_Q], tl.float32)
+        score_sum = tl.zeros([BLOCK_Q], tl.float32)
+        score_x = tl.zeros([BLOCK_Q], tl.float32)
+        score_y = tl.zeros([BLOCK_Q], tl.float32)
+        score_z = tl.zeros([BLOCK_Q], tl.float32)
+        radial_sum = tl.zeros([BLOCK_Q], tl.float32)
+        radial_x = tl.zeros([BLOCK_Q], tl.float32)
+        radial_y = tl.zeros([BLOCK_Q], tl.float32)
+        radial_z = tl.zeros([BLOCK_Q], tl.float32)
     grad_q_tile = tl.zeros([BLOCK_Q, D_PADDED], tl.float32)
     last_visible = k_end
     if CAUSAL:
@@ -132,7 +138,7 @@ def query_kernel(
         v_tile = load_rows(v + head // GROUP * D, keys, columns, present, K_STRIDE, D)
         score = tl.dot(q_tile, tl.trans(k_tile), input_precision=PRECISION) * (scale * LOG2_E)
         if PARAMETERS > 0:
-            kx, ky, kz = load_points(k_position, keys, present, 3)
+            kx, ky, kz = load_centered(k_position, keys, present, 3, cx, cy, cz)
             dx = kx[None, :] - qx[:, None]
             dy = ky[None, :] - qy[:, None]
             dz = kz[None, :] - qz[:, None]
@@ -142,18 +148,18 @@ def query_kernel(
             if DISTANCE >= 0:
                 inverse = tl.rsqrt(square + eps * eps)
                 radius = (square + eps * eps) * inverse
-            score += LOG2_E * bias_of(
+            score += bias_of(
                 dx,
                 dy,
                 dz,
-                radius,
                 square,
-                gate[:, None],
-                distance[:, None],
-                squared[:, None],
-                wx[:, None],
-                wy[:, None],
-                wz[:, None],
+                radius,
+                gate,
+                distance,
+                squared,
+                wx,
+                wy,
+                wz,
                 q_gate is not None,
                 DISTANCE,
                 SQUARED,
@@ -179,29 +185,26 @@ def query_kernel(
         )
         if PARAMETERS > 0:
             if DISTANCE >= 0:
-                distance_feature -= tl.sum(grad_score * radius, 1)
+                radius_sum += tl.sum(grad_score * radius, 1)
             if SQUARED >= 0:
-                squared_feature -= tl.sum(grad_score * square, 1)
+                square_sum += tl.sum(grad_score * square, 1)
             if DIRECTION >= 0:
-                direction_x += tl.sum(grad_score * dx, 1)
-                direction_y += tl.sum(grad_score * dy, 1)
-                direction_z += tl.sum(grad_score * dz, 1)
-            if grad_q_position is not None:
+                score_sum += tl.sum(grad_score, 1)
+                score_x += tl.sum(grad_score * kx[None, :], 1)
+                score_y += tl.sum(grad_score * ky[None, :], 1)
+                score_z += tl.sum(grad_score * kz[None, :], 1)
+            if grad_q_position is not None and (DISTANCE >= 0 or SQUARED >= 0):
                 # d bias / d difference = radial * difference + direction
                 radial = tl.zeros_like(square)
                 if DISTANCE >= 0:
-                    radial -= distance[:, None] * inverse
+                    radial -= distance * inverse
                 if SQUARED >= 0:
-                    radial -= 2.0 * squared[:, None]
+                    radial -= 2.0 * squared
                 radial *= grad_score
-                point_x -= tl.sum(radial * dx, 1)
-                point_y -= tl.sum(radial * dy, 1)
-                point_z -= tl.sum(radial * dz, 1)
-                if DIRECTION >= 0:
-                    row_grad = tl.sum(grad_score, 1)
-                    point_x -= row_grad * wx
-                    point_y -= row_grad * wy
-                    point_z -= row_grad * wz
+                radial_sum += tl.sum(radial, 1)
+                radial_x += tl.sum(radial * kx[None, :], 1)
+                radial_y += tl.sum(radial * ky[None, :], 1)
+                radial_z += tl.sum(radial * kz[None, :], 1)
     pointers = grad_q + wide_rows[:, None] * D + columns[None, :]
     tl.store(
         pointers,
@@ -211,20 +214,36 @@ def query_kernel(
     if PARAMETERS > 0:
         feature = grad_features + wide_rows * PARAMETERS
         if DISTANCE >= 0:
-            tl.store(feature + DISTANCE, distance_feature, mask=inside)
+            tl.store(feature + DISTANCE, -radius_sum, mask=inside)
         if SQUARED >= 0:
-            tl.store(feature + SQUARED, squared_feature, mask=inside)
+            tl.store(feature + SQUARED, -square_sum, mask=inside)
         if DIRECTION >= 0:
-            tl.store(feature + DIRECTION, direction_x, mask=inside)
-            tl.store(feature + DIRECTION + 1, direction_y, mask=inside)
-            tl.store(feature + DIRECTION + 2, direction_z, mask=inside)
+            tl.store(feature + DIRECTION, score_x - qx * score_sum, mask=inside)
+            tl.store(feature + DIRECTION + 1, score_y - qy * score_sum, mask=inside)
+            tl.store(feature + DIRECTION + 2, score_z - qz * score_sum, mask=inside)
         if grad_q_position is not None:
-            # The bias of a row with gate 0 does not depend on its position, finite or not.
-            closed = gate == 0.0
+            point_x = qx * radial_sum - radial_x
+            point_y = qy * radial_sum - radial_y
+            point_z = qz * radial_sum - radial_z
+            if DIRECTION >= 0:
+                if q_gate is not None:
+                    point_x -= tl.sum(wx, 1) * score_sum
+                    point_y -= tl.sum(wy, 1) * score_sum
+                    point_z -= tl.sum(wz, 1) * score_sum
+                else:
+                    point_x -= wx * score_sum
+                    point_y -= wy * score_sum
+                    point_z -= wz * score_sum
+            if q_gate is not None:
+                # The bias of a row with gate 0 does not depend on its position, finite or not.
+                closed = tl.sum(gate, 1) == 0.0
+                point_x = tl.where(closed, 0.0, point_x)
+                point_y = tl.where(closed, 0.0, point_y)
+                point_z = tl.where(closed, 0.0, point_z)
             own = grad_q_position + wide_rows * 3
-            tl.store(own, tl.where(closed, 0.0, point_x), mask=inside)
-            tl.store(own + 1, tl.where(closed, 0.0, point_y), mask=inside)
-            tl.store(own + 2, tl.where(closed, 0.0, point_z), mask=inside)
+            tl.store(own, point_x, mask=inside)
+            tl.store(own + 1, point_y, mask=inside)
+            tl.store(own + 2, point_z, mask=inside)
 
 
 @triton.jit
@@ -283,9 +302,15 @@ def key_kernel(
     k_tile = load_rows(k + kv_head * D, keys, columns, inside, KV_HEADS * D, D)
     v_tile = load_rows(v + kv_head * D, keys, columns, inside, KV_HEADS * D, D)
     if PARAMETERS > 0 or MOMENTS:
-        kx, ky, kz = load_points(k_position, keys, inside, 3)
+        cx, cy, cz = load_points(k_position, first, first < end, 3)
+        kx, ky, kz = load_centered(k_position, keys, inside, 3, cx, cy, cz)
     grad_k_tile = tl.zeros([BLOCK_K, D_PADDED], tl.float32)
     grad_v_tile = tl.zeros([BLOCK_K, D_PADDED], tl.float32)
+    # The gradient of key j is sum_i radial_ij * (k_j - q_i), plus what point_x, ... collect.
+    radial_sum = tl.zeros([BLOCK_K], tl.float32)
+    radial_x = tl.zeros([BLOCK_K], tl.float32)
+    radial_y = tl.zeros([BLOCK_K], tl.float32)
+    radial_z = tl.zeros([BLOCK_K], tl.float32)
     point_x = tl.zeros([BLOCK_K], tl.float32)
     point_y = tl.zeros([BLOCK_K], tl.float32)
     point_z = tl.zeros([BLOCK_K], tl.float32)
@@ -307,40 +332,49 @@ def key_kernel(
             score *= scale * LOG2_E
             if PARAMETERS > 0:
                 point = q_position + head * q_position_head_stride
-                qx, qy, qz = load_points(point, rows, present, q_position_stride)
+                qx, qy, qz = load_centered(point, rows, present, q_position_stride, cx, cy, cz)
                 gate, distance, squared, wx, wy, wz = load_slopes(
                     parameters,
                     q_gate,
                     rows,
                     present,
                     head,
+                    0,
                     H,
                     PARAMETERS,
                     DISTANCE,
                     SQUARED,
                     DIRECTION,
                 )
-                dx = kx[:, None] - qx[None, :]
-                dy = ky[:, None] - qy[None, :]
-                dz = kz[:, None] - qz[None, :]
+                qx = qx[None, :]
+                qy = qy[None, :]
+                qz = qz[None, :]
+                if q_gate is not None:
+                    # A row with gate 0 may stand nowhere, and must not pull on any key.
+                    qx = tl.where(gate == 0.0, 0.0, qx)
+                    qy = tl.where(gate == 0.0, 0.0, qy)
+                    qz = tl.where(gate == 0.0, 0.0, qz)
+                dx = kx[:, None] - qx
+                dy = ky[:, None] - qy
+                dz = kz[:, None] - qz
                 square = dx * dx + dy * dy + dz * dz
                 inverse = square
                 radius = square
                 if DISTANCE >= 0:
                     inverse = tl.rsqrt(square + eps * eps)
                     radius = (square + eps * eps) * inverse
-                score += LOG2_E * bias_of(
+                score += bias_of(
                     dx,
                     dy,
                     dz,
-                    radius,
                     square,
-                    gate[None, :],
-                    distance[None, :],
-                    squared[None, :],
-                    wx[None, :],
-                    wy[None, :],
-                    wz[None, :],
+                    radius,
+                    gate,
+                    distance,
+                    squared,
+                    wx,
+                    wy,
+                    wz,
                     q_gate is not None,
                     DISTANCE,
                     SQUARED,
@@ -355,52 +389,47 @@ def key_kernel(
             )
             grad_score = tl.dot(v_tile, tl.trans(grad_tile), input_precision=PRECISION)
             if MOMENTS:
-                mean_x, mean_y, mean_z = load_points(mean, wide_rows, present, 3)
-                pull_x = tl.zeros([BLOCK_Q], tl.float32)
-                pull_y = tl.zeros([BLOCK_Q], tl.float32)
-                pull_z = tl.zeros([BLOCK_Q], tl.float32)
-                pull = tl.zeros([BLOCK_Q], tl.float32)
-                if grad_mean is not None:
-                    pull_x, pull_y, pull_z = load_points(grad_mean, wide_rows, present, 3)
-                if grad_variance is not None:
-                    pull = tl.load(grad_variance + wide_rows, mask=present, other=0.0)
+                mean_x, mean_y, mean_z = load_centered(mean, wide_rows, present, 3, cx, cy, cz)
                 ex = kx[:, None] - mean_x[None, :]
                 ey = ky[:, None] - mean_y[None, :]
                 ez = kz[:, None] - mean_z[None, :]
-                grad_score += ex * (pull_x[None, :] + pull[None, :] * ex)
-                grad_score += ey * (pull_y[None, :] + pull[None, :] * ey)
-                grad_score += ez * (pull_z[None, :] + pull[None, :] * ez)
-                if grad_k_position is not None:
-                    double = 2.0 * pull[None, :]
-                    point_x += tl.sum(probability * (pull_x[None, :] + double * ex), 1)
-                    point_y += tl.sum(probability * (pull_y[None, :] + double * ey), 1)
-                    point_z += tl.sum(probability * (pull_z[None, :] + double * ez), 1)
+                if grad_mean is not None:
+                    pull_x, pull_y, pull_z = load_points(grad_mean, wide_rows, present, 3)
+                    grad_score += ex * pull_x[None, :] + ey * pull_y[None, :] + ez * pull_z[None, :]
+                    if grad_k_position is not None:
+                        point_x += tl.sum(probability * pull_x[None, :], 1)
+                        point_y += tl.sum(probability * pull_y[None, :], 1)
+                        point_z += tl.sum(probability * pull_z[None, :], 1)
+                if grad_variance is not None:
+                    pull = tl.load(grad_variance + wide_rows, mask=present, other=0.0)[None, :]
+                    grad_score += pull * (ex * ex + ey * ey + ez * ez)
+                    if grad_k_position is not None:
+                        radial = 2.0 * pull * probability
+                        radial_sum += tl.sum(radial, 1)
+                        radial_x += tl.sum(radial * mean_x[None, :], 1)
+                        radial_y += tl.sum(radial * mean_y[None, :], 1)
+                        radial_z += tl.sum(radial * mean_z[None, :], 1)
             grad_score = probability * (grad_score - row_delta[None, :])
             grad_k_tile = tl.dot(
                 grad_score.to(q_tile.dtype), q_tile, grad_k_tile, input_precision=PRECISION
             )
             if PARAMETERS > 0 and grad_k_position is not None:
-                radial = tl.zeros_like(square)
-                if DISTANCE >= 0:
-                    radial -= distance[None, :] * inverse
-                if SQUARED >= 0:
-                    radial -= 2.0 * squared[None, :]
-                radial *= grad_score
-                gx = radial * dx
-                gy = radial * dy
-                gz = radial * dz
+                if DISTANCE >= 0 or SQUARED >= 0:
+                    # d bias / d difference = radial * difference + direction
+                    radial = tl.zeros_like(square)
+                    if DISTANCE >= 0:
+                        radial -= distance * inverse
+                    if SQUARED >= 0:
+                        radial -= 2.0 * squared
+                    radial *= grad_score
+                    radial_sum += tl.sum(radial, 1)
+                    radial_x += tl.sum(radial * qx, 1)
+                    radial_y += tl.sum(radial * qy, 1)
+                    radial_z += tl.sum(radial * qz, 1)
                 if DIRECTION >= 0:
-                    gx += grad_score * wx[None, :]
-                    gy += grad_score * wy[None, :]
-                    gz += grad_score * wz[None, :]
-                if q_gate is not None:
-                    closed = gate[None, :] == 0.0
-                    gx = tl.where(closed, 0.0, gx)
-                    gy = tl.where(closed, 0.0, gy)
-                    gz = tl.where(closed, 0.0, gz)
-                point_x += tl.sum(gx, 1)
-                point_y += tl.sum(gy, 1)
-                point_z += tl.sum(gz, 1)
+                    point_x += tl.sum(grad_score * wx, 1)
+                    point_y += tl.sum(grad_score * wy, 1)
+                    point_z += tl.sum(grad_score * wz, 1)
     wide_keys = keys.to(tl.int64) * KV_HEADS + kv_head
     stored = inside[:, None] & (columns < D)[None, :]
     shift = wide_keys[:, None] * D + columns[None, :]
@@ -408,6 +437,6 @@ def key_kernel(
     tl.store(grad_v + shift, grad_v_tile.to(grad_v.dtype.element_ty), mask=stored)
     if grad_k_position is not None:
         own = grad_k_position + wide_keys * 3
-        tl.store(own, point_x, mask=inside)
-        tl.store(own + 1, point_y, mask=inside)
-        tl.store(own + 2, point_z, mask=inside)
+        tl.store(own, point_x + kx * radial_sum - radial_x, mask=inside)
+        tl.store(own + 1, point_y + ky * radial_sum - radial_y, mask=inside)
+        tl.store(own + 2, point_z + kz * radial_sum - radial_z, mask=inside)

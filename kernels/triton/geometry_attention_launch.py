@@ -14,37 +14,76 @@ repair_interpreter()
 
 MAX_HEAD_DIM = 128
 
-# (padded head dim, bytes of an element) -> BLOCK_Q, BLOCK_K, num_warps, num_stages; on sm_90.
-FORWARD = {
-    (16, 2): (128, 64, 4, 3),
-    (32, 2): (128, 64, 4, 3),
-    (64, 2): (128, 64, 4, 3),
-    (128, 2): (128, 64, 8, 3),
-    (16, 4): (64, 32, 4, 2),
-    (32, 4): (64, 32, 4, 2),
-    (64, 4): (32, 32, 4, 2),
-    (128, 4): (32, 32, 4, 2),
+# BLOCK_Q, BLOCK_K, num_warps, num_stages by kernel, kind of problem, padded head dim: the largest
+# tiles that sm_90 runs without spilling registers (tests/triton holds them to it). A "rich" problem
+# (several terms, a gate, causal, or position mean) keeps more of each pair in registers.
+BLOCKS = {
+    ("forward", "half"): {
+        16: (128, 64, 4, 3),
+        32: (128, 64, 4, 3),
+        64: (128, 64, 4, 3),
+        128: (128, 64, 8, 3),
+    },
+    ("forward", "half, rich"): {
+        16: (128, 32, 4, 3),
+        32: (128, 32, 4, 3),
+        64: (128, 32, 4, 3),
+        128: (128, 32, 8, 3),
+    },
+    ("forward", "single"): {
+        16: (32, 32, 4, 1),
+        32: (32, 32, 4, 1),
+        64: (32, 16, 4, 1),
+        128: (16, 16, 4, 1),
+    },
+    ("query", "half"): {
+        16: (64, 32, 4, 3),
+        32: (64, 32, 4, 3),
+        64: (64, 32, 4, 3),
+        128: (64, 32, 4, 3),
+    },
+    ("query", "half, rich"): {
+        16: (64, 16, 4, 3),
+        32: (64, 16, 4, 3),
+        64: (64, 16, 4, 3),
+        128: (64, 16, 4, 3),
+    },
+    ("query", "single"): {
+        16: (16, 32, 4, 1),
+        32: (16, 32, 4, 1),
+        64: (16, 16, 4, 1),
+        128: (16, 16, 8, 1),
+    },
+    ("key", "half"): {
+        16: (32, 64, 4, 3),
+        32: (32, 64, 4, 3),
+        64: (32, 64, 4, 3),
+        128: (16, 128, 8, 3),
+    },
+    ("key", "half, rich"): {
+        16: (16, 64, 4, 3),
+        32: (16, 64, 4, 3),
+        64: (16, 64, 4, 3),
+        128: (16, 64, 8, 2),
+    },
+    ("key", "single"): {
+        16: (32, 32, 4, 1),
+        32: (32, 32, 4, 1),
+        64: (16, 32, 4, 1),
+        128: (16, 16, 4, 1),
+    },
 }
-QUERY = {
-    (16, 2): (64, 64, 4, 3),
-    (32, 2): (64, 64, 4, 3),
-    (64, 2): (64, 64, 4, 3),
-    (128, 2): (64, 64, 4, 2),
-    (16, 4): (32, 32, 4, 2),
-    (32, 4): (32, 32, 4, 2),
-    (64, 4): (32, 32, 4, 2),
-    (128, 4): (32, 32, 4, 2),
-}
-KEY = {
-    (16, 2): (64, 64, 4, 3),
-    (32, 2): (64, 64, 4, 3),
-    (64, 2): (64, 64, 4, 3),
-    (128, 2): (64, 64, 8, 2),
-    (16, 4): (32, 32, 4, 2),
-    (32, 4): (32, 32, 4, 2),
-    (64, 4): (32, 32, 4, 2),
-    (128, 4): (32, 32, 4, 2),
-}
+
+
+def block_sizes(kernel: str, head_dim: int, element_size: int, rich: bool) -> dict[str, int]:
+    """Return the tile sizes and launch options of a kernel."""
+    kind = "single" if element_size == 4 else "half, rich" if rich else "half"
+    sizes = BLOCKS[kernel, kind][padded_head_dim(head_dim)]
+    return dict(zip(("BLOCK_Q", "BLOCK_K", "num_warps", "num_stages"), sizes, strict=True))
+
+
+def padded_head_dim(head_dim: int) -> int:
+    return max(16, triton.next_power_of_2(head_dim))
 
 
 def term_columns(codes: list[int]) -> dict[str, int]:
@@ -54,13 +93,6 @@ def term_columns(codes: list[int]) -> dict[str, int]:
         columns[("DISTANCE", "SQUARED", "DIRECTION")[code]] = columns["PARAMETERS"]
         columns["PARAMETERS"] += 3 if code == 2 else 1
     return columns
-
-
-def block_sizes(table: dict, q: Tensor) -> dict[str, int]:
-    """Return the tile sizes and launch options of a kernel for q's head dim and dtype."""
-    dim = max(16, triton.next_power_of_2(q.shape[2]))
-    names = ("BLOCK_Q", "BLOCK_K", "num_warps", "num_stages")
-    return dict(zip(names, table[dim, q.element_size()], strict=True))
 
 
 def _shared_arguments(q, k, q_position, q_offsets, k_offsets, codes, constants, causal, scale):
@@ -77,7 +109,7 @@ def _shared_arguments(q, k, q_position, q_offsets, k_offsets, codes, constants, 
         "H": q.shape[1],
         "GROUP": q.shape[1] // k.shape[1],
         "D": q.shape[2],
-        "D_PADDED": max(16, triton.next_power_of_2(q.shape[2])),
+        "D_PADDED": padded_head_dim(q.shape[2]),
         "CAUSAL": causal,
         "PRECISION": "ieee" if q.dtype == torch.float32 else "tf32",
         **term_columns(codes),
@@ -115,7 +147,8 @@ def forward(
     scalars, static = _shared_arguments(
         q, k, q_position, q_offsets, k_offsets, codes, constants, causal, scale
     )
-    blocks = block_sizes(FORWARD, q)
+    rich = len(codes) > 1 or q_gate is not None or causal or position_mean
+    blocks = block_sizes("forward", q.shape[2], q.element_size(), rich)
     grid = (q.shape[0] // blocks["BLOCK_Q"] + scalars[2], q.shape[1])
     inputs = (q, k, v, bias_parameters, q_position, k_position, q_gate, q_offsets, k_offsets)
     outputs = tuple(_uncovered(each, q_offsets) for each in outputs)
@@ -172,8 +205,10 @@ def backward(
             _uncovered(each, k_offsets)
     geometry = (bias_parameters, q_position, k_position, q_gate, q_offsets, k_offsets)
     grad_out, grad_lse, grad_mean, grad_variance = grads
+    moments = grad_mean is not None or grad_variance is not None
+    rich = len(codes) > 1 or q_gate is not None or causal or moments
     with _on_device_of(q):
-        blocks = block_sizes(QUERY, q)
+        blocks = block_sizes("query", q.shape[2], q.element_size(), rich)
         query_kernel[(rows // blocks["BLOCK_Q"] + scalars[2], heads)](
             grad_out,
             grad_lse,
@@ -186,7 +221,7 @@ def backward(
             **static,
             **blocks,
         )
-        blocks = block_sizes(KEY, q)
+        blocks = block_sizes("key", q.shape[2], q.element_size(), rich)
         key_kernel[(k.shape[0] // blocks["BLOCK_K"] + scalars[2], k.shape[1])](
             grad_out,
             grad_mean,

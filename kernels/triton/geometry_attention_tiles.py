@@ -1,7 +1,8 @@
 """Pieces that the forward and backward Triton kernels of ``geometry_attention`` share.
 
-Scores are kept in units of log 2, so that ``exp2`` needs no factor. Positions are subtracted in
-float32 before they are squared: a scene far from the origin loses no digits.
+Scores are kept in units of log 2, so that ``exp2`` needs no factor. Positions count from a key of
+the segment, subtracted in float32 before anything is multiplied: a scene far from the origin loses
+no digits.
 """
 
 import triton
@@ -67,27 +68,40 @@ def load_points(base, rows, inside, stride):
 
 
 @triton.jit
+def load_centered(base, rows, inside, stride, center_x, center_y, center_z):
+    """Load coordinates relative to a center of the segment."""
+    x, y, z = load_points(base, rows, inside, stride)
+    return x - center_x, y - center_y, z - center_z
+
+
+@triton.jit
 def load_slopes(
     parameters,
     gate_base,
     rows,
     inside,
     head,
+    AXIS: tl.constexpr,
     H: tl.constexpr,
     PARAMETERS: tl.constexpr,
     DISTANCE: tl.constexpr,
     SQUARED: tl.constexpr,
     DIRECTION: tl.constexpr,
 ):
-    """Return each query's gate, and its gate times each bias parameter of the head."""
-    gate = tl.full(rows.shape, 1.0, tl.float32)
+    """Return the gate of each query, and its gate times each bias parameter of the head.
+
+    They come with a unit axis ``AXIS``, ready to be broadcast over keys; without a gate they are
+    scalars. Parameters of absent terms are 0.
+    """
+    gate = 1.0
     if gate_base is not None:
         gate = tl.load(gate_base + rows.to(tl.int64) * H + head, mask=inside, other=0.0)
-    distance = gate
-    squared = gate
-    x = gate
-    y = gate
-    z = gate
+        gate = tl.expand_dims(gate, AXIS)
+    distance = 0.0
+    squared = 0.0
+    x = 0.0
+    y = 0.0
+    z = 0.0
     own = parameters + head * PARAMETERS
     if DISTANCE >= 0:
         distance = gate * tl.load(own + DISTANCE)
@@ -105,8 +119,8 @@ def bias_of(
     dx,
     dy,
     dz,
-    radius,
     square,
+    radius,
     gate,
     distance,
     squared,
@@ -118,14 +132,14 @@ def bias_of(
     SQUARED: tl.constexpr,
     DIRECTION: tl.constexpr,
 ):
-    """Return the bias of each pair, exactly 0 in rows whose gate is 0."""
+    """Return the bias of each pair in units of log 2, exactly 0 in rows whose gate is 0."""
     bias = tl.zeros_like(square)
     if DISTANCE >= 0:
-        bias -= distance * radius
+        bias -= (distance * LOG2_E) * radius
     if SQUARED >= 0:
-        bias -= squared * square
+        bias -= (squared * LOG2_E) * square
     if DIRECTION >= 0:
-        bias += x * dx + y * dy + z * dz
+        bias += (x * LOG2_E) * dx + (y * LOG2_E) * dy + (z * LOG2_E) * dz
     if GATED:
         bias = tl.where(gate == 0.0, 0.0, bias)
     return bias
