@@ -21,7 +21,7 @@ def spatial_loss(
     """Everything about objects, by name.
 
     ``seed_objectness``, ``seed_vote``, ``seed_class``: of each point of the finest scale, whether
-    it is on an object (binary cross entropy), where its centre is (Huber, m), and its class
+    it is on an object (binary cross entropy), where its centre is (L1, m), and its class
     (cross entropy). ``center``, ``size``, ``yaw``, ``class``: of predicted objects against the
     true ones that they stand for; ``objectness`` of all. ``relation``: binary cross entropy of
     the decided labels between matched objects. ``grounding``: cross entropy of the referred
@@ -52,7 +52,7 @@ def seed_loss(prediction: Prediction, targets: Targets) -> dict[str, Tensor]:
     on = owner >= 0
     objectness = F.binary_cross_entropy_with_logits(prediction.seed_objectness, on.float())
     center = targets.box_center[owner[on]]
-    vote = F.huber_loss(prediction.seed_vote[on], center, reduction="none", delta=0.3)
+    vote = F.smooth_l1_loss(prediction.seed_vote[on], center, reduction="none", beta=0.1)
     named = F.cross_entropy(
         prediction.seed_class_logits[on], targets.object_class[owner[on]], reduction="none"
     )
@@ -85,7 +85,7 @@ def _owner(position: Tensor, offsets: Tensor, targets: Targets) -> Tensor:
 def box_loss(prediction: Prediction, targets: Targets, matching: Matching) -> dict[str, Tensor]:
     """Compare matched boxes; of the four ways to name the axes of a box, the closest counts.
 
-    ``center`` is the L1 distance (m, Huber below 0.1), ``size`` that of the logarithms, ``yaw``
+    ``center`` is the L1 distance (m, quadratic below 0.1), ``size`` that of the logarithms, ``yaw``
     ``1 - cos`` of the difference.
     """
     assert prediction.box_center is not None
@@ -98,8 +98,8 @@ def box_loss(prediction: Prediction, targets: Targets, matching: Matching) -> di
     assert targets.box_rotation is not None
     assert targets.object_class is not None
     found, true = matching
-    center = F.huber_loss(
-        prediction.box_center[found], targets.box_center[true], reduction="none", delta=0.1
+    center = F.smooth_l1_loss(
+        prediction.box_center[found], targets.box_center[true], reduction="none", beta=0.1
     )
     size, turned = targets.box_size[true], targets.box_size[true][:, [1, 0, 2]]
     log_size = prediction.box_size[found].log()
@@ -115,7 +115,7 @@ def box_loss(prediction: Prediction, targets: Targets, matching: Matching) -> di
         prediction.class_logits[found], targets.object_class[true], reduction="none"
     )
     return {
-        "center": 10 * mean_or_zero(center.sum(-1)),
+        "center": mean_or_zero(center.sum(-1)),
         "size": mean_or_zero(errors.gather(0, best)),
         "yaw": mean_or_zero(turns.gather(0, best)),
         "class": mean_or_zero(named),

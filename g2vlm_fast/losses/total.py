@@ -100,11 +100,12 @@ def _terms(
     matching: Matching | None = None
     if targets.box_center is not None and prediction.box_center is not None:
         matching = match_objects(prediction, targets)
-    if targets.depth is not None and weights["depth"]:
+    dense = prediction.depth is not None and prediction.normal is not None
+    if targets.depth is not None and dense and weights["depth"]:
         found["depth"] = depth_loss(prediction, targets)
-    if targets.normal is not None and weights["normal"]:
+    if targets.normal is not None and dense and weights["normal"]:
         found["normal"] = {"normal": normal_loss(prediction, targets)}
-    if weights["smoothness"]:
+    if dense and weights["smoothness"]:
         found["smoothness"] = {"smoothness": surface_smoothness_loss(prediction, batch)}
     if weights["reconstruction"]:
         found["reconstruction"] = reconstruction_loss(prediction, batch, targets)

@@ -46,7 +46,7 @@ class G2VLMConfig(PretrainedConfig):
     geometry_source: Literal["dense", "sparse", "both"] = "both"
     discontinuity: float = 0.1  # relative bend of inverse depth beyond which a pixel is an edge
     visibility_tolerance: float = 0.05  # relative depth difference that still counts as seen
-    vertex_size: float = 0.1  # voxel that thins lifted points
+    vertex_size: float = 0.08  # voxel that thins lifted points
     vertex_budget: int = 2048  # vertices a scene
     point_dim: int = 64
     neighbours: int = 8

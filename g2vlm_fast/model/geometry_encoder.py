@@ -63,7 +63,7 @@ class GeometryEncoder(nn.Module):
         graph = vertex_graph(points.position, points.offsets, faces, config.neighbours)
         feature = self.vertex_branch(points, graph, image, seen)
         scales, clusterings = self.scales(points, feature)
-        seeds = self.seed_head(scales[0])
+        seeds = self.seed_head(scales[0], pool(points.color, clusterings[0], "mean"))
         importance = [seeds.objectness.detach()[:, None]]
         for clusters in clusterings[1:]:
             importance.append(pool(importance[-1], clusters, "max"))

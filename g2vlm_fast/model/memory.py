@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from g2vlm_fast.model.config import G2VLMConfig
 from g2vlm_fast.model.heads.objects import Objects
-from g2vlm_fast.model.layers import Linear, PositionEmbedding
-from g2vlm_fast.model.packing import interleave
+from g2vlm_fast.model.layers import MLP, Linear, PositionEmbedding
+from g2vlm_fast.model.packing import interleave, segment_ids
 from g2vlm_fast.nn import GeometryAttention
 from g2vlm_fast.records import GeometryTokens, _Record, record
 
@@ -28,6 +28,9 @@ class SceneMemory(_Record):
 class MemoryBuilder(nn.Module):
     """Embeds tokens and objects with where they stand, and pools them into one embedding.
 
+    The embedding of a scene is what one query finds among all, plus the sum over the objects,
+    each counted by how likely it is one.
+
     What the heads found of an object (box, class, objectness) enters without its gradient:
     language does not move boxes.
     """
@@ -42,6 +45,7 @@ class MemoryBuilder(nn.Module):
         self.pool = GeometryAttention(dim, config.heads)
         self.query = nn.Parameter(torch.empty(1, dim))
         self.embed = Linear(dim, config.embedding_dim)
+        self.embed_object = MLP(dim, dim, config.embedding_dim)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -74,5 +78,11 @@ class MemoryBuilder(nn.Module):
             position=position,
             object=torch.cat([index.new_full((len(token),), -1), index])[order],
             offsets=offsets,
-            embedding=F.normalize(self.embed(pooled).float(), dim=-1),
+            embedding=F.normalize(self.embed(pooled).float() + self._sum(thing, objects), dim=-1),
         )
+
+    def _sum(self, thing: Tensor, objects: Objects) -> Tensor:
+        scene = segment_ids(objects.offsets)
+        likely = torch.sigmoid(objects.objectness.detach())[:, None]
+        each = likely * self.embed_object(thing).float()
+        return each.new_zeros(len(objects.offsets) - 1, each.shape[1]).index_add(0, scene, each)

@@ -8,12 +8,14 @@ from torch import Tensor, nn
 from g2vlm_fast.model.config import G2VLMConfig
 from g2vlm_fast.model.layers import MLP, LayerNorm, PositionEmbedding
 from g2vlm_fast.model.lift import Points
+from g2vlm_fast.model.room import ROOM_COLUMNS, room_coordinates
 from g2vlm_fast.nn import EdgeConv
 from g2vlm_fast.ops import Graph, graph_reduce
 
 EDGE_TERMS = ("offset", "distance", "normal_dot", "normal_angle", "source_normal_angle")
 _EDGE_CHANNELS = 7
 _SURFACE_CHANNELS = 3 + 1 + 3 + 1 + 2  # normal, has one, colour, seen, spacing, curvature
+_INPUTS = _SURFACE_CHANNELS + ROOM_COLUMNS
 
 
 class GraphLayer(nn.Module):
@@ -52,14 +54,14 @@ def edge_geometry(graph: Graph, position: Tensor, normal: Tensor, unit: float) -
 
 
 class VertexBranch(nn.Module):
-    """Embeds vertices (place, normal, colour, spacing, curvature, image) and runs graph layers."""
+    """Embeds vertices (place, normal, colour, spacing, curvature, room, image); graph layers."""
 
     def __init__(self, config: G2VLMConfig) -> None:
         super().__init__()
         dim = config.point_dim
         self.unit = config.vertex_size
         self.place = PositionEmbedding(dim)
-        self.surface = MLP(_SURFACE_CHANNELS + config.dense_dim, 2 * dim, dim)
+        self.surface = MLP(_INPUTS + config.dense_dim, 2 * dim, dim)
         self.layers = GraphLayers(dim, config.vertex_layers)
 
     def forward(self, points: Points, graph: Graph, image: Tensor, seen: Tensor) -> Tensor:
@@ -82,6 +84,7 @@ class VertexBranch(nn.Module):
             seen[:, None],
             graph_reduce(ones, graph, "mean", weight=distance),
             graph_reduce(ones, graph, "mean", weight=bend),
+            room_coordinates(position, normal, points.offsets),
         ]
         x = self.place(position) + self.surface(torch.cat([*surface, image.float()], dim=-1))
         out: Tensor = self.layers(x, graph, geometry)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.model.heads.objects import Seeds
+from g2vlm_fast.model.room import quarter_turn_angle, quarter_turn_vectors
 from g2vlm_fast.ops import nearest
 from g2vlm_fast.records import _Record, record
 
@@ -21,28 +22,28 @@ class Evidence(_Record):
     size: Tensor  # [K, 3] float32 metres
     yaw: Tensor  # [K, 2] float32, sine and cosine
     certainty: Tensor  # [K, 3] float32: of the yaw, share of members found, mean objectness
+    color: Tensor  # [K, 3] float32 in [0, 1], mean of the members'
     class_logits: Tensor  # [K, classes] float32, mean of the members'
     objectness: Tensor  # [K] float32 logit, mean of the members'
 
     def features(self) -> Tensor:
-        """Return everything as columns ``[K, 10 + classes + 1]``, sizes in logarithms."""
+        """Return everything as columns ``[K, 13 + classes]``, sizes in logarithms."""
         columns = [
             self.center[:, 2:],
             self.size.log(),
             self.yaw,
             self.certainty,
             self.objectness[:, None],
+            4 * self.color - 2,
             self.class_logits,
         ]
         return torch.cat(columns, dim=-1)
 
 
-EVIDENCE_COLUMNS = 10  # besides the classes
+EVIDENCE_COLUMNS = 13  # besides the classes
 
 
-def gather_evidence(
-    seeds: Seeds, normal: Tensor, place: Tensor, offsets: Tensor, radius: float
-) -> Evidence:
+def gather_evidence(seeds: Seeds, place: Tensor, offsets: Tensor, radius: float) -> Evidence:
     r"""Fit an upright box to the seeds whose votes fall near each place.
 
     The walls of furniture are orthogonal, so that the normals' horizontal angles agree modulo a
@@ -51,7 +52,6 @@ def gather_evidence(
 
     Args:
         seeds: of the scenes.
-        normal: ``[M, 3]`` float32 unit normals of the seeds, 0 where unknown.
         place: ``[K, 3]`` float32 metres.
         offsets: ``[B + 1]`` int32, the scenes of the places.
         radius: metres between a place and the votes that count.
@@ -69,13 +69,8 @@ def gather_evidence(
     likely = torch.sigmoid(seeds.objectness.detach()[slot]) * found
     total = likely.sum(-1).clamp_min(1e-6)
     share = (likely / total[:, None])[..., None]
-    x, y = normal[slot][..., :2].unbind(-1)
-    double = torch.stack([x * x - y * y, 2 * x * y], dim=-1)
-    fourth = torch.stack(
-        [double[..., 0].square() - double[..., 1].square(), 2 * double.prod(-1)], dim=-1
-    )
-    agreed = (share * fourth).sum(1)
-    angle = torch.atan2(agreed[:, 1], agreed[:, 0] + 1e-9) / 4
+    agreed = (share * quarter_turn_vectors(seeds.normal[slot])).sum(1)
+    angle = quarter_turn_angle(agreed)
     sine, cosine = angle.sin(), angle.cos()
     away = seeds.position[slot] - place[:, None]
     turned = torch.stack(
@@ -105,6 +100,7 @@ def gather_evidence(
         size=(high - low).clamp_min(_SMALLEST),
         yaw=torch.stack([sine, cosine], dim=-1),
         certainty=torch.stack(certainty, dim=-1),
+        color=(share * seeds.color[slot]).sum(1),
         class_logits=(share * seeds.class_logits[slot]).sum(1),
         objectness=(share[..., 0] * seeds.objectness.detach()[slot]).sum(1),
     )

@@ -18,6 +18,8 @@ class Seeds(_Record):
     objectness: Tensor  # [M] float32 logit
     vote: Tensor  # [M, 3] float32 metres: the centre of the object it is on
     class_logits: Tensor  # [M, classes] float32
+    normal: Tensor  # [M, 3] float32 unit, 0 = unknown
+    color: Tensor  # [M, 3] float32 in [0, 1]
     offsets: Tensor  # [B + 1] int32
 
 

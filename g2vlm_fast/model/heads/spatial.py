@@ -28,13 +28,16 @@ class SeedHead(nn.Module):
         self.classes = len(config.classes or [])
         self.predict = MLP(config.dim, config.dim, 4 + self.classes)
 
-    def forward(self, points: GeometryTokens) -> Seeds:
+    def forward(self, points: GeometryTokens, color: Tensor) -> Seeds:
+        """Return the seeds at points with features ``[M, dim]`` and colours ``[M, 3]``."""
         output = self.predict(points.feature).float()
         return Seeds(
             position=points.position,
             objectness=output[:, 0],
             vote=points.position + self.reach * torch.tanh(output[:, 1:4]),
             class_logits=output[:, 4:],
+            normal=points.normal,
+            color=color,
             offsets=points.offsets,
         )
 
@@ -150,7 +153,7 @@ class SpatialHead(nn.Module):
         assert grouped.position_mean is not None
         middle = grouped.position_mean.mean(1)
         radius = 1.5 * self.config.query_spacing
-        fitted = gather_evidence(seeds, points.normal, start, offsets, radius)
+        fitted = gather_evidence(seeds, start, offsets, radius)
         x = heard[chosen] + grouped.out + self.place(middle.detach())
         x = x + self.fitted(fitted.features().detach())
         for layer in self.layers:
