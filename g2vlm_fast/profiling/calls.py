@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,28 +35,27 @@ class BoundCall:
             if isinstance(inputs.get(name), Tensor)
         }
         self._with_leaves = {**inputs, **self.leaves}
-        self._upstream = upstream
+        self._given = upstream
+        self._upstream: list[Tensor] | None = None
 
     def forward(self) -> list[Tensor]:
         """Return the outputs, without a graph of autograd behind them."""
         with torch.no_grad():
             return tensors(self.function(**self.inputs))
 
-    def forward_with_grad(self) -> list[Tensor]:
-        """Return the outputs, with the graph that a backward pass would need."""
-        return tensors(self.function(**self._with_leaves))
+    def bare(self, *, with_grad: bool) -> Callable[[], Any]:
+        """Return the call and nothing around it; with the graph of autograd, or without."""
+        return partial(self.function, **(self._with_leaves if with_grad else self.inputs))
 
     def forward_backward(self) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Return the outputs, and the gradient of each leaf that the outputs depend on."""
-        outputs = self.forward_with_grad()
+        outputs = tensors(self.function(**self._with_leaves))
         ends = [each for each in outputs if each.requires_grad]
         if not ends:
             raise ValueError("no output carries a gradient")
         if self._upstream is None:
-            self._upstream = [
-                numbers.to(end)
-                for numbers, end in zip(upstream_of([e.shape for e in ends]), ends, strict=True)
-            ]
+            numbers = self._given or upstream_of([end.shape for end in ends])
+            self._upstream = [each.to(end) for each, end in zip(numbers, ends, strict=True)]
         gradients = torch.autograd.grad(
             ends, list(self.leaves.values()), self._upstream, allow_unused=True
         )

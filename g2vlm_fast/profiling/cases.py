@@ -63,6 +63,16 @@ class Case:
         return ceilings(self.device, self.dtype).floor_ms(cost)
 
 
+def _specs() -> list[OpSpec]:
+    from g2vlm_fast.profiling.peers.binding import BINDING  # which needs providers, not cases
+
+    return [*all_specs().values(), BINDING]
+
+
+def _passes(spec: OpSpec) -> tuple[str, ...]:
+    return ("fwd", "fwd_bwd") if spec.grad_inputs else ("fwd",)
+
+
 def case_device(name: str) -> str:
     """Return where a timed case runs: names that begin with ``cpu_`` belong to the CPU."""
     return "cpu" if name.startswith("cpu_") else "cuda"
@@ -71,27 +81,29 @@ def case_device(name: str) -> str:
 def timed_cases(suite: str | None = None) -> list[Case]:
     """Return the cases of ``suite``, or of all suites, whether or not this machine has a GPU."""
     found = []
-    for spec in all_specs().values():
-        passes = ("fwd", "fwd_bwd") if spec.grad_inputs else ("fwd",)
+    for spec in _specs():
         for name, draw in spec.timed.items():
             device = case_device(name)
             dtype = spec.timed_dtype
             if device == "cpu" and dtype in HALVES:
                 dtype = torch.float32  # CPU kernels take no half precision
-            found.append(Case(spec.suite, name, spec, draw, device, dtype, passes))
+            found.append(Case(spec.suite, name, spec, draw, device, dtype, _passes(spec)))
         for name, draw in spec.called.items():
-            found.append(Case("call", name, spec, draw, "cpu", torch.float32, ("call",)))
+            called_in = "binding" if spec.suite == "binding" else "call"
+            found.append(Case(called_in, name, spec, draw, "cpu", torch.float32, ("call",)))
     return [case for case in found if suite is None or case.suite == suite]
 
 
 def small_cases(suite: str | None = None) -> list[Case]:
     """Return the test cases of the specifications, to check providers without timing them."""
-    return [
-        Case(spec.suite, name, spec, draw, "cpu", torch.float32, ("fwd", "fwd_bwd"))
-        for spec in all_specs().values()
-        for name, draw in spec.small.items()
-        if spec.suite and (suite is None or spec.suite == suite)
-    ]
+    found = []
+    for spec in _specs():
+        if not spec.suite or suite not in (None, spec.suite):
+            continue
+        dtype = torch.float32 if torch.float32 in spec.tolerance else next(iter(spec.tolerance))
+        for name, draw in spec.small.items():
+            found.append(Case(spec.suite, name, spec, draw, "cpu", dtype, _passes(spec)))
+    return found
 
 
 def shaped_cases(
@@ -129,9 +141,8 @@ def shaped_cases(
             draw = spec.shaped(sizes)
         except (TypeError, ValueError, KeyError) as error:
             raise ValueError(f"{where} ({op} {name!r}): {error}") from error
-        passes = ("fwd", "fwd_bwd") if spec.grad_inputs else ("fwd",)
         if suite is None or spec.suite == suite:
-            found.append(Case(spec.suite, name, spec, draw, place, dtype, passes))
+            found.append(Case(spec.suite, name, spec, draw, place, dtype, _passes(spec)))
     return found
 
 

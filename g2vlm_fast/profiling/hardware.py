@@ -80,7 +80,11 @@ def _median_seconds(run: Callable[[], object], device: str) -> float:
 
 @cache
 def ceilings(device: str, dtype: torch.dtype) -> Ceilings:
-    """Measure the ceilings of ``device`` (the second for ``dtype``), once in a process."""
+    """Measure the ceilings of ``device`` (the second for ``dtype``), once in a process.
+
+    Ops on integers are held against the operations of float32.
+    """
+    dtype = dtype if dtype.is_floating_point else torch.float32
     return Ceilings(_copy_bandwidth(device), _matrix_flops(device, dtype))
 
 
@@ -91,6 +95,7 @@ def _copy_bandwidth(device: str) -> float:
     return 2 * _COPY_BYTES[device] / _median_seconds(lambda: target.copy_(source), device)
 
 
+@cache
 def _matrix_flops(device: str, dtype: torch.dtype) -> float:
     size = _MATRIX[device]
     matrix = torch.randn(size, size, device=device).to(dtype)

@@ -7,6 +7,8 @@ from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from g2vlm_fast.profiling.hardware import ceilings, device_name, host_load
 from g2vlm_fast.profiling.providers import absent_peers
 from g2vlm_fast.profiling.records import Key, Record, load, store, write_whole
@@ -47,10 +49,10 @@ class Results:
         self._ops[case.suite].add(case.spec.op)
         notes = self._notes[case.suite][device_name(case.device)]
         if job.direction != "call":
-            dtype = str(case.dtype).removeprefix("torch.")
+            dtype = str(case.dtype if case.dtype.is_floating_point else torch.float32)
             found = ceilings(case.device, case.dtype)
             notes.ceilings["copy"] = f"{found.bandwidth / 1e9:.4g} GB/s"
-            notes.ceilings[f"matrix product in {dtype}"] = f"{found.flops / 1e12:.3g} TFLOP/s"
+            notes.ceilings[f"matrix product in {dtype[6:]}"] = f"{found.flops / 1e12:.3g} TFLOP/s"
         if case.device == "cpu":
             notes.load = host_load()
         return notes

@@ -14,7 +14,7 @@ import torch
 
 from g2vlm_fast.ops.specs import Inputs
 from g2vlm_fast.profiling import hardware
-from g2vlm_fast.profiling.calls import BoundCall
+from g2vlm_fast.profiling.calls import BoundCall, tensors
 from g2vlm_fast.profiling.cases import Case
 from g2vlm_fast.profiling.providers import NotOffered, Provider
 from g2vlm_fast.profiling.records import Record, now
@@ -69,10 +69,13 @@ class Workbench:
         self._case: Case | None = None
         self._sets: list[Inputs] = []
         self._truths: dict[tuple[int, bool], Truth] = {}
+        self._too_large: set[int] = set()
+        self._hopeless: dict[tuple[str, str], str] = {}
 
     def sets(self, case: Case) -> list[Inputs]:
         if case is not self._case:
             self._truths.clear()
+            self._too_large.clear()
             self._sets = []  # freed before the next case draws its own
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
@@ -81,15 +84,30 @@ class Workbench:
         return self._sets
 
     def truth(self, case: Case, position: int, gradients: bool) -> Truth:
+        """Return the truth of one set; with gradients wherever some pass will want them."""
         inputs = self.sets(case)[position]
         known = self._truths.get((position, True)) or self._truths.get((position, gradients))
         if known is None:
+            wanted = gradients or ("fwd_bwd" in case.passes and position not in self._too_large)
             try:
-                known = find_truth(case.spec, inputs, gradients=gradients)
+                known = find_truth(case.spec, inputs, gradients=wanted)
             except torch.OutOfMemoryError as error:
+                if wanted and not gradients:
+                    self._too_large.add(position)
+                    return self.truth(case, position, gradients)
                 raise Refused("its float64 reference does not fit in memory") from error
-            self._truths[position, gradients] = known
+            self._truths[position, wanted] = known
         return known
+
+    def give_up(self, case: Case, provider: Provider, reason: str) -> None:
+        """Remember that a provider cannot run a case, so that no other pass tries again."""
+        self._hopeless[case.name, provider.name] = reason
+
+    def check_hope(self, case: Case, provider: Provider) -> None:
+        """Raise :class:`Refused` where the provider has failed on another pass of the case."""
+        reason = self._hopeless.get((case.name, provider.name))
+        if reason is not None:
+            raise Refused(reason)
 
 
 class Bench:
@@ -154,6 +172,7 @@ def _checked(job: Job, workbench: Workbench, limit: float) -> Bench:
     case, gradients = job.case, job.direction == "fwd_bwd"
     if (gradients or _with_grad(job)) and not job.provider.differentiable:
         raise Refused("it has no gradient")
+    workbench.check_hope(case, job.provider)
     calls: list[Callable[[], Any]] = []
     errors: list[Errors] = []
     floor = None
@@ -162,14 +181,16 @@ def _checked(job: Job, workbench: Workbench, limit: float) -> Bench:
         try:
             with time_limit(limit):
                 function = job.provider.function(case.spec, inputs)
-                bound = BoundCall(function, inputs, case.spec.grad_inputs)
+                bound = BoundCall(function, inputs, case.spec.grad_inputs, truth.upstream)
                 call, outputs, found = _first_result(bound, job)
         except NotOffered as error:
             raise Refused(str(error)) from error
         except torch.OutOfMemoryError as error:
             raise Refused("it runs out of memory") from error
         except TimeoutError as error:
-            raise Refused(f"one call takes longer than {limit:g} s") from error
+            reason = f"one call takes longer than {limit:g} s"
+            workbench.give_up(case, job.provider, reason)
+            raise Refused(reason) from error
         except Exception as error:
             raise Refused(f"it raises {type(error).__name__}: {error}") from error
         partial = job.provider.partial
@@ -196,8 +217,9 @@ def _first_result(
         outputs, gradients = bound.forward_backward()
         hardware.synchronize(job.case.device)
         return bound.forward_backward, [each.detach() for each in outputs], gradients
-    call = bound.forward_with_grad if _with_grad(job) else bound.forward
-    outputs = [each.detach() for each in call()]
+    called = job.direction == "call"
+    call = bound.bare(with_grad=_with_grad(job)) if called else bound.forward
+    outputs = [each.detach() for each in tensors(call())]
     hardware.synchronize(job.case.device)
     return call, outputs, None
 

@@ -18,6 +18,7 @@ from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops.specs import Inputs, OpSpec, output_errors, relative_error, widen_inputs
 from g2vlm_fast.profiling.blocks import channel_blocks, joined_gradients, narrowed
 from g2vlm_fast.profiling.calls import BoundCall, upstream_of
+from g2vlm_fast.profiling.ties import tied_winners
 from g2vlm_fast.profiling.tree import Undecided, searching_by_tree
 
 # Integer outputs of ops that say which neighbour was taken: the input that each belongs to.
@@ -47,6 +48,8 @@ class Truth:
 
     outputs: list[Tensor]
     gradients: dict[str, Tensor]
+    upstream: list[Tensor] | None = None
+    """What backward passes that are held against ``gradients`` start from, if not the usual."""
     indices: Mapping[str, Tensor] = field(default_factory=dict)
     rows: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -122,18 +125,28 @@ def find_truth(spec: OpSpec, inputs: Inputs, *, gradients: bool) -> Truth:
     wide = widen_inputs(inputs)
     undecided = Undecided()
     blocks = channel_blocks(spec.op, wide)
+    upstream = _untied_upstream(spec.op, wide) if gradients else None
     with on_reference(spec), searching_by_tree(undecided):
         if len(blocks) > 1:
-            return _truth_by_blocks(spec, function, wide, blocks, gradients)
-        call = BoundCall(function, wide, spec.grad_inputs)
+            return _truth_by_blocks(spec, function, wide, blocks, gradients, upstream)
+        call = BoundCall(function, wide, spec.grad_inputs, upstream)
         outputs, found = call.forward_backward() if gradients else (call.forward(), {})
     points = call.leaves if gradients else call.inputs
     return Truth(
         [each.detach() for each in outputs],
         found,
+        upstream,
         undecided.of(points, queries_only=True),
         undecided.of(points, queries_only=False),
     )
+
+
+def _untied_upstream(op: str, inputs: Inputs) -> list[Tensor] | None:
+    ties = tied_winners(op, inputs)
+    if ties is None:
+        return None
+    (numbers,) = upstream_of([ties.shape])
+    return [numbers.to(ties.device).masked_fill_(ties, 0)]
 
 
 def _truth_by_blocks(
@@ -142,6 +155,7 @@ def _truth_by_blocks(
     inputs: Inputs,
     blocks: list[slice],
     gradients: bool,
+    upstream: list[Tensor] | None,
 ) -> Truth:
     parts: list[Tensor] = []
     for block in blocks:
@@ -151,10 +165,10 @@ def _truth_by_blocks(
     out = torch.cat(parts, -1)
     if not gradients:
         return Truth([out], {})
-    (upstream,) = upstream_of([out.shape])
+    (numbers,) = upstream or upstream_of([out.shape])
     found = []
     for block in blocks:
-        start = [upstream[:, block].to(out)]
+        start = [numbers[:, block].to(out)]
         call = BoundCall(function, narrowed(spec.op, inputs, block), spec.grad_inputs, start)
         found.append(call.forward_backward()[1])
-    return Truth([out], joined_gradients(spec.op, found))
+    return Truth([out], joined_gradients(spec.op, found), upstream)

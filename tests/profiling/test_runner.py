@@ -114,3 +114,12 @@ def test_provider_that_is_not_installed_is_absent() -> None:
     missing = Provider("missing", {"square": lambda i: torch.square}, ("no_such_module.inside",))
     assert missing.absent() == "no_such_module.inside"
     assert Provider("here", {}, ("math",)).absent() is None
+
+
+def test_eager_cost_is_that_of_the_bare_call(square_case: Cases) -> None:
+    case = square_case(passes=("call",))
+    measurement = timed(case, direction="call")
+    record = measurement.record  # type: ignore[attr-defined]
+    assert 1e-4 < record.ms < 1
+    assert record.floor_ms is None
+    assert record.peak_mib is None

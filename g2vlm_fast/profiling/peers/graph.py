@@ -95,6 +95,19 @@ def _pyg_layer(inputs: Inputs) -> Function:
     return edge_conv_layer
 
 
+def _pyg_faces(inputs: Inputs) -> Function:
+    from torch_geometric.utils import to_undirected
+    from torch_geometric.utils.sparse import index2ptr
+
+    def from_faces(faces: Tensor, num_vertices: int, **_: Any) -> tuple[Tensor, Tensor]:
+        corners = faces.T.long()
+        sides = torch.cat([corners[:2], corners[1:], corners[::2]], 1)
+        edge_index = to_undirected(sides, num_nodes=num_vertices)
+        return index2ptr(edge_index[0], num_vertices).int(), edge_index[1].int()
+
+    return from_faces
+
+
 class _Message(torch.nn.Module):
     """One linear map of (x_i, x_j - x_i), as a user of EdgeConv writes it."""
 
@@ -108,6 +121,12 @@ PEERS = (
     Provider("torch.sparse.mm", {"graph_reduce": _sparse_mm}),
     Provider("torch_scatter", {"graph_reduce": _segment_csr}, ("torch_scatter",)),
     Provider(
-        "PyG", {"graph_reduce": _pyg_reduce, "edge_conv_layer": _pyg_layer}, ("torch_geometric",)
+        "PyG",
+        {
+            "graph_build": _pyg_faces,
+            "graph_reduce": _pyg_reduce,
+            "edge_conv_layer": _pyg_layer,
+        },
+        ("torch_geometric",),
     ),
 )
