@@ -107,7 +107,7 @@ def write_mesh(path: Path, mesh: ColoredMesh) -> None:
     import open3d as o3d
 
     with _replacing(path) as partial:
-        if not o3d.t.io.write_triangle_mesh(str(partial), mesh.to_open3d()):
+        if not o3d.t.io.write_triangle_mesh(partial, mesh.to_open3d()):
             raise OSError(f"{path}: the mesh could not be written; is the disk full?")
 
 
@@ -135,5 +135,5 @@ def write_cloud(
     cloud.point.normals = Tensor(np.ascontiguousarray(normals))
     cloud.point.colors = Tensor((colors * 255).round().clip(0, 255).astype(np.uint8))
     with _replacing(path) as partial:
-        if not o3d.t.io.write_point_cloud(str(partial), cloud):
+        if not o3d.t.io.write_point_cloud(partial, cloud):
             raise OSError(f"{path}: the cloud could not be written; is the disk full?")

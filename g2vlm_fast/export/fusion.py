@@ -24,6 +24,9 @@ _VOXEL_SIZES_MM = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 80)
 _VOXELS_A_DEPTH = 150
 """Voxels that the median depth is divided into: about what a 640 pixel wide sensor resolves."""
 
+_VOXELS_A_SIGMA = 2.0
+"""Voxels smaller than this many standard deviations of depth would draw its noise."""
+
 _TRUNCATION_VOXELS = 3.0
 _BYTES_A_VOXEL = 4 * (1 + 1 + 3)
 _BLOCKS_A_SURFACE_BLOCK = 3.0
@@ -57,7 +60,12 @@ class FusedVolume:
         self.truncation = _TRUNCATION_VOXELS * voxel_size
         core = o3d.core
         self._grid: Any = o3d.t.geometry.VoxelBlockGrid(
-            ("tsdf", "weight", "color"), (core.float32,) * 3, (1, 1, 3), voxel_size, _BLOCK, 1024
+            ("tsdf", "weight", "color"),
+            (core.float32,) * 3,
+            [core.SizeVector([1]), core.SizeVector([1]), core.SizeVector([3])],
+            voxel_size,
+            _BLOCK,
+            1024,
         )
 
     def integrate(self, image: Tensor, depth: Tensor, intrinsics: Tensor, pose: Tensor) -> None:
@@ -141,7 +149,12 @@ def fuse(
 
 
 def choose_voxel_size(
-    depth: Tensor, intrinsics: Tensor, poses: Tensor, *, max_bytes: int = 2 << 30
+    depth: Tensor,
+    intrinsics: Tensor,
+    poses: Tensor,
+    *,
+    depth_sigma: Tensor | None = None,
+    max_bytes: int = 2 << 30,
 ) -> float:
     """The finest voxel size, in metres, that the sensor resolves and memory holds.
 
@@ -149,6 +162,7 @@ def choose_voxel_size(
         depth: ``[V, H, W]`` metres, 0 = missing.
         intrinsics: ``[V, 3, 3]`` pixels.
         poses: ``[V, 4, 4]`` camera to world.
+        depth_sigma: ``[V, H, W]`` metres, the noise of depth, if it is known.
         max_bytes: memory that the volume may take.
 
     Raises:
@@ -158,6 +172,11 @@ def choose_voxel_size(
     if measured.numel() == 0:
         raise ValueError("choose_voxel_size: no pixel has depth")
     finest = float(measured[:: max(1, measured.numel() // 100_000)].median()) / _VOXELS_A_DEPTH
+    if depth_sigma is not None:
+        noise = depth_sigma[depth > 0]
+        finest = max(
+            finest, _VOXELS_A_SIGMA * float(noise[:: max(1, len(noise) // 100_000)].median())
+        )
     points = sample_surface(depth, intrinsics, poses)[0]
     sizes = [millimetres / 1000 for millimetres in _VOXEL_SIZES_MM]
     resolved = max([size for size in sizes if size <= finest], default=sizes[0])

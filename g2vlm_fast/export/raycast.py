@@ -160,10 +160,11 @@ def depth_agreement(
         max_views: at most this many views, evenly spread.
     """
     raycaster = MeshRaycaster(mesh)
+    height, width = depth.shape[1:]
     views = torch.linspace(0, len(depth) - 1, min(max_views, len(depth))).round().long().tolist()
     errors, measured_pixels = [], 0
     for view in views:
-        rendered = raycaster.depth(intrinsics[view], poses[view], tuple(depth.shape[1:]))
+        rendered = raycaster.depth(intrinsics[view], poses[view], (height, width))
         measured = depth[view]
         seen = (measured > 0) & (rendered > 0)
         errors.append(((rendered - measured).abs() / measured)[seen])

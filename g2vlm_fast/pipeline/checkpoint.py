@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from g2vlm_fast.model import G2VLM
+from g2vlm_fast.train import TrainConfig
 
 VARIABLE = "G2VLM_CHECKPOINT"
 
@@ -27,21 +28,25 @@ class TrainedModel:
     folder: Path
     training: dict[str, Any]  # what training.json says, empty where there is none
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width) that it was trained on.
+    def train_config(self) -> TrainConfig:
+        """The run that made it.
 
         Raises:
-            ModelError: its training.json does not say.
+            ModelError: training.json does not say.
         """
+        notes = self.folder / "training.json"
         try:
-            height, width = self.training["config"]["data"]["image_size"]
+            return TrainConfig.from_json(json.dumps(self.training["config"]))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
-                f"{self.folder / 'training.json'}: does not say config.data.image_size, the size "
-                "of the images that the model was trained on; train with g2vlm-fast train"
+                f"{notes}: does not hold the configuration that the model was trained with "
+                f"({error}), so its image size is not known; train with g2vlm-fast train"
             ) from error
-        return int(height), int(width)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) that it was trained on."""
+        return self.train_config().data.image_size
 
 
 def default_checkpoint() -> Path:

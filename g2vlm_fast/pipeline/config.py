@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+class ConfigError(ValueError):
+    """A run was asked for with impossible options."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One scan (or one generated room) in, everything about it out."""
@@ -37,10 +41,18 @@ class RunConfig:
     model_views: int = 4
     """Views that the model looks at, evenly spread."""
 
-    def __post_init__(self) -> None:
-        if self.model_views < 1:
-            raise ValueError(f"RunConfig: model_views must be at least 1, got {self.model_views}")
-        if self.voxel_size is not None and not self.voxel_size > 0:
-            raise ValueError(f"RunConfig: voxel_size must be positive, got {self.voxel_size}")
+    def check(self) -> None:
+        """Refuse values that no run can have.
+
+        Raises:
+            ConfigError: names the option, what was expected and what came.
+        """
+        for name in ("depth_scale", "stride", "max_frames", "model_views", "voxel_size"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                option = "--" + name.replace("_", "-")
+                raise ConfigError(f"{option} must be positive, got {value}")
+        if self.room_seed < 0:
+            raise ConfigError(f"--room-seed must be 0 or larger, got {self.room_seed}")
         if any(not question.strip() for question in self.ask):
-            raise ValueError("RunConfig: ask holds an empty question")
+            raise ConfigError("--ask must be a question, got an empty text")

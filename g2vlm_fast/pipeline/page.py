@@ -11,9 +11,9 @@ from g2vlm_fast.report.pictures import object_color
 from g2vlm_fast.report.viewer import viewer_data
 
 if TYPE_CHECKING:
+    from g2vlm_fast.pipeline.job import RunResult
     from g2vlm_fast.pipeline.pictures import Pictures
     from g2vlm_fast.pipeline.reconstruction import Judged
-    from g2vlm_fast.pipeline.run import RunResult
 
 _LIMIT = 0.02
 _TABLE_EDGES = 24
@@ -36,7 +36,14 @@ def build_page(result: RunResult, pictures: Pictures) -> Page:
         title=scene.name.replace("_", " "),
         lead=_lead(result),
         facts=_facts(result),
-        viewer=viewer_data(cloud.points, cloud.colors, result.understanding.objects, pictures.eye),
+        viewer=viewer_data(
+            cloud.points,
+            cloud.colors,
+            cloud.normals,
+            cloud.predicted,
+            result.understanding.objects,
+            pictures.camera,
+        ),
         still=pictures.objects,
         sections=[section for section in sections if section is not None],
         warnings=_warnings(result),
@@ -63,8 +70,7 @@ def _facts(result: RunResult) -> list[tuple[str, str]]:
     height, width = result.scene.image_size
     agreement = reconstruction.completed.agreement
     return [
-        ("Views", f"{result.scene.num_views}"),
-        ("Image", f"{width} x {height}"),
+        (f"Views of {width} x {height}", f"{result.scene.num_views}"),
         ("Voxel", f"{1000 * reconstruction.voxel_size:g} mm"),
         ("Triangles", f"{len(reconstruction.completed.mesh.faces):,}"),
         ("Depth error", f"{agreement.absolute_relative:.2%}"),

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from g2vlm_fast.data import Scene
 from g2vlm_fast.export.raycast import MeshRaycaster
 from g2vlm_fast.geometry.frames import sample_surface
-from g2vlm_fast.report.cameras import overview_cameras
+from g2vlm_fast.report.cameras import VirtualCamera, overview_cameras
 from g2vlm_fast.report.pictures import (
     Picture,
     depth_in_colors,
@@ -27,7 +26,7 @@ from g2vlm_fast.report.pictures import (
 from g2vlm_fast.report.scene_graph import draw_top_view
 
 if TYPE_CHECKING:
-    from g2vlm_fast.pipeline.run import RunResult
+    from g2vlm_fast.pipeline.job import RunResult
     from g2vlm_fast.pipeline.understanding import Answer
 
 _RENDERING = (600, 840)
@@ -47,7 +46,7 @@ class Pictures:
     scene_graph: Picture  # from above
     agreement: Picture  # input depth, rendered depth, error of one view
     answers: list[Picture | None]  # a view with the object that is meant
-    eye: np.ndarray  # [3] metres, where the first rendering is taken from
+    camera: VirtualCamera  # that the first rendering is taken with
 
     def files(self) -> dict[str, Picture]:
         """The previews, by the names of their files."""
@@ -85,11 +84,12 @@ def draw_pictures(result: RunResult) -> Pictures:
             seen.objects,
             seen.relations,
             seen.scene.poses[0].numpy(),
+            region=points.quantile(points.new_tensor([0.01, 0.99]), dim=0)[:, :2].numpy(),
             ceiling=_ceiling(scene),
         ),
         agreement=_agreement(completed, scene),
         answers=[_answer(answer, result) for answer in seen.answers],
-        eye=cameras[0].pose[:3, 3].numpy(),
+        camera=cameras[0],
     )
 
 

@@ -24,11 +24,9 @@ from g2vlm_fast.pipeline.understanding import Understanding
 THRESHOLD = 0.05  # metres, of precision, recall and F-score
 _SAMPLES = 20_000
 _CHUNK = 16_384
-_LEAST_CONFIDENCE = 0.5
-_MANY_VIEWS = 24
-"""With fewer views than this, surface that was measured only once is kept."""
-
-_ANY_WEIGHT = 0.5
+_LEAST_CONFIDENCE = 0.7
+_VIEWS_A_WEIGHT = 6
+"""With few views, surface is kept that fewer than the usual number of them measured."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,9 @@ def fuse_scene(scene: Scene, voxel_size: float | None) -> tuple[float, ColoredMe
     if scene.depth is None:
         raise ValueError(f"scene {scene.name!r} has no depth; there is nothing to fuse")
     geometry = (scene.depth, scene.intrinsics, scene.poses)
-    size = choose_voxel_size(*geometry) if voxel_size is None else voxel_size
+    size = voxel_size or choose_voxel_size(*geometry, depth_sigma=scene.depth_sigma)
     volume = fuse(scene.images, *geometry, size)
-    mesh = volume.mesh(MIN_WEIGHT if scene.num_views >= _MANY_VIEWS else _ANY_WEIGHT)
+    mesh = volume.mesh(min(MIN_WEIGHT, max(0.5, scene.num_views // _VIEWS_A_WEIGHT)))
     if mesh.is_empty:
         raise ValueError(
             f"scene {scene.name!r}: fusion left no surface at {1000 * size:g} mm; the views may "

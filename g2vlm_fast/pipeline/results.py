@@ -16,8 +16,8 @@ from g2vlm_fast.report.page import to_html
 from g2vlm_fast.report.pictures import save_png
 
 if TYPE_CHECKING:
+    from g2vlm_fast.pipeline.job import RunResult
     from g2vlm_fast.pipeline.reconstruction import Judged
-    from g2vlm_fast.pipeline.run import RunResult
 
 
 def write_results(result: RunResult, folder: Path) -> None:

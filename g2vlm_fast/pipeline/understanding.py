@@ -74,7 +74,7 @@ def pick_views(scene: Scene, count: int) -> list[int]:
 
 def scene_of_views(scene: Scene, views: Sequence[int]) -> Scene:
     """The same scene with some of its views, without truth."""
-    picked: dict[str, Tensor | None] = {}
+    picked: dict[str, Any] = {}
     for name in ("images", "intrinsics", "poses", "depth", "depth_sigma"):
         value = getattr(scene, name)
         picked[name] = None if value is None else value[list(views)].contiguous()

@@ -47,7 +47,7 @@ class Table:
     """A table; the columns in ``numbers`` are set flush right."""
 
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[Sequence[str]]
     numbers: tuple[int, ...] = ()
     dots: list[tuple[int, int, int]] | None = None  # a colour for each row
 
@@ -121,7 +121,8 @@ def _viewer(page: Page) -> str:
         '<div id="viewer"><canvas></canvas>'
         f'<img class="still" alt="The reconstruction" src="{picture_source(page.still)}">'
         '<div class="hint"><span>Drag to turn, scroll to zoom</span>'
-        '<label><input type="checkbox" checked> objects</label></div></div>'
+        '<span><label><input type="checkbox" name="predicted"> predicted points</label>'
+        '<label><input type="checkbox" name="boxes" checked> objects</label></span></div></div>'
     )
 
 

@@ -22,6 +22,7 @@ Picture = NDArray[np.uint8]  # [H, W, 3]
 _EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b) in (1, 2, 4)]
 _GAP = 6
 _PAPER = (255, 255, 255)
+_BACKGROUND = np.array([0.914, 0.929, 0.949], dtype=np.float32)
 
 
 def object_color(index: int) -> tuple[int, int, int]:
@@ -31,7 +32,7 @@ def object_color(index: int) -> tuple[int, int, int]:
 
 
 def render(raycaster: MeshRaycaster, camera: VirtualCamera, *, through_backs: bool) -> Picture:
-    """Draw a mesh in its colours, lightly shaded, on white, with smoothed edges."""
+    """Draw a mesh in its colours, lightly shaded, on light grey, with smoothed edges."""
     scale = 2
     intrinsics = camera.intrinsics.clone()
     intrinsics[:2] *= scale
@@ -44,7 +45,7 @@ def render(raycaster: MeshRaycaster, camera: VirtualCamera, *, through_backs: bo
     light /= np.linalg.norm(light)
     shade = 0.62 + 0.42 * np.clip(hits.normal @ light, 0, 1)
     empty = (hits.depth == 0).numpy()
-    lit = np.where(empty[..., None], 1.0, hits.color * shade[..., None])
+    lit = np.where(empty[..., None], _BACKGROUND, hits.color * shade[..., None])
     pooled = lit.reshape(height, scale, width, scale, 3).mean(axis=(1, 3))
     return (pooled.clip(0, 1) * 255).round().astype(np.uint8)
 

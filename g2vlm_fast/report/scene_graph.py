@@ -25,6 +25,7 @@ def draw_top_view(
     relations: Sequence[SceneRelation],
     first_pose: NDArray[np.float32],
     *,
+    region: NDArray[np.float32],
     ceiling: float,
 ) -> Picture:
     """Draw footprints, labels and the surest relations over the mesh from above.
@@ -34,6 +35,7 @@ def draw_top_view(
         objects: nodes.
         relations: edges; of both directions of a pair the surer is drawn.
         first_pose: ``[4, 4]`` camera to world, of the view that directions are meant from.
+        region: ``[2, 2]`` metres, lowest and highest x and y that are shown at least.
         ceiling: metres; what is above is cut off.
     """
     import matplotlib
@@ -44,7 +46,7 @@ def draw_top_view(
 
     cut = top_view_mesh(mesh, ceiling)
     cut = mesh if cut.is_empty else cut
-    low, high = np.quantile(cut.vertices[:, :2], [0.003, 0.997], axis=0)
+    low, high = region
     for thing in objects:
         reach = float(np.linalg.norm(thing.size[:2])) / 2
         low = np.minimum(low, thing.center[:2] - reach)
@@ -101,7 +103,8 @@ def _seen_from_above(
 def _footprint(thing: SceneObject) -> NDArray[np.float32]:
     half = thing.size / 2
     ground = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float32) * half[:2]
-    return thing.center[:2] + ground @ thing.rotation[:2, :2].T
+    footprint: NDArray[np.float32] = thing.center[:2] + ground @ thing.rotation[:2, :2].T
+    return footprint
 
 
 def _surest(relations: Sequence[SceneRelation]) -> list[SceneRelation]:
@@ -145,7 +148,7 @@ def _camera(axes: Any, pose: NDArray[np.float32], length: float) -> None:
     place, forward = pose[:2, 3], pose[:2, 2]
     if np.linalg.norm(forward) < 1e-3:
         return
-    forward = forward / np.linalg.norm(forward) * length
+    forward = forward * np.float32(length / np.linalg.norm(forward))
     axes.plot(*place, "o", color="#1b1f27", markersize=7)
     axes.annotate(
         "", xy=place + forward, xytext=place,

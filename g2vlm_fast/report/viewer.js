@@ -9,6 +9,7 @@
   const count = scene.count;
   const positions = new Uint16Array(bytes.buffer, 0, count * 3);
   const colors = new Uint8Array(bytes.buffer, count * 6, count * 3);
+  const normals = new Int8Array(bytes.buffer, count * 9, count * 3);
 
   function program(vertex, fragment) {
     const p = gl.createProgram();
@@ -22,9 +23,12 @@
     return p;
   }
   const pointProgram = program(
-    "attribute vec3 p; attribute vec3 c; uniform mat4 m; uniform float s; varying vec3 v;" +
-    "void main() { gl_Position = m * vec4(p, 1.0);" +
-    "gl_PointSize = clamp(s / gl_Position.w, 1.0, 12.0); v = c; }",
+    // Surface that is seen from behind is not drawn: one looks into a room through its walls.
+    "attribute vec3 p; attribute vec3 c; attribute vec3 n; uniform mat4 m; uniform float s;" +
+    "uniform vec3 eye; varying vec3 v;" +
+    "void main() { gl_Position = m * vec4(p, 1.0); v = c;" +
+    "gl_PointSize = clamp(s / gl_Position.w, 1.0, 12.0);" +
+    "if (dot(n, eye - p) < 0.0) { gl_Position = vec4(2.0, 2.0, 2.0, 1.0); } }",
     "precision mediump float; varying vec3 v; void main() { gl_FragColor = vec4(v, 1.0); }");
   const lineProgram = program(
     "attribute vec3 p; attribute vec3 c; uniform mat4 m; varying vec3 v;" +
@@ -41,7 +45,7 @@
   for (let i = 0; i < count * 3; i++) {
     world[i] = scene.low[i % 3] + (positions[i] / 65535) * scene.extent[i % 3];
   }
-  const positionBuffer = buffer(world), colorBuffer = buffer(colors);
+  const positionBuffer = buffer(world), colorBuffer = buffer(colors), normalBuffer = buffer(normals);
   const edges = [[0,1],[2,3],[4,5],[6,7],[0,2],[1,3],[4,6],[5,7],[0,4],[1,5],[2,6],[3,7]];
   const lines = [], lineColors = [];
   for (const box of scene.boxes) {
@@ -53,9 +57,9 @@
   const lineBuffer = buffer(new Float32Array(lines));
   const lineColorBuffer = buffer(new Float32Array(lineColors));
 
-  const view = { azimuth: scene.azimuth, elevation: 0.55, distance: scene.distance };
+  const view = { azimuth: scene.azimuth, elevation: scene.elevation, distance: scene.distance };
   const target = scene.target;
-  let showBoxes = true;
+  let showBoxes = true, showPredicted = false;
 
   function matrix() {
     const { azimuth: a, elevation: e, distance: d } = view;
@@ -78,14 +82,14 @@
     m[13] = -f * dot(y, eye);
     m[14] = -k * dot(z, eye) + l;
     m[15] = dot(z, eye);
-    return m;
+    return [m, eye];
   }
-  function attributes(p, position, color, type) {
-    for (const [name, b, kind] of [["p", position, gl.FLOAT], ["c", color, type]]) {
+  function attributes(p, buffers) {
+    for (const [name, b, kind] of buffers) {
       const place = gl.getAttribLocation(p, name);
       gl.bindBuffer(gl.ARRAY_BUFFER, b);
       gl.enableVertexAttribArray(place);
-      gl.vertexAttribPointer(place, 3, kind, kind === gl.UNSIGNED_BYTE, 0, 0);
+      gl.vertexAttribPointer(place, 3, kind, kind !== gl.FLOAT, 0, 0);
     }
   }
   function draw() {
@@ -97,19 +101,21 @@
       canvas.height = height;
     }
     gl.viewport(0, 0, width, height);
-    gl.clearColor(0.957, 0.961, 0.969, 1);
+    gl.clearColor(0.914, 0.929, 0.949, 1);
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
     gl.enable(gl.DEPTH_TEST);
-    const m = matrix();
+    const [m, eye] = matrix();
     gl.useProgram(pointProgram);
     gl.uniformMatrix4fv(gl.getUniformLocation(pointProgram, "m"), false, m);
     gl.uniform1f(gl.getUniformLocation(pointProgram, "s"), scene.spacing * height * 1.9);
-    attributes(pointProgram, positionBuffer, colorBuffer, gl.UNSIGNED_BYTE);
-    gl.drawArrays(gl.POINTS, 0, count);
+    gl.uniform3fv(gl.getUniformLocation(pointProgram, "eye"), eye);
+    attributes(pointProgram, [["p", positionBuffer, gl.FLOAT], ["c", colorBuffer, gl.UNSIGNED_BYTE],
+      ["n", normalBuffer, gl.BYTE]]);
+    gl.drawArrays(gl.POINTS, 0, showPredicted ? count : scene.measured);
     if (showBoxes && lines.length) {
       gl.useProgram(lineProgram);
       gl.uniformMatrix4fv(gl.getUniformLocation(lineProgram, "m"), false, m);
-      attributes(lineProgram, lineBuffer, lineColorBuffer, gl.FLOAT);
+      attributes(lineProgram, [["p", lineBuffer, gl.FLOAT], ["c", lineColorBuffer, gl.FLOAT]]);
       gl.drawArrays(gl.LINES, 0, lines.length / 3);
     }
   }
@@ -132,8 +138,10 @@
     view.distance *= Math.exp(event.deltaY * 0.001);
     draw();
   }, { passive: false });
-  const toggle = host.querySelector("input");
-  if (toggle) toggle.addEventListener("change", () => { showBoxes = toggle.checked; draw(); });
+  const boxes = host.querySelector("input[name=boxes]");
+  boxes.addEventListener("change", () => { showBoxes = boxes.checked; draw(); });
+  const predicted = host.querySelector("input[name=predicted]");
+  predicted.addEventListener("change", () => { showPredicted = predicted.checked; draw(); });
   new ResizeObserver(draw).observe(canvas);
   draw();
 })();

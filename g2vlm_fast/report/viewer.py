@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from g2vlm_fast.export.scene_graph import SceneObject
 from g2vlm_fast.geometry.boxes import box_corners
+from g2vlm_fast.report.cameras import VirtualCamera
 from g2vlm_fast.report.pictures import object_color
 
 _MAX_POINTS = 150_000
@@ -21,39 +22,50 @@ _MAX_POINTS = 150_000
 def viewer_data(
     points: NDArray[np.float32],
     colors: NDArray[np.float32],
+    normals: NDArray[np.float32],
+    predicted: int,
     objects: Sequence[SceneObject],
-    eye: NDArray[np.float32],
+    camera: VirtualCamera,
 ) -> str:
     """Pack a cloud and boxes as the JSON that ``viewer.js`` reads.
 
     Positions are 16 bits an axis over the extent of the cloud, so about 0.1 mm in a room.
 
     Args:
-        points: ``[N, 3]`` metres; thinned evenly if there are many.
+        points: ``[N, 3]`` metres; thinned at random if there are many.
         colors: ``[N, 3]`` in [0, 1].
+        normals: ``[N, 3]`` unit.
+        predicted: how many points, the last ones, nobody measured; they are hidden at first.
         objects: whose boxes are drawn.
-        eye: ``[3]`` metres; the side that the cloud is first looked at from.
+        camera: where the cloud is first looked at from.
     """
-    low, high = np.quantile(points, [0.003, 0.997], axis=0)
+    measured = len(points) - predicted
+    low, high = np.quantile(points[:measured], [0.003, 0.997], axis=0)
     inside = ((points >= low) & (points <= high)).all(axis=1)
-    points, colors = points[inside], colors[inside]
-    order = np.random.default_rng(0).permutation(len(points))[:_MAX_POINTS]
-    points, colors = points[order], colors[order]
+    share = min(1.0, _MAX_POINTS / max(int(inside.sum()), 1))
+    inside &= np.random.default_rng(0).random(len(points)) < share
+    measured = int(inside[:measured].sum())
+    points, colors, normals = points[inside], colors[inside], normals[inside]
     extent = np.maximum(high - low, 1e-6)
-    quantised = ((points - low) / extent * 65535).round().astype("<u2")
-    shades = (colors * 255).round().clip(0, 255).astype(np.uint8)
-    target = (low + high) / 2
+    packed = (
+        ((points - low) / extent * 65535).round().astype("<u2").tobytes()
+        + (colors * 255).round().clip(0, 255).astype(np.uint8).tobytes()
+        + (normals * 127).round().clip(-127, 127).astype(np.int8).tobytes()
+    )
+    eye, forward = camera.pose[:3, 3].numpy(), camera.pose[:3, 2].numpy()
+    distance = float((np.median(points[:measured], axis=0) - eye) @ forward)
     area = extent[0] * extent[1] + extent[0] * extent[2] + extent[1] * extent[2]
-    side = eye - target
     return json.dumps(
         {
-            "points": base64.b64encode(quantised.tobytes() + shades.tobytes()).decode(),
+            "points": base64.b64encode(packed).decode(),
             "count": len(points),
+            "measured": measured,
             "low": low.tolist(),
             "extent": extent.tolist(),
-            "target": target.tolist(),
-            "distance": float(1.35 * np.linalg.norm(extent)),
-            "azimuth": math.atan2(float(side[1]), float(side[0])) + 0.35,
+            "target": (eye + distance * forward).tolist(),
+            "distance": 0.9 * distance,
+            "azimuth": math.atan2(-float(forward[1]), -float(forward[0])),
+            "elevation": math.asin(-float(forward[2])),
             "spacing": float(math.sqrt(area / max(len(points), 1))),
             "boxes": [_box(thing) for thing in objects],
         }

@@ -34,7 +34,7 @@ def read_mesh(path: Path) -> GivenMesh:
     if not path.is_file():
         raise ScanError(path, "is missing", "Name an existing mesh with --mesh, or leave it out")
     with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
-        mesh = o3d.io.read_triangle_mesh(str(path))
+        mesh = o3d.io.read_triangle_mesh(path)
     vertices = np.asarray(mesh.vertices, dtype=np.float32)
     faces = np.asarray(mesh.triangles, dtype=np.int32)
     if len(vertices) == 0 or len(faces) == 0:

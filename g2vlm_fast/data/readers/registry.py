@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +89,7 @@ def read_scan(path: Path | str, options: ReadOptions | None = None) -> Scene:
     intrinsics = _intrinsics(folder, listing, options, depth.shape[1:], assumptions)
     poses = torch.from_numpy(np.stack([frame.pose for frame in frames])).float()
     assumptions.append("The files do not say where gravity points; it was estimated.")
-    return Scene(
+    scene = Scene(
         name=folder.resolve().name,
         images=torch.from_numpy(colors),
         intrinsics=torch.from_numpy(intrinsics).float().repeat(len(frames), 1, 1),
@@ -95,8 +97,8 @@ def read_scan(path: Path | str, options: ReadOptions | None = None) -> Scene:
         depth=torch.from_numpy(depth),
         gravity=gravity_from_cameras(poses),
         assumptions=tuple(assumptions),
-        **_given_mesh(folder, options),
     )
+    return dataclasses.replace(scene, **_given_mesh(folder, options))
 
 
 def _check_folder(folder: Path) -> None:
@@ -153,7 +155,7 @@ def _intrinsics(
     )
 
 
-def _given_mesh(folder: Path, options: ReadOptions) -> dict[str, torch.Tensor]:
+def _given_mesh(folder: Path, options: ReadOptions) -> dict[str, Any]:
     path = options.mesh
     if path is None:
         path = folder / "mesh.ply"

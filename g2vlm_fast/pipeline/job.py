@@ -13,10 +13,14 @@ import torch
 
 from g2vlm_fast.data import Query, RoomConfig, Scene, generate_room
 from g2vlm_fast.data import queries as make_queries
-from g2vlm_fast.data.readers import ReadOptions, read_scan
+from g2vlm_fast.data.readers import ReadOptions, ScanError, read_scan
 from g2vlm_fast.data.transform import move_scene
 from g2vlm_fast.export.files import publish
-from g2vlm_fast.geometry.conventions import ConventionReport, check_conventions
+from g2vlm_fast.geometry.conventions import (
+    ConventionError,
+    ConventionReport,
+    check_conventions,
+)
 from g2vlm_fast.geometry.frames import Alignment, align_to_gravity
 from g2vlm_fast.pipeline.checkpoint import (
     TrainedModel,
@@ -26,6 +30,7 @@ from g2vlm_fast.pipeline.checkpoint import (
     train_demo_model,
 )
 from g2vlm_fast.pipeline.config import RunConfig
+from g2vlm_fast.pipeline.progress import TRAINING
 from g2vlm_fast.pipeline.reconstruction import Reconstruction, fuse_scene, reconstruct
 from g2vlm_fast.pipeline.results import write_results
 from g2vlm_fast.pipeline.understanding import Understanding, pick_views, understand
@@ -35,7 +40,7 @@ OnStage = Callable[[str, float], None]
 """Told the name of the stage that begins, and the share of the run that is done."""
 
 _STAGES = {
-    "Reading": 0.0, "Checking conventions": 0.15, "Loading the model": 0.22,
+    "Reading": 0.0, "Checking conventions": 0.15, TRAINING: 0.2, "Loading the model": 0.22,
     "Fusing depth": 0.3, "Looking and reasoning": 0.55, "Completing the surface": 0.65,
     "Drawing and writing": 0.78, "Done": 1.0,
 }  # fmt: skip
@@ -92,23 +97,28 @@ def run(config: RunConfig, *, on_stage: OnStage | None = None) -> RunResult:
         ``report.html``.
 
     Raises:
-        ScanError: the scan cannot be read.
+        ConfigError: an option is out of range.
+        ScanError: the scan cannot be read, or has too little depth for a surface.
         ConventionError: its numbers mean something else than they were read as.
         ModelError: the checkpoint cannot be loaded.
         OutputError: the results cannot be put at ``config.out``.
-        ValueError: the scene has too little depth for a surface.
     """
+    config.check()
     clock = Clock(on_stage)
     with publish(config.out, overwrite=config.overwrite) as folder:
         with clock.stage("Reading"):
             scene, questions = _scene_and_questions(config)
         conventions, alignment = None, None
         if config.scan is not None:
-            with clock.stage("Checking conventions"):
+            with clock.stage("Checking conventions"), _blamed_on(config):
                 scene, conventions, alignment = _put_upright(scene)
+        checkpoint = config.checkpoint or default_checkpoint()
+        if config.checkpoint is None and not is_checkpoint(checkpoint):
+            with clock.stage(TRAINING):
+                train_demo_model(checkpoint, show_progress=on_stage is not None)
         with clock.stage("Loading the model"):
-            model = _model(config, show_progress=on_stage is not None)
-        with clock.stage("Fusing depth"):
+            model = load_model(checkpoint)
+        with clock.stage("Fusing depth"), _blamed_on(config):
             voxel_size, fused = fuse_scene(scene, config.voxel_size)
         with clock.stage("Looking and reasoning"):
             views = pick_views(scene, config.model_views)
@@ -156,10 +166,13 @@ def _put_upright(scene: Scene) -> tuple[Scene, ConventionReport, Alignment]:
     return upright, conventions, alignment
 
 
-def _model(config: RunConfig, *, show_progress: bool) -> TrainedModel:
-    if config.checkpoint is not None:
-        return load_model(config.checkpoint)
-    folder = default_checkpoint()
-    if not is_checkpoint(folder):
-        train_demo_model(folder, show_progress=show_progress)
-    return load_model(folder)
+@contextmanager
+def _blamed_on(config: RunConfig) -> Iterator[None]:
+    """Let what is wrong with the scene be an error about the scan that it came from."""
+    try:
+        yield
+    except (ScanError, ConventionError):
+        raise
+    except ValueError as error:
+        where = config.scan if config.scan is not None else f"room {config.room_seed}"
+        raise ScanError(where, str(error), "Give a scan with more depth that overlaps") from error

@@ -1,0 +1,171 @@
+"""The command line: ``g2vlm-fast run | info | train | evaluate | profile``.
+
+What a command needs is imported when it runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from g2vlm_fast.pipeline.config import RunConfig
+
+BAD_INPUT = 2
+"""Exit status where what was given cannot be used; nothing is written then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(RunConfig):
+    """Reconstruct a scan in 3D, describe it, and answer questions about it."""
+
+    scan: Annotated[Path | None, tyro.conf.Positional] = None
+    """Folder of a scan; without one, a room is generated."""
+    ask: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A question, in quotes; may be given several times."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """Say what was built, what can run here and why not, and how large the models are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a recipe, judge it on held-out rooms, and write its checkpoint."""
+
+    recipe: Annotated[str, tyro.conf.Positional]
+    """Name of a recipe."""
+    out: Path
+    """Folder of the run; the checkpoint ends in checkpoint/. An interrupted run is resumed."""
+    held_out_rooms: int = 50
+    """Rooms that the metrics are measured on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Judge a checkpoint on generated rooms that it has not seen, each head beside chance."""
+
+    checkpoint: Path | None = None
+    """Folder of a trained model; without one, the demo model."""
+    rooms: int = 50
+    """How many rooms."""
+    headlines: bool = False
+    """Show one metric for each head instead of all."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Time the kernels, on the suites of the project or on your own shapes; see profile --help."""
+
+
+def run(command: Run) -> None:
+    """Carry out ``g2vlm-fast run``."""
+    from rich.console import Console
+
+    from g2vlm_fast.pipeline import job, progress
+
+    with progress.stages(Console(stderr=True)) as on_stage:
+        result = job.run(command, on_stage=on_stage)
+    Console().print(progress.summary(result))
+
+
+def info(command: Info) -> None:
+    """Carry out ``g2vlm-fast info``."""
+    from rich.console import Console
+
+    from g2vlm_fast.pipeline.information import information
+
+    for part in information():
+        Console().print(part)
+
+
+def train(command: Train) -> None:
+    """Carry out ``g2vlm-fast train``."""
+    from rich.console import Console
+
+    from g2vlm_fast import recipes
+    from g2vlm_fast.eval import to_table
+    from g2vlm_fast.pipeline.checkpoint import ModelError
+
+    if command.recipe not in recipes.RECIPES:
+        raise ModelError(
+            f"{command.recipe}: no such recipe; there are {', '.join(sorted(recipes.RECIPES))}"
+        )
+    trained = recipes.run_recipe(
+        recipes.RECIPES[command.recipe](),
+        command.out,
+        held_out_rooms=command.held_out_rooms,
+        show_progress=True,
+    )
+    if trained.metrics:
+        Console().print(to_table(trained.metrics, headlines_only=True))
+    Console().print(f"checkpoint: [bold]{trained.checkpoint}[/bold]")
+
+
+def evaluate(command: Evaluate) -> None:
+    """Carry out ``g2vlm-fast evaluate``."""
+    from rich.console import Console
+
+    from g2vlm_fast import recipes
+    from g2vlm_fast.eval import to_table
+    from g2vlm_fast.pipeline import default_checkpoint, load_model
+
+    trained = load_model(command.checkpoint or default_checkpoint())
+    metrics = recipes.judge_on_rooms(
+        trained.model, trained.train_config(), command.rooms, show_progress=True
+    )
+    Console().print(to_table(metrics, headlines_only=command.headlines))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit status, 2 for bad input.
+
+    Args:
+        arguments: without the name of the program; None for those of the process.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["profile"]:
+        from g2vlm_fast.profiling.command import main as profile
+
+        return profile(arguments[1:])
+    commands = {"run": Run, "info": Info, "train": Train, "evaluate": Evaluate, "profile": Profile}
+    command = tyro.extras.subcommand_cli_from_dict(
+        commands, prog="g2vlm-fast", description="Geometry-grounded vision and language.",
+        args=arguments,
+    )  # fmt: skip
+    try:
+        _carry_out(command)
+    except Exception as error:
+        if not _is_bad_input(error):
+            raise
+        print(f"g2vlm-fast: {error}", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+def _carry_out(command: Any) -> None:
+    if isinstance(command, Run):
+        run(command)
+    elif isinstance(command, Info):
+        info(command)
+    elif isinstance(command, Train):
+        train(command)
+    else:
+        evaluate(command)
+
+
+def _is_bad_input(error: Exception) -> bool:
+    """Whether an error is about what was given, so that its message is all there is to say."""
+    from g2vlm_fast.data.readers import ScanError
+    from g2vlm_fast.geometry.conventions import ConventionError
+    from g2vlm_fast.pipeline.checkpoint import ModelError
+    from g2vlm_fast.pipeline.config import ConfigError
+    from g2vlm_fast.train import CheckpointError
+
+    known = (ScanError, ConventionError, ModelError, ConfigError, CheckpointError, OSError)
+    return isinstance(error, known)
