@@ -67,7 +67,14 @@ def tiny_test() -> TrainConfig:
     return TrainConfig(
         name="tiny_test",
         model={"preset": "tiny"},
-        data=DataConfig(rooms=4, scenes_per_step=2, texts_per_scene=4, workers=0),
+        data=DataConfig(
+            rooms=4,
+            scenes_per_step=2,
+            texts_per_scene=4,
+            views=(2, 2),
+            image_size=(24, 32),
+            workers=0,
+        ),
         stages=(StageConfig("geometry", 0.5, _LANGUAGE_OFF), StageConfig("joint", 0.5)),
         max_steps=4,
     )

@@ -12,15 +12,13 @@ from g2vlm_fast.eval.metrics.boxes import Boxes
 from g2vlm_fast.eval.priors import Array, Objects
 from g2vlm_fast.records import GeometryTokens, Prediction, SceneBatch
 
-_PLACE = 1.0  # metres, spread at which an anchor counts half
-
 
 @dataclass(frozen=True)
 class TextOutput:
     """What a model said of one text: which detection it means, and where it looks."""
 
     choice: int  # of the detections of the scene, -1 where there is none
-    anchor: Array  # [3] metres, mean of the anchors, weighted by how sure they are
+    anchor: Array  # [3] metres, the anchor of least spread among its tokens and heads
     embedding: Array  # [C] unit norm
 
 
@@ -126,12 +124,11 @@ def _texts(
     for text in (batch.text_scene == index).nonzero()[:, 0].tolist():
         scores = logits[rows_of(prediction.grounding_offsets, text)].numpy()[kept]
         words = rows_of(batch.text_offsets, text)
-        sure = 1 / (1 + (spread[words] / _PLACE).square())
-        anchor = (sure[..., None] * position[words]).sum((0, 1)) / sure.sum()
+        surest = int(spread[words].argmin())
         texts.append(
             TextOutput(
                 choice=int(scores.argmax()) if len(scores) else -1,
-                anchor=anchor.double().numpy(),
+                anchor=position[words].flatten(0, 1)[surest].double().numpy(),
                 embedding=embedding[text].numpy(),
             )
         )

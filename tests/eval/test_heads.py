@@ -280,6 +280,10 @@ def test_retrieval_of_matching_and_random_embeddings() -> None:
     blind = by_name(retrieval.DEFINITIONS, retrieval.judge_retrieval(scenes, texts, captions))
     assert perfect["retrieval_text_to_scene_r5"].value == 1.0
     assert perfect["retrieval_text_to_scene_r1"].chance == pytest.approx(1 / 50)
+    assert perfect["retrieval_r1"].count == 100
+    assert blind["retrieval_r1"].value == pytest.approx(
+        (blind["retrieval_text_to_scene_r1"].value + blind["retrieval_scene_to_text_r1"].value) / 2
+    )
     assert blind["retrieval_text_to_scene_r5"].chance == pytest.approx(5 / 50)
     assert not any(metric.better_than_chance for metric in blind.values())
 

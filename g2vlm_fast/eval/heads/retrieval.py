@@ -13,7 +13,8 @@ from g2vlm_fast.eval.priors import Array
 _CHANCE = "a random order of the gallery"
 
 DEFINITIONS = (
-    Definition("retrieval_text_to_scene_r1", "retrieval", _CHANCE, headline=True, rate=True),
+    Definition("retrieval_r1", "retrieval", _CHANCE, headline=True, rate=True),
+    Definition("retrieval_text_to_scene_r1", "retrieval", _CHANCE, rate=True),
     Definition("retrieval_text_to_scene_r5", "retrieval", _CHANCE, rate=True),
     Definition("retrieval_scene_to_text_r1", "retrieval", _CHANCE, rate=True),
     Definition("retrieval_scene_to_text_r5", "retrieval", _CHANCE, rate=True),
@@ -23,7 +24,7 @@ DEFINITIONS = (
 def judge_retrieval(
     scene_embeddings: Array, text_embeddings: Array, captions: Sequence[str]
 ) -> list[dict[str, Sums]]:
-    """Rank scenes for each caption, and captions for each scene.
+    """Rank scenes for each caption, and captions for each scene; both ways count together.
 
     Args:
         scene_embeddings: ``[B, C]`` unit norm; text_embeddings: ``[B, C]``, of one caption a scene.
@@ -49,7 +50,16 @@ def judge_retrieval(
                 sums[scene][f"retrieval_{direction}_r{k}"] = Sums(
                     (float(hits[scene]), 1.0), (chance, 1.0)
                 )
+    for of_scene in sums:
+        there, back = (of_scene[f"retrieval_{direction}_r1"] for direction in ranks)
+        of_scene["retrieval_r1"] = Sums(
+            _add(there.value, back.value), _add(there.chance, back.chance)
+        )
     return sums
+
+
+def _add(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
+    return first[0] + second[0], first[1] + second[1]
 
 
 def _random_recall(gallery: int, relevant: int, k: int) -> float:

@@ -171,7 +171,7 @@ def judge_grounding(
 def judge_anchors(
     anchors: Sequence[Array], referred: Sequence[int], tokens: Array, truth: Objects
 ) -> dict[str, Sums]:
-    """Judge where the text tokens look: ``[n, 3]`` positions a text, metres from its object.
+    """Judge where each text looks, ``[n, 3]`` positions, by the distance in metres to its object.
 
     Attention that is uniform over the geometry tokens, which is where training starts, looks at
     their mean; that is the chance level.
