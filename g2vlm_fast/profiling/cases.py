@@ -83,15 +83,19 @@ def timed_cases(suite: str | None = None) -> list[Case]:
     found = []
     for spec in _specs():
         for name, draw in spec.timed.items():
-            device = case_device(name)
-            dtype = spec.timed_dtype
-            if device == "cpu" and dtype in HALVES:
-                dtype = torch.float32  # CPU kernels take no half precision
-            found.append(Case(spec.suite, name, spec, draw, device, dtype, _passes(spec)))
+            found.append(_timed_case(spec, name, draw))
         for name, draw in spec.called.items():
             called_in = "binding" if spec.suite == "binding" else "call"
             found.append(Case(called_in, name, spec, draw, "cpu", torch.float32, ("call",)))
     return [case for case in found if suite is None or case.suite == suite]
+
+
+def _timed_case(spec: OpSpec, name: str, draw: InputFactory) -> Case:
+    """On the CPU, the forward pass in single precision: what its kernels are for."""
+    if case_device(name) == "cuda":
+        return Case(spec.suite, name, spec, draw, "cuda", spec.timed_dtype, _passes(spec))
+    dtype = torch.float32 if spec.timed_dtype in HALVES else spec.timed_dtype
+    return Case(spec.suite, name, spec, draw, "cpu", dtype, ("fwd",))
 
 
 def small_cases(suite: str | None = None) -> list[Case]:

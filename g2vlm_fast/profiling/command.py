@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -71,14 +72,22 @@ def _run(options: argparse.Namespace) -> list[Path]:
     commit = _commit(options)
     plan = Plan(seconds=options.seconds, limit=options.limit)
     results, workbench = Results(), Workbench()
+    last = None
     for job in jobs_of(cases, providers_of):
         if _left_out(job, options):
             continue
+        if last is not job.case:
+            results.save(options.out)  # a run that is cut off keeps what it has
+            last = job.case
         try:
             measurement = measure(job, workbench, plan, commit)
         except Refused as reason:
             results.refuse(job, str(reason))
             print(f"{job.label:60} no time: {reason}", flush=True)
+            continue
+        except Exception as error:
+            results.refuse(job, f"it fails while it is timed: {type(error).__name__}: {error}")
+            traceback.print_exc()
             continue
         results.add(job, measurement)
         record = measurement.record

@@ -60,29 +60,41 @@ class Results:
     def __bool__(self) -> bool:
         return bool(self._notes)
 
-    def write(self, folder: Path) -> list[Path]:
-        """Merge into ``folder/results`` and renew ``folder/reports``; return the reports."""
-        written = []
+    def save(self, folder: Path) -> None:
+        """Merge into ``folder/results``, and the notes into ``folder/reports``."""
         for suite, by_device in sorted(self._notes.items()):
             for notes in by_device.values():
                 notes.absent = absent_peers(self._ops[suite])
             store(folder / "results", suite, self._records[suite], self._withdrawn[suite])
-            written.append(renew_report(folder, suite, by_device))
-        return written
+            _save_notes(folder, suite, by_device)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Save, and renew the readable reports; return them."""
+        self.save(folder)
+        return [_renew_report(folder, suite) for suite in sorted(self._notes)]
 
 
-def renew_report(folder: Path, suite: str, fresh: dict[str, Notes]) -> Path:
-    """Write the report of a suite from its result file, its old notes and ``fresh`` ones."""
-    path = folder / "reports" / f"{suite}.json"
+def _notes_path(folder: Path, suite: str) -> Path:
+    return folder / "reports" / f"{suite}.json"
+
+
+def _load_notes(folder: Path, suite: str) -> dict[str, Notes]:
+    path = _notes_path(folder, suite)
     held = json.loads(path.read_text()) if path.is_file() else {}
-    notes = {device: Notes.from_json(values) for device, values in held.items()}
+    return {device: Notes.from_json(values) for device, values in held.items()}
+
+
+def _save_notes(folder: Path, suite: str, fresh: dict[str, Notes]) -> None:
+    notes = _load_notes(folder, suite)
     for device, newer in fresh.items():
         notes[device] = notes.get(device, Notes()).merged(newer)
     values = {device: asdict(each) for device, each in sorted(notes.items())}
-    write_whole(path, json.dumps(values, indent=1, sort_keys=True) + "\n")
-    return write_report(
-        suite, load(folder / "results" / f"{suite}.json"), notes, folder / "reports"
-    )
+    write_whole(_notes_path(folder, suite), json.dumps(values, indent=1, sort_keys=True) + "\n")
+
+
+def _renew_report(folder: Path, suite: str) -> Path:
+    records = load(folder / "results" / f"{suite}.json")
+    return write_report(suite, records, _load_notes(folder, suite), folder / "reports")
 
 
 def merge_runs(sources: list[Path], folder: Path) -> list[Path]:
@@ -94,15 +106,13 @@ def merge_runs(sources: list[Path], folder: Path) -> list[Path]:
             raise ValueError(f"{source}: holds no results/*.json")
         for results in found:
             suite = results.stem
-            records = load(results)
-            path = source / "reports" / f"{suite}.json"
-            held = json.loads(path.read_text()) if path.is_file() else {}
-            notes = {device: Notes.from_json(values) for device, values in held.items()}
+            notes = _load_notes(source, suite)
             withdrawn = [
                 (suite, case, provider, direction, device)
                 for device, each in notes.items()
                 for case, direction, provider in (key.split(" ", 2) for key in each.refused)
             ]
-            store(folder / "results", suite, records, withdrawn)
-            written[suite] = renew_report(folder, suite, notes)
+            store(folder / "results", suite, load(results), withdrawn)
+            _save_notes(folder, suite, notes)
+            written[suite] = _renew_report(folder, suite)
     return list(written.values())

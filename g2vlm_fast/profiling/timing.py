@@ -30,19 +30,23 @@ _MEBIBYTE = 2**20
 
 
 class DeviceClock:
-    """Seconds as the GPU counts them: reading waits for the work that was queued before."""
+    """Seconds as the GPU counts them: reading waits for the work that was queued before.
+
+    Each reading is measured from the one before, as the time between two events is a float32.
+    """
 
     def __init__(self) -> None:
-        self._origin: torch.cuda.Event | None = None
+        self._last: torch.cuda.Event | None = None
+        self._seconds = 0.0
 
     def __call__(self) -> float:
         now = torch.cuda.Event(enable_timing=True)
         now.record()
         now.synchronize()
-        if self._origin is None:
-            self._origin = now
-            return 0.0
-        return self._origin.elapsed_time(now) / 1e3
+        if self._last is not None:
+            self._seconds += self._last.elapsed_time(now) / 1e3
+        self._last = now
+        return self._seconds
 
 
 def clock_of(device: str) -> Callable[[], float]:
@@ -222,12 +226,15 @@ def _status_kib(field: str) -> int:
     raise KeyError(field)
 
 
-def kernel_launches(call: Call) -> int:
-    """Return how many kernels (copies and fills included) ``call`` puts on the GPU."""
+def kernel_launches(call: Call) -> int | None:
+    """Return how many kernels (copies and fills included) ``call`` puts on the GPU.
+
+    None where the profiler sees nothing of the GPU.
+    """
     activities = [torch.profiler.ProfilerActivity.CUDA]
     torch.cuda.synchronize()
     with torch.profiler.profile(activities=activities) as profiler:
         call()
         torch.cuda.synchronize()
     device = torch.autograd.DeviceType.CUDA
-    return sum(1 for event in profiler.events() if event.device_type == device)
+    return sum(1 for event in profiler.events() if event.device_type == device) or None

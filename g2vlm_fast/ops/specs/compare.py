@@ -116,7 +116,8 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
         return float("inf")
     if not actual.is_floating_point():
         return 0.0 if torch.equal(actual.cpu().long(), expected.cpu().long()) else float("inf")
-    a, b = actual.detach().cpu().double(), expected.detach().cpu().double()
+    b = expected.detach().double()
+    a = actual.detach().to(b.device).double()
     finite = b.isfinite()
     if not torch.equal(a.isfinite(), finite) or not torch.equal(
         a[~finite].nan_to_num(nan=2.0, posinf=1.0, neginf=-1.0),

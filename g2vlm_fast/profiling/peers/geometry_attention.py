@@ -97,7 +97,8 @@ def _built_bias(inputs: Inputs) -> Function:
 def _compiled_flex_attention() -> Callable[..., Tensor]:
     from torch.nn.attention.flex_attention import flex_attention
 
-    return torch.compile(flex_attention)  # type: ignore[no-any-return]
+    torch._dynamo.config.recompile_limit = 64  # every case is a shape and a bias of its own
+    return torch.compile(flex_attention, dynamic=False)  # type: ignore[no-any-return]
 
 
 def _score_mod(spec: BiasSpec, parameters: Tensor, query: Tensor, key: Tensor) -> Any:
