@@ -47,16 +47,14 @@ def check_tensor(
         raise TypeError(f"{op}: {argument} must be a torch.Tensor, got {type(value).__name__}")
     actual = value.shape
     if len(actual) != len(shape):
-        wanted = "[" + ", ".join(map(str, shape)) + "]"
-        raise ValueError(f"{op}: {argument} must have shape {wanted}, got {list(actual)}")
-    for wanted_size, size in zip(shape, actual, strict=False):
-        if isinstance(wanted_size, str):
-            wanted_size = sizes.setdefault(wanted_size, size)
-        if size != wanted_size:
+        axes = "[" + ", ".join(map(str, shape)) + "]"
+        raise ValueError(f"{op}: {argument} must have shape {axes}, got {list(actual)}")
+    for wanted, size in zip(shape, actual):  # noqa: B905  (strict costs a fifth of the check)
+        if size != (sizes.setdefault(wanted, size) if isinstance(wanted, str) else wanted):
             _refuse_size(op, argument, value, shape, sizes)
     if value.dtype not in dtypes:
-        wanted = " or ".join(sorted(map(_name, dtypes)))
-        raise TypeError(f"{op}: {argument} must be {wanted}, got {_name(value.dtype)}")
+        names = " or ".join(sorted(map(_name, dtypes)))
+        raise TypeError(f"{op}: {argument} must be {names}, got {_name(value.dtype)}")
     if device is not None and value.device != device:
         raise ValueError(f"{op}: {argument} must be on {device}, got {value.device}")
 
@@ -82,10 +80,9 @@ def check_choice(op: str, argument: str, value: Any, choices: Collection[Any]) -
 
 def check_rows(op: str, argument: str, value: Tensor) -> None:
     """Check that the rows of a tensor can be counted in int32."""
-    if value.shape[0] > INT32_MAX:
-        raise ValueError(
-            f"{op}: {argument} must have at most {INT32_MAX} rows, got {value.shape[0]}"
-        )
+    rows = value.shape[0]
+    if rows > INT32_MAX:
+        raise ValueError(f"{op}: {argument} must have at most {INT32_MAX} rows, got {rows}")
 
 
 def check_offsets(

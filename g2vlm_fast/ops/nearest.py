@@ -118,12 +118,15 @@ def _run_forward(
     target: Tensor,
     query_offsets: Tensor | None,
     target_offsets: Tensor | None,
-    *options: Any,
+    k: int,
+    norm: int,
+    max_distance: float,
 ) -> tuple[Tensor, Tensor]:
-    check_offset_values("nearest", "query_offsets", query_offsets, query.shape[0])
-    check_offset_values("nearest", "target_offsets", target_offsets, target.shape[0])
+    if query_offsets is not None or target_offsets is not None:
+        check_offset_values("nearest", "query_offsets", query_offsets, query.shape[0])
+        check_offset_values("nearest", "target_offsets", target_offsets, target.shape[0])
     run = _dispatch.implementation("nearest", query)
-    return run(query, target, query_offsets, target_offsets, *options)
+    return run(query, target, query_offsets, target_offsets, k, norm, max_distance)
 
 
 def _run_backward(grad_distance: Tensor, query: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:

@@ -237,6 +237,29 @@ def test_compiles_with_the_default_compiler(spec: OpSpec) -> None:
         torch.testing.assert_close(a, b, equal_nan=True)
 
 
+class _Call(torch.nn.Module):
+    def __init__(self, spec: OpSpec, options: dict[str, Any]) -> None:
+        super().__init__()
+        self.spec, self.options = spec, options
+
+    def forward(self, tensors: dict[str, Tensor]) -> Any:
+        return self.spec.function(**tensors, **self.options)
+
+
+@pytest.mark.parametrize(
+    "spec", [pytest.param(spec, id=spec.op) for spec in SPECS.values() if spec.traceable]
+)
+def test_exports_to_a_program_with_the_same_answers(spec: OpSpec) -> None:
+    inputs = _inputs(spec, next(iter(spec.small)), "cpu", torch.float32)
+    tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
+    options = {name: value for name, value in inputs.items() if name not in tensors}
+    program = torch.export.export(_Call(spec, options), (tensors,))
+    exported = pytree.tree_leaves(program.module()(tensors))
+    for a, b in zip(exported, pytree.tree_leaves(spec.function(**inputs)), strict=True):
+        if isinstance(b, Tensor):
+            torch.testing.assert_close(a, b, equal_nan=True)
+
+
 @pytest.mark.parametrize(
     ("spec", "hostile"),
     [
