@@ -16,6 +16,7 @@ from g2vlm_fast.ops._checks import (
     check_rows,
     check_tensor,
 )
+from g2vlm_fast.ops._flops import flop_formula
 from g2vlm_fast.ops._registration import define_op
 from g2vlm_fast.ops.bias import BiasSpec
 from g2vlm_fast.ops.reference import geometry_attention as reference
@@ -203,8 +204,20 @@ def _run_forward(q: Tensor, k: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     return _dispatch.implementation(_OP, q)(q, k, *arguments)
 
 
-def _run_backward(*arguments: Any) -> tuple[Tensor, ...]:
-    return _dispatch.implementation(f"{_OP}_backward", arguments[4])(*arguments)
+def _run_backward(
+    grad_out: Tensor | None,
+    grad_lse: Tensor | None,
+    grad_mean: Tensor | None,
+    grad_variance: Tensor | None,
+    q: Tensor,
+    *arguments: Any,
+) -> tuple[Tensor, ...]:
+    mean = arguments[10]
+    if mean.shape[0] == 0:
+        # The mean was not asked for; compiled graphs pass gradients without rows.
+        grad_mean = grad_variance = None
+    run = _dispatch.implementation(f"{_OP}_backward", q)
+    return run(grad_out, grad_lse, grad_mean, grad_variance, q, *arguments)
 
 
 def _forward_fake(q: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
@@ -237,3 +250,27 @@ _backward = define_op(
     implementation=_run_backward,
     fake=_backward_fake,
 )
+
+
+def _products(q: tuple[int, ...], k: tuple[int, ...], q_offsets: tuple[int, ...] | None) -> int:
+    """Count the multiply-adds of one product of scores, twice each.
+
+    Lengths of segments are data: they are taken as equal, which is exact for one segment.
+    """
+    segments = 1 if q_offsets is None else q_offsets[0] - 1
+    rows, heads, dim = q
+    return 2 * rows * k[0] * heads * dim // segments
+
+
+def _flops(q: Any, k: Any, *arguments: Any, **_: Any) -> int:
+    """Return 4 Lq Lk H D: the scores, and the weighted sum of values."""
+    return 2 * _products(q, k, arguments[5])
+
+
+def _flops_backward(*arguments: Any, **_: Any) -> int:
+    """Return 10 Lq Lk H D: scores again, and the gradients of probabilities, q, k and v."""
+    return 5 * _products(arguments[4], arguments[5], arguments[11])
+
+
+flop_formula(_OP, _flops)
+flop_formula(f"{_OP}_backward", _flops_backward)

@@ -33,7 +33,15 @@ __all__ = [
 ]
 
 # Modules of this package; each holds SPEC, or SPECS where a stem has several ops.
-STEMS = ("nearest", "chamfer", "graph_build", "graph_reduce", "edge_conv", "voxel_pool")
+STEMS = (
+    "nearest",
+    "chamfer",
+    "graph_build",
+    "graph_reduce",
+    "edge_conv",
+    "voxel_pool",
+    "geometry_attention",
+)
 
 
 def all_specs() -> dict[str, OpSpec]:
