@@ -6,6 +6,7 @@ They run before every call, so each one is a few comparisons; only a failure bui
 from __future__ import annotations
 
 from collections.abc import Collection
+from numbers import Real
 from typing import Any
 
 import torch
@@ -76,6 +77,12 @@ def check_choice(op: str, argument: str, value: Any, choices: Collection[Any]) -
     """Check that an option has one of its values."""
     if value not in choices:
         raise ValueError(f"{op}: {argument} must be one of {list(choices)}, got {value!r}")
+
+
+def check_number(op: str, argument: str, value: Any) -> None:
+    """Check that an option is a real number, and not NaN."""
+    if not isinstance(value, Real) or value != value:
+        raise TypeError(f"{op}: {argument} must be a number, got {value!r}")
 
 
 def check_rows(op: str, argument: str, value: Tensor) -> None:

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._checks import (
     check_choice,
+    check_number,
     check_offset_values,
     check_offsets,
     check_tensor,
@@ -286,8 +287,14 @@ def _check_options(
     check_choice(op, "reduction", reduction, REDUCTIONS)
     if (scale is None) != (robust is None):
         raise ValueError(f"{op}: scale must be given with robust and only then, got {scale}")
+    if scale is not None:
+        check_number(op, "scale", scale)
     if scale is not None and not 0 < scale < float("inf"):
         raise ValueError(f"{op}: scale must be positive and finite, got {scale}")
+    if not isinstance(fscore_at, (list, tuple)):
+        raise TypeError(f"{op}: fscore_at must be a list or tuple of radii, got {fscore_at!r}")
+    for radius in fscore_at:
+        check_number(op, "fscore_at", radius)
     if not all(radius > 0 for radius in fscore_at):
         raise ValueError(f"{op}: fscore_at must hold positive radii, got {fscore_at}")
     if one_sided and fscore_at:

@@ -11,6 +11,7 @@ from torch import Tensor
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._checks import (
     check_choice,
+    check_number,
     check_offset_values,
     check_offsets,
     check_rows,
@@ -69,14 +70,15 @@ def nearest(
     check_rows("nearest", "query", query)
     check_rows("nearest", "target", target)
     check_choice("nearest", "norm", norm, (1, 2))
-    if not 1 <= k <= MAX_NEIGHBOURS:
-        raise ValueError(f"nearest: k must be from 1 to {MAX_NEIGHBOURS}, got {k}")
+    if not isinstance(k, int) or not 1 <= k <= MAX_NEIGHBOURS:
+        raise ValueError(f"nearest: k must be an integer from 1 to {MAX_NEIGHBOURS}, got {k!r}")
     if query_offsets is not None or target_offsets is not None:
         check_offsets("nearest", "query_offsets", query_offsets, sizes, device)
         check_offsets("nearest", "target_offsets", target_offsets, sizes, device)
     bound = torch.inf
     if max_distance is not None:
-        if not max_distance >= 0:
+        check_number("nearest", "max_distance", max_distance)
+        if max_distance < 0:
             raise ValueError(f"nearest: max_distance must be at least 0, got {max_distance}")
         bound = float(max_distance) if norm == 1 else float(max_distance) * max_distance
     if dtype is torch.float16 or dtype is torch.bfloat16:

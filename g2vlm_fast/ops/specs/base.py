@@ -73,7 +73,6 @@ class OpSpec:
     shaped: Callable[[Mapping[str, Any]], InputFactory] | None = None
     """From sizes by name, as a user writes them for ``g2vlm-fast profile --shapes``, to inputs;
     raises ValueError for a size that it does not know or that is missing."""
-    labels: Mapping[str, str] = field(default_factory=dict)
     kernels: tuple[str, ...] = ()
     """Registered ops that a call runs, forward first; the stem alone where left out."""
     reference: Callable[..., Any] | None = None

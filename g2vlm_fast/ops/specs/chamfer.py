@@ -153,6 +153,11 @@ SPEC = OpSpec(
             ValueError,
             "scale",
         ),
+        Hostile(
+            "scale as text", lambda i: {**i, "robust": "huber", "scale": "1"}, TypeError, "scale"
+        ),
+        Hostile("no radius", lambda i: {**i, "fscore_at": [None]}, TypeError, "fscore_at"),
+        Hostile("one radius", lambda i: {**i, "fscore_at": 0.1}, TypeError, "fscore_at"),
         Hostile("unknown reduction", lambda i: {**i, "reduction": "no"}, ValueError, "reduction"),
         Hostile("negative radius", lambda i: {**i, "fscore_at": (-1.0,)}, ValueError, "fscore_at"),
         Hostile(

@@ -164,9 +164,12 @@ SPEC = OpSpec(
         Hostile(
             "negative bound", lambda i: {**i, "max_distance": -1.0}, ValueError, "max_distance"
         ),
+        Hostile("part of a neighbour", lambda i: {**i, "k": 1.5}, ValueError, "k"),
+        Hostile("k as text", lambda i: {**i, "k": "2"}, ValueError, "k"),
         Hostile(
-            "NaN bound", lambda i: {**i, "max_distance": float("nan")}, ValueError, "max_distance"
+            "NaN bound", lambda i: {**i, "max_distance": float("nan")}, TypeError, "max_distance"
         ),
+        Hostile("bound as text", lambda i: {**i, "max_distance": "1"}, TypeError, "max_distance"),
         Hostile(
             "offsets that end early",
             lambda i: {**i, "query_offsets": offsets(3), "target_offsets": offsets(41)},
