@@ -3,19 +3,18 @@
 #include <cmath>
 #include <numeric>
 
-#include "g2vlm/parallel.h"
 #include "graph_rows.h"
 
 namespace g2vlm {
 namespace {
 
 template <class T>
-T sigmoid(T z) {
+G2VLM_ALWAYS_INLINE T sigmoid(T z) {
   return T{1} / (T{1} + std::exp(-z));
 }
 
 template <class T, class Count>
-void activate(Activation activation, Count n, T* z) {
+G2VLM_ALWAYS_INLINE void activate(Activation activation, Count n, T* z) {
   constexpr T leak = static_cast<T>(kLeakySlope);
   switch (activation) {
     case Activation::kNone:
@@ -34,7 +33,7 @@ void activate(Activation activation, Count n, T* z) {
 
 // Multiplies `grad` by the derivative of the activation at `z`.
 template <class T, class Count>
-void multiply_by_slope(Activation activation, Count n, const T* z, T* grad) {
+G2VLM_ALWAYS_INLINE void multiply_by_slope(Activation activation, Count n, const T* z, T* grad) {
   constexpr T leak = static_cast<T>(kLeakySlope);
   switch (activation) {
     case Activation::kNone:
@@ -62,8 +61,8 @@ struct Edge {
 
 // a_i + b_j + geometry weight, of one edge and the channels from `first`.
 template <class T, class Slot, class Count>
-void preactivation(const EdgeConvProblem<T, Slot>& p, const Edge& edge, int32_t first, Count n,
-                   T* z) {
+G2VLM_ALWAYS_INLINE void preactivation(const EdgeConvProblem<T, Slot>& p, const Edge& edge,
+                                       int32_t first, Count n, T* z) {
   const T* a = p.a + edge.row * p.channels + first;
   const T* b = p.b + edge.source * p.channels + first;
   for (int32_t c = 0; c < n; ++c) z[c] = a[c] + b[c];
@@ -75,7 +74,7 @@ void preactivation(const EdgeConvProblem<T, Slot>& p, const Edge& edge, int32_t 
 }
 
 template <class T, class Slot>
-void convolve_row(const EdgeConvProblem<T, Slot>& p, int64_t row) {
+G2VLM_ALWAYS_INLINE void convolve_row(const EdgeConvProblem<T, Slot>& p, int64_t row) {
   const Range range = row_range(p.graph.offsets, row, p.graph.num_edges);
   T* out = p.out + row * p.channels;
   Slot* winner = p.winner == nullptr ? nullptr : p.winner + row * p.channels;
@@ -86,7 +85,7 @@ void convolve_row(const EdgeConvProblem<T, Slot>& p, int64_t row) {
   }
   const bool is_max = p.reduce == Reduce::kMax;
   const T divisor = p.reduce == Reduce::kMean ? static_cast<T>(range.end - range.begin) : T{1};
-  for_each_tile<T>(p.channels, [&](int32_t first, auto n) {
+  for_each_tile<T>(p.channels, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
     T total[kTile<T>] = {}, z[kTile<T>];
     SlotOf<T> slot[kTile<T>] = {};
     for (int32_t index = range.begin; index < range.end; ++index) {
@@ -114,8 +113,8 @@ void convolve_row(const EdgeConvProblem<T, Slot>& p, int64_t row) {
 
 // The gradient of one edge's preactivation, of the channels from `first`.
 template <class T, class Slot, class Count>
-void preactivation_gradient(const EdgeConvBackwardProblem<T, Slot>& p, const Edge& edge,
-                            int32_t first, Count n, T* grad) {
+G2VLM_ALWAYS_INLINE void preactivation_gradient(const EdgeConvBackwardProblem<T, Slot>& p,
+                                                const Edge& edge, int32_t first, Count n, T* grad) {
   const auto& forward = p.forward;
   const T* grad_out = p.grad + edge.row * forward.channels + first;
   if (forward.reduce == Reduce::kMax) {
@@ -135,14 +134,15 @@ void preactivation_gradient(const EdgeConvBackwardProblem<T, Slot>& p, const Edg
 }
 
 template <class T, class Slot>
-void gradients_of_row(const EdgeConvBackwardProblem<T, Slot>& p, int64_t row, T* partial) {
+G2VLM_ALWAYS_INLINE void gradients_of_row(const EdgeConvBackwardProblem<T, Slot>& p, int64_t row,
+                                          T* partial) {
   const auto& forward = p.forward;
   const Range range = row_range(forward.graph.offsets, row, forward.graph.num_edges);
   const int32_t terms = forward.terms;
   if (p.grad_geometry != nullptr)
     std::fill(p.grad_geometry + int64_t{range.begin} * terms,
               p.grad_geometry + int64_t{range.end} * terms, T{0});
-  for_each_tile<T>(forward.channels, [&](int32_t first, auto n) {
+  for_each_tile<T>(forward.channels, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
     T sum[kTile<T>] = {}, grad[kTile<T>];
     for (int32_t index = range.begin; index < range.end; ++index) {
       const int32_t source =
@@ -163,10 +163,11 @@ void gradients_of_row(const EdgeConvBackwardProblem<T, Slot>& p, int64_t row, T*
 }
 
 template <class T, class Slot>
-void gradient_of_source(const EdgeConvBackwardProblem<T, Slot>& p, int64_t source) {
+G2VLM_ALWAYS_INLINE void gradient_of_source(const EdgeConvBackwardProblem<T, Slot>& p,
+                                            int64_t source) {
   const auto& forward = p.forward;
   const Range range = row_range(p.transpose.offsets, source, forward.graph.num_edges);
-  for_each_tile<T>(forward.channels, [&](int32_t first, auto n) {
+  for_each_tile<T>(forward.channels, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
     T sum[kTile<T>] = {}, grad[kTile<T>];
     for (int32_t i = range.begin; i < range.end; ++i) {
       const int32_t row = checked(p.transpose.rows[i], forward.graph.num_rows, "transposed rows");
@@ -180,26 +181,48 @@ void gradient_of_source(const EdgeConvBackwardProblem<T, Slot>& p, int64_t sourc
   });
 }
 
+template <class T, class Slot>
+struct ConvolveRows {
+  const EdgeConvProblem<T, Slot>& p;
+  G2VLM_ALWAYS_INLINE void operator()(int64_t begin, int64_t end) const {
+    for (int64_t row = begin; row < end; ++row) convolve_row(p, row);
+  }
+};
+
+template <class T, class Slot>
+struct GradientsOfRows {
+  const EdgeConvBackwardProblem<T, Slot>& p;
+  int64_t rows;  // of a block
+  G2VLM_ALWAYS_INLINE void operator()(int64_t begin, int64_t end) const {
+    const int64_t size = int64_t{p.forward.terms} * p.forward.channels;
+    T* partial = p.grad_weight == nullptr ? nullptr : p.partial + begin / rows * size;
+    for (int64_t row = begin; row < end; ++row) gradients_of_row(p, row, partial);
+  }
+};
+
+template <class T, class Slot>
+struct GradientOfSources {
+  const EdgeConvBackwardProblem<T, Slot>& p;
+  G2VLM_ALWAYS_INLINE void operator()(int64_t begin, int64_t end) const {
+    for (int64_t source = begin; source < end; ++source) gradient_of_source(p, source);
+  }
+};
+
 }  // namespace
 
 template <class T, class Slot>
 void edge_conv_cpu(const EdgeConvProblem<T, Slot>& p, int threads) {
   const int64_t rows = rows_per_piece(p.graph.num_rows, p.graph.num_edges, p.channels);
-  parallel_for(p.graph.num_rows, rows, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) convolve_row(p, row);
-  });
+  run_widest(p.graph.num_rows, rows, threads, ConvolveRows<T, Slot>{p});
 }
 
 template <class T, class Slot>
 void edge_conv_backward_cpu(const EdgeConvBackwardProblem<T, Slot>& p, int threads) {
   const Csr& graph = p.forward.graph;
   const int64_t size = int64_t{p.forward.terms} * p.forward.channels;
-  const int64_t rows = std::max<int64_t>((graph.num_rows + p.blocks - 1) / p.blocks, 1);
+  const int64_t rows = std::max<int64_t>((int64_t{graph.num_rows} + p.blocks - 1) / p.blocks, 1);
   if (p.grad_weight != nullptr) std::fill_n(p.partial, p.blocks * size, T{0});
-  parallel_for(graph.num_rows, rows, threads, [&](int64_t begin, int64_t end) {
-    T* partial = p.grad_weight == nullptr ? nullptr : p.partial + begin / rows * size;
-    for (int64_t row = begin; row < end; ++row) gradients_of_row(p, row, partial);
-  });
+  run_widest(graph.num_rows, rows, threads, GradientsOfRows<T, Slot>{p, rows});
   if (p.grad_weight != nullptr) {
     std::fill_n(p.grad_weight, size, T{0});
     for (int64_t block = 0; block < p.blocks; ++block)
@@ -207,9 +230,7 @@ void edge_conv_backward_cpu(const EdgeConvBackwardProblem<T, Slot>& p, int threa
   }
   if (p.grad_b == nullptr) return;
   const int64_t sources = rows_per_piece(graph.num_sources, graph.num_edges, p.forward.channels);
-  parallel_for(graph.num_sources, sources, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t source = begin; source < end; ++source) gradient_of_source(p, source);
-  });
+  run_widest(graph.num_sources, sources, threads, GradientOfSources<T, Slot>{p});
 }
 
 #define G2VLM_INSTANTIATE(T, Slot)                                   \

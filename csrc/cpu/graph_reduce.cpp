@@ -2,38 +2,35 @@
 
 #include <numeric>
 
-#include "g2vlm/parallel.h"
 #include "graph_rows.h"
 
 namespace g2vlm {
 namespace {
 
+bool is_extreme(Reduce reduce) {
+  return reduce == Reduce::kMax || reduce == Reduce::kMin;
+}
+
 template <class T, class Slot>
-void sum_row(const GraphReduceProblem<T, Slot>& p, int64_t row) {
+G2VLM_ALWAYS_INLINE void sum_row(const GraphReduceProblem<T, Slot>& p, int64_t row) {
   const Range range = row_range(p.graph.offsets, row, p.graph.num_edges);
   const T divisor = p.reduce == Reduce::kMean && range.end > range.begin
                         ? static_cast<T>(range.end - range.begin)
                         : T{1};
-  for_each_tile<T>(p.channels, [&](int32_t first, auto n) {
-    T sum[kTile<T>] = {};
+  for_each_tile<T>(p.channels, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
+    TileSum<T, decltype(n)> sum(n);
     for (int32_t edge = range.begin; edge < range.end; ++edge) {
       const int64_t source = checked(p.graph.columns[edge], p.graph.num_sources, "columns");
       const T* x = p.x + source * p.channels + first;
-      if (p.weight == nullptr) {
-        for (int32_t c = 0; c < n; ++c) sum[c] += x[c];
-      } else {
-        const T weight = p.weight[edge];
-        for (int32_t c = 0; c < n; ++c) sum[c] += weight * x[c];
-      }
+      p.weight == nullptr ? sum.add(x) : sum.add(p.weight[edge], x);
     }
-    T* out = p.out + row * p.channels + first;
-    for (int32_t c = 0; c < n; ++c) out[c] = sum[c] / divisor;
+    sum.store(divisor, p.out + row * p.channels + first);
   });
 }
 
 // The minimum is the maximum of the opposites.
 template <class T, class Slot>
-void extreme_row(const GraphReduceProblem<T, Slot>& p, int64_t row) {
+G2VLM_ALWAYS_INLINE void extreme_row(const GraphReduceProblem<T, Slot>& p, int64_t row) {
   const Range range = row_range(p.graph.offsets, row, p.graph.num_edges);
   T* out = p.out + row * p.channels;
   Slot* winner = p.winner == nullptr ? nullptr : p.winner + row * p.channels;
@@ -43,7 +40,7 @@ void extreme_row(const GraphReduceProblem<T, Slot>& p, int64_t row) {
     return;
   }
   const T sign = p.reduce == Reduce::kMin ? T{-1} : T{1};
-  for_each_tile<T>(p.channels, [&](int32_t first, auto n) {
+  for_each_tile<T>(p.channels, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
     T best[kTile<T>] = {};
     SlotOf<T> slot[kTile<T>] = {};
     for (int32_t edge = range.begin; edge < range.end; ++edge) {
@@ -68,15 +65,13 @@ void extreme_row(const GraphReduceProblem<T, Slot>& p, int64_t row) {
   });
 }
 
-bool is_extreme(Reduce reduce) {
-  return reduce == Reduce::kMax || reduce == Reduce::kMin;
-}
-
 template <class T, class Slot>
-void gradient_of_source(const GraphReduceBackwardProblem<T, Slot>& p, int64_t source) {
+G2VLM_ALWAYS_INLINE void gradient_of_source(const GraphReduceBackwardProblem<T, Slot>& p,
+                                            int64_t source) {
   const Range range = row_range(p.transpose.offsets, source, p.graph.num_edges);
-  for_each_tile<T>(p.channels, [&](int32_t first, auto n) {
-    T sum[kTile<T>] = {};
+  for_each_tile<T>(p.channels, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
+    T won[kTile<T>] = {};
+    TileSum<T, decltype(n)> sum(n);
     for (int32_t i = range.begin; i < range.end; ++i) {
       const int64_t row = checked(p.transpose.rows[i], p.graph.num_rows, "transposed rows");
       const int32_t edge = checked(p.transpose.edges[i], p.graph.num_edges, "transposed edges");
@@ -86,25 +81,27 @@ void gradient_of_source(const GraphReduceBackwardProblem<T, Slot>& p, int64_t so
       if (is_extreme(p.reduce)) {
         const Slot* winner = p.winner + row * p.channels + first;
         const auto here = static_cast<Slot>(edge - edges.begin);
-        for (int32_t c = 0; c < n; ++c) sum[c] += winner[c] == here ? factor * grad[c] : T{0};
-      } else {
-        if (p.reduce == Reduce::kMean) factor /= static_cast<T>(edges.end - edges.begin);
-        for (int32_t c = 0; c < n; ++c) sum[c] += factor * grad[c];
+        for (int32_t c = 0; c < n; ++c) won[c] = winner[c] == here ? grad[c] : T{0};
+        grad = won;
+      } else if (p.reduce == Reduce::kMean) {
+        factor /= static_cast<T>(edges.end - edges.begin);
       }
+      sum.add(factor, grad);
     }
-    std::copy_n(sum, static_cast<int32_t>(n), p.grad_x + source * p.channels + first);
+    sum.store(T{1}, p.grad_x + source * p.channels + first);
   });
 }
 
 template <class T, class Slot>
-void gradient_of_weights(const GraphReduceBackwardProblem<T, Slot>& p, int64_t row) {
+G2VLM_ALWAYS_INLINE void gradient_of_weights(const GraphReduceBackwardProblem<T, Slot>& p,
+                                             int64_t row) {
   const Range range = row_range(p.graph.offsets, row, p.graph.num_edges);
   const T* grad = p.grad + row * p.channels;
   for (int32_t edge = range.begin; edge < range.end; ++edge) {
     const int64_t source = checked(p.graph.columns[edge], p.graph.num_sources, "columns");
     const T* x = p.x + source * p.channels;
     T lanes[kTile<T>] = {};
-    for_each_tile<T>(p.channels, [&](int32_t first, auto n) {
+    for_each_tile<T>(p.channels, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
       if (is_extreme(p.reduce)) {
         const Slot* winner = p.winner + row * p.channels + first;
         const auto here = static_cast<Slot>(edge - range.begin);
@@ -120,31 +117,49 @@ void gradient_of_weights(const GraphReduceBackwardProblem<T, Slot>& p, int64_t r
   }
 }
 
+template <class T, class Slot>
+struct ReduceRows {
+  const GraphReduceProblem<T, Slot>& p;
+  G2VLM_ALWAYS_INLINE void operator()(int64_t begin, int64_t end) const {
+    for (int64_t row = begin; row < end; ++row)
+      is_extreme(p.reduce) ? extreme_row(p, row) : sum_row(p, row);
+  }
+};
+
+template <class T, class Slot>
+struct GradientOfSources {
+  const GraphReduceBackwardProblem<T, Slot>& p;
+  G2VLM_ALWAYS_INLINE void operator()(int64_t begin, int64_t end) const {
+    for (int64_t source = begin; source < end; ++source) gradient_of_source(p, source);
+  }
+};
+
+template <class T, class Slot>
+struct GradientOfWeights {
+  const GraphReduceBackwardProblem<T, Slot>& p;
+  G2VLM_ALWAYS_INLINE void operator()(int64_t begin, int64_t end) const {
+    for (int64_t row = begin; row < end; ++row) gradient_of_weights(p, row);
+  }
+};
+
+template <class Kernel>
+void for_rows(int64_t rows, const Csr& graph, int32_t channels, int threads, const Kernel& kernel) {
+  run_widest(rows, rows_per_piece(rows, graph.num_edges, channels), threads, kernel);
+}
+
 }  // namespace
 
 template <class T, class Slot>
 void graph_reduce_cpu(const GraphReduceProblem<T, Slot>& p, int threads) {
-  const int64_t rows = rows_per_piece(p.graph.num_rows, p.graph.num_edges, p.channels);
-  parallel_for(p.graph.num_rows, rows, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row)
-      is_extreme(p.reduce) ? extreme_row(p, row) : sum_row(p, row);
-  });
+  for_rows(p.graph.num_rows, p.graph, p.channels, threads, ReduceRows<T, Slot>{p});
 }
 
 template <class T, class Slot>
 void graph_reduce_backward_cpu(const GraphReduceBackwardProblem<T, Slot>& p, int threads) {
-  if (p.grad_x != nullptr) {
-    const int64_t sources = rows_per_piece(p.graph.num_sources, p.graph.num_edges, p.channels);
-    parallel_for(p.graph.num_sources, sources, threads, [&](int64_t begin, int64_t end) {
-      for (int64_t source = begin; source < end; ++source) gradient_of_source(p, source);
-    });
-  }
-  if (p.grad_weight != nullptr) {
-    const int64_t rows = rows_per_piece(p.graph.num_rows, p.graph.num_edges, p.channels);
-    parallel_for(p.graph.num_rows, rows, threads, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) gradient_of_weights(p, row);
-    });
-  }
+  if (p.grad_x != nullptr)
+    for_rows(p.graph.num_sources, p.graph, p.channels, threads, GradientOfSources<T, Slot>{p});
+  if (p.grad_weight != nullptr)
+    for_rows(p.graph.num_rows, p.graph, p.channels, threads, GradientOfWeights<T, Slot>{p});
 }
 
 #define G2VLM_INSTANTIATE(T, Slot)                                         \
