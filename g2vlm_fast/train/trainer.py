@@ -20,12 +20,14 @@ from g2vlm_fast.train.schedule import learning_rate_factor, progress, stage_at
 
 
 class Losses(Protocol):
-    """What a loss returns: the weighted total, and its terms by name."""
+    """What a loss returns: the weighted total, its terms by name, and the parts of the terms."""
 
     @property
     def total(self) -> Tensor: ...
     @property
     def terms(self) -> Mapping[str, Tensor]: ...
+    @property
+    def parts(self) -> Mapping[str, Tensor]: ...
 
 
 ComputeLoss = Callable[[nn.Module, Any, Mapping[str, float]], Losses]
@@ -156,7 +158,7 @@ class Trainer:
             waited += seconds
             losses = self.compute_loss(self.model, batch, stage.weights)
             (losses.total / optim.accumulate).backward()
-            for name, term in {"loss": losses.total, **losses.terms}.items():
+            for name, term in {"loss": losses.total, **losses.terms, **losses.parts}.items():
                 terms.setdefault(name, []).append(term.detach())
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), optim.clip_norm)
         means = {name: float(torch.stack(values).mean()) for name, values in terms.items()}

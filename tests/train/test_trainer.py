@@ -33,6 +33,7 @@ STAGES = (StageConfig("first", 0.5, {"slope": 1.0}), StageConfig("second", 0.5, 
 class ToyLosses(NamedTuple):
     total: Tensor
     terms: dict[str, Tensor]
+    parts: dict[str, Tensor]
 
 
 class Toy(nn.Module):
@@ -63,7 +64,7 @@ def toy_loss(
     model: nn.Module, batch: tuple[Tensor, Tensor], weights: Mapping[str, float]
 ) -> ToyLosses:
     error = (model(batch[0]) - batch[1]).square().mean()
-    return ToyLosses(error * weights.get("slope", 1.0), {"error": error})
+    return ToyLosses(error * weights.get("slope", 1.0), {"error": error}, {"error.all": error})
 
 
 def config(**changes: object) -> TrainConfig:
@@ -203,7 +204,7 @@ def test_steps_that_are_not_finite_change_nothing_and_are_counted(tmp_path: Path
     ) -> ToyLosses:
         losses = toy_loss(model, batch, weights)
         poison = trainer.step in (3, 4)
-        return ToyLosses(losses.total * (torch.nan if poison else 1.0), losses.terms)
+        return ToyLosses(losses.total * (torch.nan if poison else 1.0), losses.terms, {})
 
     model = Toy()
     trainer = Trainer(config(), model, batches_from, poisoned, tmp_path)
@@ -218,7 +219,7 @@ def test_too_many_bad_steps_in_a_row_end_the_run(tmp_path: Path) -> None:
         model: nn.Module, batch: tuple[Tensor, Tensor], weights: Mapping[str, float]
     ) -> ToyLosses:
         losses = toy_loss(model, batch, weights)
-        return ToyLosses(losses.total * torch.inf, losses.terms)
+        return ToyLosses(losses.total * torch.inf, losses.terms, {})
 
     optim = OptimConfig(max_skipped_steps=3)
     trainer = Trainer(config(optim=optim), Toy(), batches_from, poisoned, tmp_path)
