@@ -233,7 +233,7 @@ def kernel_launches(call: Call) -> int | None:
     """
     activities = [torch.profiler.ProfilerActivity.CUDA]
     torch.cuda.synchronize()
-    with torch.profiler.profile(activities=activities) as profiler:
+    with torch.profiler.profile(activities=activities, acc_events=True) as profiler:
         call()
         torch.cuda.synchronize()
     device = torch.autograd.DeviceType.CUDA

@@ -148,8 +148,11 @@ def test_kernels_can_be_captured_in_a_cuda_graph(generator: torch.Generator) -> 
         out = graph_reduce(x, graph, "max")
         return (out, *torch.autograd.grad(out, x, grad))
 
-    expected = step()
-    torch.cuda.synchronize()
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        expected = step()
+    torch.cuda.current_stream().wait_stream(side)
     captured = torch.cuda.CUDAGraph()
     with torch.cuda.graph(captured):
         found = step()

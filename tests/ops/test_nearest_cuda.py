@@ -159,6 +159,7 @@ def _loss_and_gradient(x: Tensor, y: Tensor, offsets: Tensor) -> tuple[Tensor, T
     return (loss, *torch.autograd.grad(loss, [x, y]))
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
 def test_nothing_waits_for_the_device() -> None:
     offsets = torch.tensor([0, 300, 1000], dtype=torch.int32, device="cuda")
     x, y = (torch.rand(1000, 3, device="cuda", requires_grad=True) for _ in range(2))

@@ -44,6 +44,8 @@ def nearest(
         for begin in range(q0, q1, rows):
             end = min(begin + rows, q1)
             pairs = pair_distance(query[begin:end], target[t0:t1], norm)
+            # A NaN with its sign bit set would sort first on a GPU.
+            pairs = torch.where(pairs.isnan(), torch.nan, pairs)
             value, column = torch.sort(pairs, dim=1, stable=True)
             value, column = value[:, :found], column[:, :found].int() + t0
             missing = ~(value <= max_distance)
