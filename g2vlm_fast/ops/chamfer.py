@@ -119,7 +119,9 @@ def chamfer_distance(
         )
     x_rows = Segments(x_offsets, x.shape[0], x.device)
     y_rows = Segments(y_offsets, y.shape[0], y.device)
-    comparable = (x_rows.count > 0) & (y_rows.count > 0)
+    comparable = None
+    if x_offsets is not None or y_offsets is not None or not (x.shape[0] and y.shape[0]):
+        comparable = (x_rows.count > 0) & (y_rows.count > 0)
 
     forth = _Direction(x_rows, x_weights, comparable)
     directions, found = [forth], [nearest(x, y, query_offsets=x_offsets, target_offsets=y_offsets)]
@@ -156,10 +158,12 @@ class _Direction:
 
     segments: Segments
     weights: Tensor | None
-    comparable: Tensor  # [B] bool, both clouds have points
+    comparable: Tensor | None  # [B] bool, both clouds have points; None for the only segment
 
     def matched(self, values: Tensor) -> Tensor:
         """Return per-point ``values`` with 0 in segments that have nothing to compare."""
+        if self.comparable is None:
+            return values
         return torch.where(self.segments.rows(self.comparable), values, 0)
 
     def weighted(self, values: Tensor) -> Tensor:
@@ -167,6 +171,8 @@ class _Direction:
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the weighted mean of per-point ``values`` over each segment, ``[B]``."""
+        if self.weights is None and self.comparable is None:
+            return values.mean(0, keepdim=True)
         if self.weights is None:
             total = self.segments.count.to(values.dtype)
         else:
@@ -193,6 +199,8 @@ def _reduce(directions: list[_Direction], values: list[Tensor], reduction: str) 
         losses = torch.stack([direction.mean(each) for direction, each in pairs]).sum(0)
     else:
         losses = torch.stack([direction.max(each) for direction, each in pairs]).amax(0)
+    if comparable is None:
+        return losses.squeeze(0)
     return torch.where(comparable, losses, 0).sum() / comparable.sum().clamp_min(1)
 
 
