@@ -4,15 +4,17 @@ import os
 
 
 def repair_interpreter() -> None:
-    """Let interpreted loops have tensors as bounds under NumPy 2.4 and later.
+    """Let interpreted kernels run under NumPy 2.4 and later, and as silently as on a GPU.
 
-    Triton 3.6 turns a bound into an int by ``int(array of one element)``, which NumPy removed.
+    Triton 3.6 turns the bounds of loops into ints by ``int(array of one element)``, which NumPy
+    removed; and NumPy warns of overflow in padding that no kernel stores.
     """
     if os.environ.get("TRITON_INTERPRET") != "1":
         return
+    import numpy as np
     from triton.runtime import interpreter
 
-    patch = interpreter._patch_lang_tensor
+    patch, execute = interpreter._patch_lang_tensor, interpreter.GridExecutor.__call__
     if getattr(patch, "repaired", False):
         return
 
@@ -20,5 +22,10 @@ def repair_interpreter() -> None:
         patch(tensor, scope)
         scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
 
+    def execute_silently(self, *arguments, **options):
+        with np.errstate(all="ignore"):
+            return execute(self, *arguments, **options)
+
     patch_and_repair.repaired = True
     interpreter._patch_lang_tensor = patch_and_repair
+    interpreter.GridExecutor.__call__ = execute_silently

