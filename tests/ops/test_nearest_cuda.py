@@ -214,6 +214,21 @@ def test_threads_with_streams_of_their_own() -> None:
     assert not wrong
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_a_second_device_is_served_while_the_first_is_current() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, target = (torch.randn(700, 3, generator=generator) for _ in range(2))
+    there = [each.to("cuda:1").requires_grad_() for each in (query, target)]
+    with torch.cuda.device(0):
+        distance, index = nearest(*there)
+        distance.sum().backward()
+        assert torch.cuda.current_device() == 0
+    assert index.device == torch.device("cuda:1")
+    assert torch.equal(index.cpu(), nearest(query, target)[1])
+    with pytest.raises(ValueError, match="target must be on cuda:1"):
+        nearest(there[0], target.cuda(0))
+
+
 def test_memory_grows_with_the_points_alone() -> None:
     n = 200_000
     x, y = (torch.rand(n, 3, device="cuda", requires_grad=True) for _ in range(2))
