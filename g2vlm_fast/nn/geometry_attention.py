@@ -60,8 +60,8 @@ class GeometryAttention(nn.Module):
         self.key = nn.Linear(context_dim, num_kv_heads * head_dim, bias=projection_bias)
         self.value = nn.Linear(context_dim, num_kv_heads * head_dim, bias=projection_bias)
         self.output = nn.Linear(num_heads * head_dim, dim, bias=projection_bias)
-        self.query_norm = nn.RMSNorm(head_dim) if qk_norm else nn.Identity()
-        self.key_norm = nn.RMSNorm(head_dim) if qk_norm else nn.Identity()
+        self.query_norm = nn.RMSNorm(head_dim) if qk_norm else None
+        self.key_norm = nn.RMSNorm(head_dim) if qk_norm else None
         self.geometry_bias = None if bias is None else GeometryBias(bias, num_heads)
 
     def forward(
@@ -128,8 +128,8 @@ class GeometryAttention(nn.Module):
         query = self.query(tokens).unflatten(-1, (self.num_heads, self.head_dim))
         key = self.key(context).unflatten(-1, (self.num_kv_heads, self.head_dim))
         result = geometry_attention(
-            self.query_norm(query).to(value.dtype),
-            self.key_norm(key).to(value.dtype),
+            _normalize(self.query_norm, query),
+            _normalize(self.key_norm, key),
             value,
             bias=self.geometry_bias.spec if self.geometry_bias is not None else None,
             bias_parameters=(
@@ -146,3 +146,8 @@ class GeometryAttention(nn.Module):
         )
         assert isinstance(result, GeometryAttentionResult)
         return result._replace(out=self.output(result.out.flatten(1)))
+
+
+def _normalize(norm: nn.RMSNorm | None, heads: Tensor) -> Tensor:
+    """Normalise in the precision of the gain, which autocast leaves wide."""
+    return heads if norm is None else norm(heads.to(norm.weight.dtype)).to(heads.dtype)

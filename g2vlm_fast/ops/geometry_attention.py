@@ -117,6 +117,13 @@ def geometry_attention(
         scale = q.shape[2] ** -0.5
     elif not math.isfinite(scale):
         raise ValueError(f"{_OP}: scale must be finite, got {scale}")
+    if torch.compiler.is_compiling():
+        # Self-attention passes one tensor twice, which Dynamo refuses in an autograd.Function.
+        k, v = k.view_as(k), v.view_as(v)
+        if k_position is not None:
+            k_position = k_position.view_as(k_position)
+        if k_offsets is not None:
+            k_offsets = k_offsets.view_as(k_offsets)
     tensors = (q, k, v, bias_parameters, q_position, k_position, q_gate)
     arguments = (q_offsets, k_offsets, spec.codes, spec.constants, causal, scale)
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
