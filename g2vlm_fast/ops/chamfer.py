@@ -7,10 +7,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils import _pytree as pytree
 
 from g2vlm_fast.ops import _dispatch
+from g2vlm_fast.ops._chamfer_terms import (
+    Direction,
+    fscore,
+    misalignment,
+    penalty,
+    reduce_terms,
+)
 from g2vlm_fast.ops._checks import (
     check_choice,
     check_number,
@@ -123,130 +129,33 @@ def chamfer_distance(
     if x_offsets is not None or y_offsets is not None or not (x.shape[0] and y.shape[0]):
         comparable = (x_rows.count > 0) & (y_rows.count > 0)
 
-    forth = _Direction(x_rows, x_weights, comparable)
+    forth = Direction(x_rows, x_weights, comparable)
     directions, found = [forth], [nearest(x, y, query_offsets=x_offsets, target_offsets=y_offsets)]
     if not one_sided:
-        directions.append(_Direction(y_rows, y_weights, comparable))
+        directions.append(Direction(y_rows, y_weights, comparable))
         found.append(nearest(y, x, query_offsets=y_offsets, target_offsets=x_offsets))
     distances = [distance[:, 0] for distance, _ in found]
     indices = [index[:, 0] for _, index in found]
 
     penalties = [
-        _penalty(direction.matched(distance), squared, robust, scale)
+        penalty(direction.matched(distance), squared, robust, scale)
         for direction, distance in zip(directions, distances, strict=True)
     ]
     normal_loss = None
     if x_normals is not None and y_normals is not None:
         pairs = [(x_normals, y_normals), (y_normals, x_normals)]
         misalignments = [
-            _misalignment(normals, others, index)
+            misalignment(normals, others, index)
             for (normals, others), index in zip(pairs, indices, strict=False)
         ]
-        normal_loss = _reduce(directions, misalignments, reduction)
+        normal_loss = reduce_terms(directions, misalignments, reduction)
     return ChamferResult(
-        loss=_reduce(directions, penalties, reduction),
+        loss=reduce_terms(directions, penalties, reduction),
         normal_loss=normal_loss,
-        fscore=_fscore(directions, distances, fscore_at) if fscore_at else None,
+        fscore=fscore(directions, distances, fscore_at) if fscore_at else None,
         x_index=indices[0],
         y_index=None if one_sided else indices[1],
     )
-
-
-@dataclass(frozen=True)
-class _Direction:
-    """One cloud on its way to the other."""
-
-    segments: Segments
-    weights: Tensor | None
-    comparable: Tensor | None  # [B] bool, both clouds have points; None for the only segment
-
-    def matched(self, values: Tensor) -> Tensor:
-        """Return per-point ``values`` with 0 in segments that have nothing to compare."""
-        if self.comparable is None:
-            return values
-        return torch.where(self.segments.rows(self.comparable), values, 0)
-
-    def weighted(self, values: Tensor) -> Tensor:
-        return values if self.weights is None else values * self.weights
-
-    def mean(self, values: Tensor) -> Tensor:
-        """Return the weighted mean of per-point ``values`` over each segment, ``[B]``."""
-        if self.weights is None and self.comparable is None:
-            return values.mean(0, keepdim=True)
-        if self.weights is None:
-            total = self.segments.count.to(values.dtype)
-        else:
-            total = self.segments.sum(self.weights)
-        weightless = total == 0
-        return torch.where(
-            weightless,
-            0,
-            self.segments.sum(self.weighted(values)) / total.masked_fill(weightless, 1),
-        )
-
-    def max(self, values: Tensor) -> Tensor:
-        return self.segments.max(self.weighted(values))
-
-
-def _reduce(directions: list[_Direction], values: list[Tensor], reduction: str) -> Tensor:
-    pairs = list(zip(directions, values, strict=True))
-    if reduction == "none":
-        return torch.cat([direction.weighted(each) for direction, each in pairs])
-    if reduction == "sum":
-        return torch.stack([direction.weighted(each).sum() for direction, each in pairs]).sum()
-    comparable = directions[0].comparable
-    if reduction == "mean":
-        losses = torch.stack([direction.mean(each) for direction, each in pairs]).sum(0)
-    else:
-        losses = torch.stack([direction.max(each) for direction, each in pairs]).amax(0)
-    if comparable is None:
-        return losses.squeeze(0)
-    return torch.where(comparable, losses, 0).sum() / comparable.sum().clamp_min(1)
-
-
-def _penalty(square: Tensor, squared: bool, robust: str | None, scale: float | None) -> Tensor:
-    """Return the penalty of squared distances, by the table of :func:`chamfer_distance`."""
-    if robust is None:
-        return square if squared else _safe_sqrt(square)
-    assert scale is not None
-    if robust == "truncated":
-        bound = square.clamp_max(scale * scale)
-        return bound if squared else _safe_sqrt(bound)
-    if robust == "geman_mcclure":
-        bounded = square / (1 + square / (scale * scale))
-        return bounded if squared else bounded / scale
-    distance = _safe_sqrt(square)
-    huber = torch.where(distance <= scale, square, (2 * distance - scale) * scale)
-    return huber if squared else huber / (2 * scale)
-
-
-def _safe_sqrt(square: Tensor) -> Tensor:
-    """Return the square root with gradient 0 at 0."""
-    zero = square == 0
-    return torch.where(zero, 0, square.masked_fill(zero, 1).sqrt())
-
-
-def _misalignment(normals: Tensor, others: Tensor, index: Tensor) -> Tensor:
-    """Return ``1 - |cos|`` between each normal and that of its neighbour, 0 without one."""
-    missing = index < 0
-    if others.shape[0] == 0:
-        return normals.new_zeros(index.shape)
-    paired = others[index.clamp_min(0).long()]
-    cosine = functional.cosine_similarity(normals, paired, dim=-1)
-    return (1 - cosine.abs()).masked_fill(missing, 0)
-
-
-def _fscore(
-    directions: list[_Direction], distances: list[Tensor], radii: Sequence[float]
-) -> Tensor:
-    fractions = []
-    for direction, distance in zip(directions, distances, strict=True):
-        near = torch.stack([distance.detach() < radius * radius for radius in radii], dim=-1)
-        count = direction.segments.count.clamp_min(1).unsqueeze(-1)
-        fractions.append(direction.segments.sum(near.to(distance.dtype)) / count)
-    precision, recall = fractions
-    total = precision + recall
-    return 2 * precision * recall / total.masked_fill(total == 0, 1)
 
 
 def _check_points(
