@@ -43,6 +43,7 @@ from g2vlm_fast.train.rooms import Example, GrowingRooms, prefetched
 HELD_OUT_ROOMS = 50
 PRIOR_ROOMS = 64
 _LANGUAGE_OFF = {"align": 0.0, "text": 0.0}
+_LANGUAGE_FIRST = {"align": 1.0, "text": 3.0, "spatial.grounding": 2.0, "spatial.anchor": 1.0}
 
 
 def demo() -> TrainConfig:
@@ -50,12 +51,12 @@ def demo() -> TrainConfig:
     return TrainConfig(
         name="demo",
         model={"preset": "tiny"},
-        data=DataConfig(rooms=512, scenes_per_step=4, fresh_per_step=2, texts_per_scene=8),
-        optim=OptimConfig(lr=2e-3, weight_decay=0.02),
+        data=DataConfig(rooms=512, scenes_per_step=4, fresh_per_step=2, texts_per_scene=12),
+        optim=OptimConfig(lr=3e-3, weight_decay=0.02),
         schedule=ScheduleConfig(warmup=0.04, final=0.02),
         stages=(
-            StageConfig("geometry", 0.2, _LANGUAGE_OFF),
-            StageConfig("joint", 0.8),
+            StageConfig("geometry", 0.12, _LANGUAGE_OFF),
+            StageConfig("joint", 0.88, _LANGUAGE_FIRST),
         ),
         checkpoint=CheckpointConfig(every_steps=100),
         max_seconds=120.0,

@@ -207,7 +207,11 @@ class _Judge:
                 output.objects, output.graph, objects, facts.true_graph(truth), self.priors
             ),
             **spatial.judge_grounding(
-                [said.choice for said, _ in phrases], referred, output.objects, objects
+                [said.choice for said, _ in phrases],
+                referred,
+                output.candidates,
+                output.objectness,
+                objects,
             ),
             **spatial.judge_anchors(
                 [said.anchor[None] for said, _ in phrases],

@@ -17,7 +17,7 @@ from g2vlm_fast.records import GeometryTokens, Prediction, SceneBatch
 class TextOutput:
     """What a model said of one text: which detection it means, and where it looks."""
 
-    choice: int  # of the detections of the scene, -1 where there is none
+    choice: int  # of the candidates of the scene, -1 where there is none
     anchor: Array  # [3] metres, the anchor of least spread among its tokens and heads
     embedding: Array  # [C] unit norm
 
@@ -33,6 +33,8 @@ class SceneOutput:
     extents: Tensor  # [m] what each token stands for
     distance: Tensor  # [Q] at the query points
     objects: Objects  # detections: objectness above one half
+    candidates: Objects  # all predicted objects
+    objectness: Array  # [K] probability of each candidate
     graph: Graph  # between detections, a predicate asserted above one half
     embedding: Array  # [C] unit norm
     texts: list[TextOutput]
@@ -78,7 +80,8 @@ def _scene_output(
 ) -> SceneOutput:
     views = rows_of(batch.view_offsets, index)
     found = rows_of(prediction.object_offsets, index)
-    kept = (_need(prediction, "objectness")[found] > 0).numpy()
+    objectness = _need(prediction, "objectness")[found].double().sigmoid().numpy()
+    kept = objectness > 0.5
     return SceneOutput(
         depth=_need(prediction, "depth")[views],
         normal=_need(prediction, "normal")[views],
@@ -87,9 +90,11 @@ def _scene_output(
         extents=tokens.scale[rows_of(tokens.offsets, index)],
         distance=_need(prediction, "query_distance")[rows_of(query_offsets, index)],
         objects=_objects(prediction, found, kept),
+        candidates=_objects(prediction, found, np.ones_like(kept)),
+        objectness=objectness,
         graph=_graph(prediction, index, found, kept),
         embedding=_need(prediction, "scene_embedding")[index].numpy(),
-        texts=_texts(prediction, batch, index, kept),
+        texts=_texts(prediction, batch, index),
     )
 
 
@@ -113,16 +118,14 @@ def _graph(prediction: Prediction, index: int, found: slice, kept: np.ndarray) -
     return Graph(place[pairs[between]], asserted[between])
 
 
-def _texts(
-    prediction: Prediction, batch: SceneBatch, index: int, kept: np.ndarray
-) -> list[TextOutput]:
+def _texts(prediction: Prediction, batch: SceneBatch, index: int) -> list[TextOutput]:
     if batch.text_scene is None:
         return []
     logits, embedding = _need(prediction, "grounding_logits"), _need(prediction, "text_embedding")
     position, spread = _need(prediction, "anchor_position"), _need(prediction, "anchor_spread")
     texts = []
     for text in (batch.text_scene == index).nonzero()[:, 0].tolist():
-        scores = logits[rows_of(prediction.grounding_offsets, text)].numpy()[kept]
+        scores = logits[rows_of(prediction.grounding_offsets, text)].numpy()
         words = rows_of(batch.text_offsets, text)
         surest = int(spread[words].argmin())
         texts.append(

@@ -150,9 +150,11 @@ def test_only_detections_are_kept_and_relations_follow_them() -> None:
     assert second.graph.values[:, 0].tolist() == [False, True]
 
 
-def test_texts_choose_among_detections_and_look_where_they_are_surest() -> None:
+def test_texts_choose_among_all_candidates_and_look_where_they_are_surest() -> None:
     first, second = scene_outputs(*packed_prediction())
-    assert first.texts[0].choice == 0
+    assert len(first.candidates) == 2
+    assert second.objectness.tolist() == pytest.approx([0.7311, 0.2689, 0.7311], abs=1e-4)
+    assert first.texts[0].choice == 1
     assert second.texts[0].choice == 1
     assert first.texts[0].anchor.tolist() == [10.0] * 3
     assert second.texts[0].anchor.tolist() == [2.0] * 3

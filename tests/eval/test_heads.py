@@ -129,7 +129,7 @@ def test_no_detections_score_zero_without_an_error(rooms: list[RoomFacts], prior
     sums = spatial.judge_relations(nothing, empty, room.objects, truth, priors)
     assert sums["relation_f1_triplets"].value[0] == 0
     assert sums["relation_f1_matched_nodes"].value == (0, 0)
-    sums = spatial.judge_grounding([-1], [0], nothing, room.objects)
+    sums = spatial.judge_grounding([-1], [0], nothing, np.zeros(0), room.objects)
     assert sums["localisation_acc_25"] == Sums((0, 1), (0, 1))
     assert sums["grounding_accuracy"].value == (0, 0)
 
@@ -176,10 +176,13 @@ def test_right_relations_on_shuffled_detections_are_wrong_triplets(
 
 def test_grounding_by_hand(rooms: list[RoomFacts]) -> None:
     room = rooms[0].objects
-    detected = Objects(room.boxes[:4], room.classes[:4])
-    sums = spatial.judge_grounding([0, 1, 3, 2], [0, 1, 2, 4], detected, room)
-    assert sums["grounding_accuracy"] == Sums((2, 3), (3 / 4, 3))
-    assert sums["localisation_acc_50"] == Sums((2, 4), (3 / 4, 4))
+    predicted = Objects(room.boxes[:4], room.classes[:4])
+    likely = np.array([0.8, 0.4, 0.4, 0.4])
+    sums = spatial.judge_grounding([0, 1, 3, 2], [0, 1, 2, 4], predicted, likely, room)
+    assert sums["grounding_accuracy"].value == (2, 3)
+    assert sums["grounding_accuracy"].chance == pytest.approx((0.4 + 0.2 + 0.2, 3))
+    assert sums["localisation_acc_50"].value == (2, 4)
+    assert sums["localisation_acc_50"].chance == pytest.approx((0.4 + 0.2 + 0.2, 4))
 
 
 def test_anchors_are_compared_with_uniform_attention(rooms: list[RoomFacts]) -> None:

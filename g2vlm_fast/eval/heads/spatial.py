@@ -18,7 +18,7 @@ TRANSPLANTS = 8  # training rooms whose furniture is tried as a guess
 
 _OTHER_ROOM = "the furniture of another room, mean over training rooms"
 _CLASS_PAIR = "what usually holds between two objects of these classes in training rooms"
-_RANDOM_OBJECT = "a random detected object of the room"
+_RANDOM_OBJECT = "a predicted object of the room, drawn by its objectness whatever the text says"
 
 DEFINITIONS = (
     Definition("object_f1_25", "boxes", _OTHER_ROOM, headline=True),
@@ -139,31 +139,41 @@ def judge_relations(
 
 
 def judge_grounding(
-    choices: Sequence[int], referred: Sequence[int], predicted: Objects, truth: Objects
+    choices: Sequence[int],
+    referred: Sequence[int],
+    candidates: Objects,
+    objectness: Array,
+    truth: Objects,
 ) -> dict[str, Sums]:
-    """Judge which detection the model chose for each text that singles out an object.
+    """Judge which predicted object the model chose for each text that singles one out.
 
-    Accuracy counts the texts whose object was detected at all; localisation counts every text,
-    and asks for box IoU. ``choices`` index the detections (-1 where there is none to choose).
+    Accuracy counts the texts whose object is among the candidates at all; localisation counts
+    every text, and asks for box IoU.
+
+    Args:
+        choices: rows of the candidates, -1 where there is none.
+        referred: rows of the truth.
+        candidates: all predicted objects of the scene.
+        objectness: ``[K]`` probabilities of the candidates.
+        truth: the true objects.
     """
-    means = same_objects(predicted, truth)
-    iou = box_iou(predicted.boxes, truth.boxes)
-    count = max(len(predicted), 1)
-    detected = [(choice, wanted) for choice, wanted in zip(choices, referred, strict=True)
-                if wanted in means]  # fmt: skip
-    right = np.array(
-        [choice >= 0 and means[choice] == wanted for choice, wanted in detected], dtype=bool
-    )
-    sums = {
-        "grounding_accuracy": Sums(_mean(right), (len(detected) / count, float(len(detected)))),
-    }
+    means = same_objects(candidates, truth)
+    iou = box_iou(candidates.boxes, truth.boxes)
+    draw = objectness / max(objectness.sum(), 1e-12)
+    found = [
+        (choice, true) for choice, true in zip(choices, referred, strict=True) if true in means
+    ]
+    right = sum(float(choice >= 0 and means[choice] == true) for choice, true in found)
+    guessed = sum(float(draw[means == true].sum()) for _, true in found)
+    count = float(len(found))
+    sums = {"grounding_accuracy": Sums((right, count), (guessed, count))}
     for threshold, name in ((0.25, "localisation_acc_25"), (0.5, "localisation_acc_50")):
         close = iou >= threshold
         hits = [
             float(choice >= 0 and close[choice, wanted])
             for choice, wanted in zip(choices, referred, strict=True)
         ]
-        random = [float(close[:, wanted].sum()) / count for wanted in referred]
+        random = [float(draw[close[:, wanted]].sum()) for wanted in referred]
         sums[name] = Sums((sum(hits), len(hits)), (sum(random), len(random)))
     return sums
 
