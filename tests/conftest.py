@@ -62,3 +62,34 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real scans are not beside this checkout (../shared/data)")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def clean_room():  # type: ignore[no-untyped-def]
+    """A generated room without sensor noise, seen by 16 overlapping views."""
+    from g2vlm_fast.data import RoomConfig, generate_room
+
+    config = RoomConfig(
+        image_size=(72, 96), views=(16, 16), sensor_noise=False, depth_probability=1.0,
+        mesh_probability=0.0,
+    )  # fmt: skip
+    return generate_room(3, config)
+
+
+@pytest.fixture
+def frame_folder(tmp_path: Path, clean_room) -> Path:  # type: ignore[no-untyped-def]
+    """The clean room as a recorded scan: colour, depth in millimetres, poses, intrinsics."""
+    import numpy as np
+    from PIL import Image
+
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    np.savetxt(folder / "intrinsics.txt", clean_room.intrinsics[0].double().numpy())
+    for index in range(clean_room.num_views):
+        stem = folder / f"frame-{index:06d}"
+        color = clean_room.images[index].permute(1, 2, 0).numpy()
+        Image.fromarray(color).save(f"{stem}.color.png")
+        depth = (clean_room.depth[index] * 1000).round().numpy().astype(np.uint16)
+        Image.fromarray(depth).save(f"{stem}.depth.png")
+        np.savetxt(f"{stem}.pose.txt", clean_room.poses[index].double().numpy())
+    return folder

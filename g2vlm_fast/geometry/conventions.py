@@ -24,14 +24,18 @@ _WORST = 0.25
 """Relative depth error beyond which a miss is a miss; also the score without any overlap."""
 
 _MIN_OVERLAP = 0.02
+_SMOOTH = 0.05
+"""Relative spread of depth up to which four pixels count as one surface."""
+
 _CLEARLY = 0.5
-"""Another reading is clearly better when its error is below this share of the given one's."""
+"""Another reading is clearly better when its median error is below this share of the given
+one's; means hold what is hidden from one view and not from the other, under every reading."""
 
 _RESOLVABLE = 0.004
-"""And when the difference exceeds this relative depth, which noise alone can make."""
+"""And when its mean error is lower by more than this relative depth."""
 
-_CONSISTENT = 0.08
-"""Above this error not even the best reading explains the views."""
+_CONSISTENT = 0.03
+"""Above this median error not even the best reading explains the views."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,14 @@ class Fit:
     Attributes:
         reading: the hypothesis.
         error: mean relative depth difference, each clipped to 0.25; the ranking goes by it.
+        median_error: median relative depth difference.
         agreement_cm: median depth difference in centimetres.
         overlap: share of lifted pixels that landed on a measured pixel of the other view.
     """
 
     reading: Reading
     error: float
+    median_error: float
     agreement_cm: float
     overlap: float
 
@@ -100,9 +106,9 @@ class ConventionReport:
             )
         if not self.consistent:
             return (
-                f"The views disagree by {self.given.agreement_cm:.1f} cm (median; mean relative "
-                f"error {self.given.error:.0%}) and no other reading fits better: poses, "
-                "intrinsics and depth do not belong together."
+                f"The views disagree by {self.given.agreement_cm:.1f} cm (median, "
+                f"{self.given.median_error:.0%} of the depth) and no other reading fits better: "
+                "poses, intrinsics and depth do not belong together."
             )
         certainty = (
             "and no other reading does"
@@ -133,7 +139,7 @@ def _readings() -> Iterator[Reading]:
 
 
 def rank_conventions(
-    depth: Tensor, intrinsics: Tensor, poses: Tensor, *, anchors: int = 12, pixels: int = 256
+    depth: Tensor, intrinsics: Tensor, poses: Tensor, *, anchors: int = 8, pixels: int = 200
 ) -> list[Fit]:
     """Try every reading of a scan.
 
@@ -142,13 +148,12 @@ def rank_conventions(
         intrinsics: ``[V, 3, 3]`` pixels as read.
         poses: ``[V, 4, 4]`` as read.
         anchors: about how many views are held against later ones.
-        pixels: about how many pixels of each are lifted.
+        pixels: how many pixels of each are lifted.
 
     Returns:
         The fits, best first; readings that fit equally keep the simpler one first.
     """
-    pairs = _pairs(len(depth), anchors)
-    samples = _sample_pixels(depth, pairs, pixels)
+    samples = _sample_pixels(depth, _pairs(len(depth), anchors), pixels)
     fits = [_fit(reading, samples, depth, intrinsics, poses) for reading in _readings()]
     return sorted(fits, key=lambda fit: fit.error)
 
@@ -170,13 +175,15 @@ def check_conventions(depth: Tensor, intrinsics: Tensor, poses: Tensor) -> Conve
     fits = rank_conventions(depth, intrinsics, poses)
     given = next(fit for fit in fits if fit.reading == Reading())
     best = fits[0]
-    contradicted = best.error < _CLEARLY * given.error and given.error - best.error > _RESOLVABLE
+    contradicted = (
+        given.error - best.error > _RESOLVABLE and best.median_error < _CLEARLY * given.median_error
+    )
     rivals = [fit.error for fit in fits if fit.reading != Reading()]
     report = ConventionReport(
         fits=tuple(fits),
         given=given,
         contradicted=contradicted,
-        consistent=given.error < _CONSISTENT,
+        consistent=given.median_error < _CONSISTENT,
         decided=given.error < min(rivals) - _RESOLVABLE / 4,
     )
     if contradicted:
@@ -194,75 +201,93 @@ def _pairs(views: int, anchors: int) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class _Samples:
-    source: Tensor  # [N] view that a pixel is lifted from
-    target: Tensor  # [N] view that it must land in
-    row: Tensor  # [N]
-    column: Tensor  # [N]
+    source: Tensor  # [P] views that pixels are lifted from
+    target: Tensor  # [P] views that they must land in
+    row: Tensor  # [P, n]
+    column: Tensor  # [P, n]
 
 
 def _sample_pixels(depth: Tensor, pairs: list[tuple[int, int]], pixels: int) -> _Samples:
-    """Measured pixels, evenly from each source view."""
-    parts: list[tuple[Tensor, ...]] = []
-    for source, target in pairs:
-        row, column = (depth[source] > 0).nonzero(as_tuple=True)
-        keep = slice(None, None, max(1, len(row) // pixels))
-        row, column = row[keep], column[keep]
-        parts.append((torch.full_like(row, source), torch.full_like(row, target), row, column))
-    if not parts:
-        empty = torch.zeros(0, dtype=torch.int64)
-        return _Samples(empty, empty, empty, empty)
-    return _Samples(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    """Measured pixels, evenly from each source view; pairs from a view without any are left out."""
+    kept, rows, columns = [], [], []
+    for pair in pairs:
+        row, column = (depth[pair[0]] > 0).nonzero(as_tuple=True)
+        if len(row) == 0:
+            continue
+        place = torch.linspace(0, len(row) - 1, pixels).long()
+        kept.append(pair)
+        rows.append(row[place])
+        columns.append(column[place])
+    if not kept:
+        nothing = torch.zeros(0, dtype=torch.int64)
+        return _Samples(nothing, nothing, nothing[:, None], nothing[:, None])
+    source, target = torch.tensor(kept).unbind(dim=1)
+    return _Samples(source, target, torch.stack(rows), torch.stack(columns))
 
 
 def _fit(
     reading: Reading, samples: _Samples, depth: Tensor, intrinsics: Tensor, poses: Tensor
 ) -> Fit:
-    relative = _relative_motion(reading, poses, samples)
     matrix = intrinsics.clone()
     matrix[:, [0, 1], [0, 1]] *= reading.focal_factor
-    rays = _rays(matrix[samples.source], samples.row, samples.column)
-    lifted = rays * _z_depth(
-        depth[samples.source, samples.row, samples.column], rays, reading
-    ).unsqueeze(-1)
-    moved = transform_points(relative, lifted[:, None])[:, 0]
-    z = moved[:, 2]
-    target = matrix[samples.target]
-    safe = z.clamp_min(1e-9)
-    column = (target[:, 0, 0] * moved[:, 0] / safe + target[:, 0, 2]).round()
-    row = (target[:, 1, 1] * moved[:, 1] / safe + target[:, 1, 2]).round()
+    rays = _rays(matrix[samples.source], samples.row.float(), samples.column.float())
+    given = depth[samples.source[:, None], samples.row, samples.column]
+    lifted = rays * _z_depth(given, rays, reading)[..., None]
+    moved = transform_points(_relative_motion(reading, poses, samples), lifted)
+    z = moved[..., 2]
+    entry = matrix[samples.target][:, None]
+    ratio = moved[..., :2] / z.clamp_min(1e-9)[..., None]
+    column = entry[..., 0, 0] * ratio[..., 0] + entry[..., 0, 1] * ratio[..., 1] + entry[..., 0, 2]
+    row = entry[..., 1, 1] * ratio[..., 1] + entry[..., 1, 2]
     height, width = depth.shape[1:]
-    lands = (z > 1e-9) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    column, row = (torch.where(lands, axis, 0).long() for axis in (column, row))
-    measured = depth[samples.target, row, column]
+    lands = (z > 1e-9) & (column >= 0) & (column <= width - 1) & (row >= 0) & (row <= height - 1)
+    row, column = torch.where(lands, row, 0), torch.where(lands, column, 0)
+    measured = _depth_at(depth, samples.target, row, column)
     lands &= measured > 0
-    overlap = float(lands.float().mean()) if len(lands) else 0.0
+    overlap = float(lands.float().mean()) if lands.numel() else 0.0
     if overlap < _MIN_OVERLAP:
-        return Fit(reading, _WORST, float("inf"), overlap)
-    landed_rays = _rays(target, row, column)
+        return Fit(reading, _WORST, float("inf"), float("inf"), overlap)
+    landed_rays = _rays(matrix[samples.target], row, column)
     measured = _z_depth(measured, landed_rays, reading)[lands]
     difference = (z[lands] - measured).abs()
-    error = float((difference / measured).clamp_max(_WORST).mean())
-    return Fit(reading, error, 100 * float(difference.median()), overlap)
+    relative = difference / measured
+    error = float(relative.clamp_max(_WORST).mean())
+    return Fit(reading, error, float(relative.median()), 100 * float(difference.median()), overlap)
+
+
+def _depth_at(depth: Tensor, view: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Depth between pixels: interpolated on a surface, of the nearest pixel at its edge."""
+    height, width = depth.shape[1:]
+    top, left = row.floor().long().clamp_max(height - 2), column.floor().long().clamp_max(width - 2)
+    down, right = row - top, column - left
+    index = view[:, None]
+    corners = torch.stack([depth[index, top + i, left + j] for i in (0, 1) for j in (0, 1)], dim=-1)
+    weights = torch.stack(
+        [(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right], dim=-1
+    )
+    low, high = corners.amin(-1), corners.amax(-1)
+    smooth = (low > 0) & (high - low < _SMOOTH * high)
+    nearest = depth[index, row.round().long(), column.round().long()]
+    return torch.where(smooth, (corners * weights).sum(-1), nearest)
 
 
 def _relative_motion(reading: Reading, poses: Tensor, samples: _Samples) -> Tensor:
-    """Source camera to target camera ``[N, 4, 4]``, in OpenCV axes, under a reading."""
+    """Source camera to target camera ``[P, 4, 4]``, in OpenCV axes, under a reading."""
     if reading.pose == "world-to-camera":
         poses = inverse_pose(poses)
     if reading.axes == "OpenGL":
         poses = poses.clone()
         poses[:, :3, :3] = poses[:, :3, :3] * poses.new_tensor(_OPENGL)
-    forward = inverse_pose(poses).double()
-    key = samples.source * len(poses) + samples.target
-    unique, where = key.unique(return_inverse=True)
-    relative = forward[unique % len(poses)] @ poses.double()[unique // len(poses)]
-    return relative.to(poses.dtype)[where]
+    poses = poses.double()
+    relative = inverse_pose(poses[samples.target]) @ poses[samples.source]
+    return relative.float()
 
 
 def _rays(matrix: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Directions ``[N, 3]`` with z = 1 through pixels, one camera matrix each."""
-    y = (row - matrix[:, 1, 2]) / matrix[:, 1, 1]
-    x = (column - matrix[:, 0, 2] - matrix[:, 0, 1] * y) / matrix[:, 0, 0]
+    """Directions ``[P, n, 3]`` with z = 1 through pixels ``[P, n]``."""
+    entry = matrix[:, None]
+    y = (row - entry[..., 1, 2]) / entry[..., 1, 1]
+    x = (column - entry[..., 0, 2] - entry[..., 0, 1] * y) / entry[..., 0, 0]
     return torch.stack([x, y, torch.ones_like(x)], dim=-1)
 
 

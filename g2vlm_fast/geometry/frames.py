@@ -23,6 +23,10 @@ _UP_FACING = math.cos(math.radians(12.0))
 _MIN_SUPPORT = 0.04
 """Share of the surface that must lie flat before it may define the vertical."""
 
+_YAW_BINS = 30
+_MIN_WALL_SHARE = 0.25
+"""Share of the upright surface that must run along two directions for them to be walls'."""
+
 _MIN_FLOOR_SHARE = 0.15
 """The floor is the lowest level that holds this share of the fullest level's points."""
 
@@ -221,11 +225,17 @@ def _horizontal_forward(
     standing = normals[(normals @ up).abs() < _PERPENDICULAR]
     if len(standing) < 50:
         return forward, False
-    angle = torch.atan2(standing @ left, standing @ forward)
-    mean = torch.stack([(4 * angle).cos().mean(), (4 * angle).sin().mean()])
-    if mean.norm() < 0.3:
+    quarter = math.pi / 2
+    angle = torch.atan2(standing @ left, standing @ forward) % quarter
+    filled = torch.histc(angle, bins=_YAW_BINS, min=0, max=quarter)
+    around = filled + filled.roll(1) + filled.roll(-1)
+    peak = (float(around.argmax()) + 0.5) * quarter / _YAW_BINS
+    difference = (angle - peak + quarter / 2) % quarter - quarter / 2
+    near = difference[difference.abs() < 2 * quarter / _YAW_BINS]
+    if len(near) < _MIN_WALL_SHARE * len(angle):
         return forward, False
-    yaw = torch.atan2(mean[1], mean[0]) / 4
+    yaw = near.median() + peak
+    yaw = (yaw + quarter / 2) % quarter - quarter / 2
     return yaw.cos() * forward + yaw.sin() * left, True
 
 

@@ -103,8 +103,8 @@ def _seen_from_above(
 def _footprint(thing: SceneObject) -> NDArray[np.float32]:
     half = thing.size / 2
     ground = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float32) * half[:2]
-    footprint: NDArray[np.float32] = thing.center[:2] + ground @ thing.rotation[:2, :2].T
-    return footprint
+    corners = thing.center[:2] + ground @ thing.rotation[:2, :2].T
+    return np.asarray(corners, dtype=np.float32)
 
 
 def _surest(relations: Sequence[SceneRelation]) -> list[SceneRelation]:

@@ -58,7 +58,7 @@ def read_intrinsics(path: Path) -> NDArray[np.float64]:
     if not np.isfinite(matrix).all() or not focal_positive or not _is_upper(matrix):
         raise ScanError(
             path,
-            f"is no pinhole camera matrix: {np.array2string(matrix, precision=3)}",
+            f"is no pinhole camera matrix: {matrix.round(3).tolist()}",
             "Write it as three rows: fx 0 cx / 0 fy cy / 0 0 1, in pixels, focal lengths positive",
         )
     return matrix

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from g2vlm_fast.data.readers.calibration import (
     find_intrinsics,
-    read_intrinsics,
     read_numbers,
     rigid_pose,
 )
@@ -24,15 +23,14 @@ def is_frame_folder(folder: Path) -> bool:
 
 
 def list_frame_folder(folder: Path) -> Listing:
-    """Find the frames of a folder, and read their poses and the camera matrix.
+    """Find the frames of a folder, and read their poses.
 
     Raises:
         ScanError: a frame that lacks one of its three files, or a broken text file.
     """
     stems = sorted({path.name.split(".")[0] for path in folder.glob("frame-*.*")})
     frames = [_find_frame(folder, stem) for stem in stems]
-    file = find_intrinsics(folder)
-    return Listing(frames, read_intrinsics(file) if file else None)
+    return Listing(frames, find_intrinsics(folder))
 
 
 def _find_frame(folder: Path, stem: str) -> Frame:

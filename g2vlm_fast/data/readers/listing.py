@@ -20,12 +20,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class Listing:
-    """The frames of a scan in the order they were taken, and what had to be assumed."""
+    """The frames of a scan in the order they were taken."""
 
     frames: list[Frame]
-    intrinsics: NDArray[np.float64] | None  # [3, 3] pixels, None = the scan has no such file
+    intrinsics: Path | None  # file of the camera matrix, None = the scan has none
     may_assume_primesense: bool = False  # the layout comes from recorders of PrimeSense sensors
-    assumptions: tuple[str, ...] = ()
 
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")

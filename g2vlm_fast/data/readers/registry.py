@@ -82,7 +82,7 @@ def read_scan(path: Path | str, options: ReadOptions | None = None) -> Scene:
     listing = reader.list(folder)
     if not listing.frames:
         raise ScanError(folder, "holds no frame", f"Expected {reader.layout}")
-    assumptions = list(listing.assumptions)
+    assumptions: list[str] = []
     frames = _select(listing, options, assumptions)
     colors, depth = read_views(frames, options.depth_scale)
     check_depth_unit(frames[0].depth, depth, options.depth_scale)
@@ -133,15 +133,11 @@ def _intrinsics(
     assumptions: list[str],
 ) -> NDArray[np.float64]:
     height, width = size
-    if options.intrinsics is not None:
-        if not options.intrinsics.is_file():
-            raise ScanError(options.intrinsics, "is missing", "Name an existing file")
-        matrix = read_intrinsics(options.intrinsics)
-        check_intrinsics_fit(options.intrinsics, matrix, height, width)
+    file = options.intrinsics or listing.intrinsics
+    if file is not None:
+        matrix = read_intrinsics(file)
+        check_intrinsics_fit(file, matrix, height, width)
         return matrix
-    if listing.intrinsics is not None:
-        check_intrinsics_fit(folder, listing.intrinsics, height, width)
-        return listing.intrinsics
     if listing.may_assume_primesense and (height, width) == (480, 640):
         assumptions.append(
             "The scan has no camera matrix; the factory one of PrimeSense sensors was assumed "

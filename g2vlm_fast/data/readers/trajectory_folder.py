@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from g2vlm_fast.data.readers.calibration import (
     find_intrinsics,
-    read_intrinsics,
     read_numbers,
     rigid_pose,
 )
@@ -53,9 +52,7 @@ def list_trajectory_folder(folder: Path) -> Listing:
     colors, depths = find_images(color_folder), find_images(depth_folder, (".png",))
     _check_counts(trajectory, len(poses), {color_folder: len(colors), depth_folder: len(depths)})
     frames = [Frame(*files) for files in zip(colors, depths, poses, strict=True)]
-    file = find_intrinsics(folder)
-    intrinsics = read_intrinsics(file) if file else None
-    return Listing(frames, intrinsics, may_assume_primesense=True)
+    return Listing(frames, find_intrinsics(folder), may_assume_primesense=True)
 
 
 def _only_trajectory(folder: Path) -> Path:
