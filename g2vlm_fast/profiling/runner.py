@@ -164,8 +164,14 @@ def prepared(job: Job, workbench: Workbench, limit: float = math.inf) -> Iterato
     Raises:
         Refused: with the reason why there will be no time.
     """
-    with job.provider.context(job.case.spec):
-        yield _checked(job, workbench, limit)
+    threads = torch.get_num_threads()
+    if job.direction == "call":
+        torch.set_num_threads(1)  # sixteen rows want no second one, which might be busy elsewhere
+    try:
+        with job.provider.context(job.case.spec):
+            yield _checked(job, workbench, limit)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _checked(job: Job, workbench: Workbench, limit: float) -> Bench:
