@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 _NAME = re.compile(r"step_(\d{8})\.pt")
 _TEMPORARY = ".partial"
@@ -68,6 +69,30 @@ def load_latest_state(folder: Path) -> dict[str, Any] | None:
     if not isinstance(state, dict):
         raise CheckpointError(f"{saves[-1]}: expected a saved run, got {type(state).__name__}")
     return state
+
+
+def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return trained parameters and buffers; frozen parameters are found again by the model."""
+    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}
+
+
+def load_trained_tensors(model: nn.Module, saved: dict[str, Tensor], folder: Path) -> None:
+    """Load what :func:`trained_tensors` returned.
+
+    Raises:
+        CheckpointError: names or shapes differ from those of the model.
+    """
+    expected = trained_tensors(model)
+    shapes = {name: tuple(value.shape) for name, value in expected.items()}
+    found = {name: tuple(value.shape) for name, value in saved.items()}
+    if shapes != found:
+        differing = sorted(dict(shapes.items() ^ found.items()))
+        raise CheckpointError(
+            f"{folder}: the saved weights do not fit the model; they differ in {differing[:5]} "
+            f"({len(differing)} in all)"
+        )
+    model.load_state_dict(saved, strict=False)
 
 
 def write_text(path: Path, text: str) -> None:

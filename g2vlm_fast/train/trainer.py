@@ -13,9 +13,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from g2vlm_fast.train.checkpoint import CheckpointError, load_latest_state, save_state, write_text
-from g2vlm_fast.train.config import OptimConfig, StageConfig, TrainConfig
+from g2vlm_fast.train.checkpoint import (
+    CheckpointError,
+    load_latest_state,
+    load_trained_tensors,
+    save_state,
+    trained_tensors,
+    write_text,
+)
+from g2vlm_fast.train.config import StageConfig, TrainConfig
 from g2vlm_fast.train.log import ProgressBar, StepLog
+from g2vlm_fast.train.optimizer import build_optimizer
 from g2vlm_fast.train.schedule import learning_rate_factor, progress, stage_at
 
 
@@ -135,7 +143,7 @@ class Trainer:
             "seconds": self.seconds,
             "skipped_steps": self.skipped_steps,
             "skipped_in_a_row": self._skipped_in_a_row,
-            "model": _saved_tensors(self.model),
+            "model": trained_tensors(self.model),
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -226,7 +234,7 @@ class Trainer:
         state = load_latest_state(self.folder / "checkpoints")
         if state is None:
             return
-        _load_saved_tensors(self.model, state["model"], self.folder)
+        load_trained_tensors(self.model, state["model"], self.folder)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.skipped_steps = state["skipped_steps"]
@@ -234,43 +242,6 @@ class Trainer:
         torch.set_rng_state(state["random"])
         if state["random_cuda"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["random_cuda"])
-
-
-def build_optimizer(
-    parameters: Mapping[str, nn.Parameter], config: OptimConfig
-) -> torch.optim.AdamW:
-    """AdamW in which matrices decay, and vectors and scalars do not."""
-    matrices = [parameter for parameter in parameters.values() if parameter.ndim >= 2]
-    vectors = [parameter for parameter in parameters.values() if parameter.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=config.lr,
-        betas=config.betas,
-        eps=config.eps,
-    )
-
-
-def _saved_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return trained parameters and buffers; frozen parameters are found again by the model."""
-    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
-    return {name: value for name, value in model.state_dict().items() if name not in frozen}
-
-
-def _load_saved_tensors(model: nn.Module, saved: dict[str, Tensor], folder: Path) -> None:
-    expected = _saved_tensors(model)
-    shapes = {name: tuple(value.shape) for name, value in expected.items()}
-    found = {name: tuple(value.shape) for name, value in saved.items()}
-    if shapes != found:
-        differing = sorted(dict(shapes.items() ^ found.items()))
-        raise CheckpointError(
-            f"{folder}: the saved weights do not fit the model; they differ in {differing[:5]} "
-            f"({len(differing)} in all)"
-        )
-    model.load_state_dict(saved, strict=False)
 
 
 def _require_single_process() -> None:
