@@ -38,10 +38,16 @@ def test_distance_at_head_dim_64_compiles_for_sm_90_without_spills() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("head_dim", [16, 32, 64, 80, 96, 128])
-@pytest.mark.parametrize("dtype", ["bf16", "fp16", "fp32"])
+@pytest.mark.parametrize("head_dim", [16, 32, 64, 128])
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
 def test_every_block_size_compiles_for_sm_90_without_spills(head_dim: int, dtype: str) -> None:
-    features = ("", "distance+position+packed", "squared+position+packed", EVERYTHING)
+    features = ("distance+position+packed", EVERYTHING)
     assert_no_spills(
         [f"{kernel}:{head_dim}:{dtype}:{each}" for kernel in KERNELS for each in features]
     )
+
+
+@pytest.mark.slow
+def test_padded_head_dims_float16_and_plain_attention_compile_without_spills() -> None:
+    cases = ["80:bf16:distance+position+packed", "96:fp16:squared+position+packed", "64:fp16:"]
+    assert_no_spills([f"{kernel}:{case}" for kernel in KERNELS for case in cases])
