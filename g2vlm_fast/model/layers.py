@@ -10,6 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def initialise(layer: nn.Linear | nn.Conv2d) -> None:
+    """Draw weights that keep the variance of their input, and set the bias to zero.
+
+    PyTorch's own default shrinks the variance threefold a layer, which costs training that lasts
+    minutes a good part of them.
+
+    Source: LeCun et al., "Efficient backprop", 1998.
+    """
+    nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
 class Linear(nn.Linear):
     """A linear layer that takes input of any float dtype and computes in that of its weight."""
 
@@ -119,6 +132,9 @@ def parameter_count(module: nn.Module, trained: bool = True) -> int:
 
 def reset_parameters(module: Any) -> None:
     """Initialise the parameters that a module itself owns, where it says how."""
+    if isinstance(module, nn.Linear | nn.Conv2d) and not isinstance(module, ZeroLinear):
+        initialise(module)
+        return
     reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
     if reset is not None:
         reset()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,13 +13,18 @@ from g2vlm_fast.model.heads.evidence import EVIDENCE_COLUMNS, gather_evidence
 from g2vlm_fast.model.heads.objects import Objects, Seeds
 from g2vlm_fast.model.layers import MLP, LayerNorm, Linear, PositionEmbedding, ZeroLinear
 from g2vlm_fast.model.packing import lengths, offsets_of_ids, segment_ids
+from g2vlm_fast.model.room import ROOM_COLUMNS, room_coordinates
 from g2vlm_fast.nn import GeometryAttention
 from g2vlm_fast.ops import BiasSpec, Distance, SquaredDistance
 from g2vlm_fast.records import GeometryTokens
 
+_USUAL_SIZE = 0.6  # metres, of what nobody has voted for
+
 
 class SeedHead(nn.Module):
     """Lets each point vote for the centre of the object that it is on.
+
+    What is plain to see (height, normal, colour, place in the room) goes in beside the features.
 
     Source: Qi et al., "Deep Hough voting for 3D object detection in point clouds", ICCV 2019.
     """
@@ -26,11 +33,18 @@ class SeedHead(nn.Module):
         super().__init__()
         self.reach = config.maximum_vote
         self.classes = len(config.classes or [])
-        self.predict = MLP(config.dim, config.dim, 4 + self.classes)
+        dim, surface = config.dim, 1 + 3 + 3 + ROOM_COLUMNS  # height, normal, colour, room
+        self.surface = MLP(surface, dim, dim)
+        self.feature = Linear(dim, dim)
+        self.predict = nn.Sequential(
+            nn.GELU(), Linear(dim, dim), nn.GELU(), ZeroLinear(dim, 4 + self.classes)
+        )
 
     def forward(self, points: GeometryTokens, color: Tensor) -> Seeds:
         """Return the seeds at points with features ``[M, dim]`` and colours ``[M, 3]``."""
-        output = self.predict(points.feature).float()
+        room = room_coordinates(points.position, points.normal, points.offsets)
+        seen = torch.cat([points.position[:, 2:], points.normal, 2 * color - 1, room], dim=-1)
+        output = self.predict(self.surface(seen) + self.feature(points.feature)).float()
         return Seeds(
             position=points.position,
             objectness=output[:, 0],
@@ -108,7 +122,7 @@ class SpatialHead(nn.Module):
     """Turns seeds into objects: group what votes for one place, refine, read off the box.
 
     What the voters say in closed form (:func:`gather_evidence`) is where box, class and
-    objectness start; the layers correct it.
+    objectness start; the layers say how far to trust it, and correct it.
     """
 
     def __init__(self, config: G2VLMConfig) -> None:
@@ -123,7 +137,7 @@ class SpatialHead(nn.Module):
         self.group = GroupingAttention(dim, config.heads, config.query_spacing)
         self.layers = nn.ModuleList(ObjectLayer(config) for _ in range(config.object_layers))
         self.norm = LayerNorm(dim)
-        self.box = MLP(dim, dim, 9, last=ZeroLinear)
+        self.box = MLP(dim, dim, 10, last=ZeroLinear)
         self.objectness = ZeroLinear(dim, 1)
         self.classify = MLP(dim, dim, classes, last=ZeroLinear)
         self.describe = MLP(dim, dim, config.embedding_dim)
@@ -161,9 +175,12 @@ class SpatialHead(nn.Module):
         x = self.norm(x)
         box = self.box(x).float()
         turn = F.normalize(box[:, 6:8] + box.new_tensor([0.0, 1.0]), dim=-1)
+        trust = torch.sigmoid(box[:, 8:])
+        usual = torch.full_like(fitted.size, math.log(_USUAL_SIZE))
+        size = torch.lerp(usual, fitted.size.log(), trust[:, 1:]) + 2 * torch.tanh(box[:, 3:6] / 2)
         return Objects(
-            center=torch.lerp(middle, fitted.center, torch.sigmoid(box[:, 8:])) + box[:, :3],
-            size=fitted.size * torch.exp(2 * torch.tanh(box[:, 3:6] / 2)),
+            center=torch.lerp(middle, fitted.center, trust[:, :1]) + box[:, :3],
+            size=size.exp(),
             rotation=_rotation(_add_angles(fitted.yaw, turn)),
             objectness=fitted.objectness + self.objectness(x)[:, 0].float(),
             class_logits=fitted.class_logits + self.classify(x).float(),
