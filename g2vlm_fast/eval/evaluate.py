@@ -11,6 +11,7 @@ from torch import Tensor
 
 from g2vlm_fast.data import AnswerVocabulary, Query, Scene, collate
 from g2vlm_fast.eval import facts
+from g2vlm_fast.eval.baselines import fused_distance, lifted_points
 from g2vlm_fast.eval.heads import dense, language, reconstruction, retrieval, spatial
 from g2vlm_fast.eval.metric import Metric, Sums, measure_all
 from g2vlm_fast.eval.output import SceneOutput, rows_of, scene_outputs
@@ -164,12 +165,16 @@ class _Judge:
         assert targets.query_observed is not None
         views = rows_of(batch.view_offsets, index)
         asked = rows_of(targets.query_offsets, index)
+        camera = (batch.intrinsics[views], batch.poses[views])
+        given = torch.zeros_like(targets.depth) if batch.depth is None else batch.depth
+        truncation = float(self.model.config.truncation)
+        assert targets.query_points is not None
         surface: Tensor = targets.surface_points[rows_of(targets.surface_offsets, index)]
         return {
             **dense.judge_dense(
                 output.depth,
                 output.normal,
-                None if batch.depth is None else batch.depth[views],
+                given[views],
                 targets.depth[views],
                 targets.normal[views],
                 self.priors,
@@ -180,13 +185,17 @@ class _Judge:
                 output.extents,
                 surface,
                 facts.hidden_surface(scene, surface),
+                lifted_points(given[views], *camera),
             ),
             **reconstruction.judge_signed_distance(
                 output.distance,
                 targets.query_distance[asked],
                 targets.query_observed[asked],
-                float(self.model.config.truncation),
+                truncation,
                 self.priors,
+                fused_distance(
+                    targets.query_points[asked], given[views], *camera, truncation=truncation
+                ),
             ),
         }
 

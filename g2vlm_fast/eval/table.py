@@ -26,7 +26,10 @@ def verdict(metric: Metric) -> str:
 
 
 def to_table(metrics: Sequence[Metric], *, headlines_only: bool = False) -> Any:
-    """Return a rich table: value with 95 % interval, chance, and whether it is better."""
+    """Return a rich table: value with 95 % interval, chance, and whether it is better.
+
+    The last column holds what the input gives without learning, where that is defined.
+    """
     from rich.table import Table
 
     shown = [metric for metric in metrics if metric.headline or not headlines_only]
@@ -37,6 +40,7 @@ def to_table(metrics: Sequence[Metric], *, headlines_only: bool = False) -> Any:
     for column in ("value", "95 % interval", "chance"):
         table.add_column(column, justify="right")
     table.add_column("than chance")
+    table.add_column("without learning", justify="right")
     for metric in shown:
         style = {"better": "green", "worse": "red"}.get(verdict(metric), "yellow")
         table.add_row(
@@ -47,6 +51,7 @@ def to_table(metrics: Sequence[Metric], *, headlines_only: bool = False) -> Any:
             f"{_number(metric.low)} to {_number(metric.high)}",
             _number(metric.chance),
             f"[{style}]{verdict(metric)}[/{style}]",
+            ", ".join(_number(value) for value in metric.beside.values()),
         )
     return table
 

@@ -236,7 +236,9 @@ def test_normals_are_judged_in_both_regions(priors: Priors) -> None:
 def test_depth_without_any_given_is_judged_everywhere(priors: Priors) -> None:
     true_depth = torch.full((2, 3, 3), 2.0)
     normal = torch.ones(2, 3, 3, 3)
-    sums = dense.judge_dense(true_depth, normal, None, true_depth, normal, priors)
+    sums = dense.judge_dense(
+        true_depth, normal, torch.zeros_like(true_depth), true_depth, normal, priors
+    )
     assert sums["depth_abs_rel_missing"].value == (0.0, 18.0)
     assert sums["depth_abs_rel_missing"].beside["nearest given depth"][1] == 0
     assert sums["normal_angle_given"].value == (0.0, 0.0)
@@ -246,12 +248,16 @@ def test_completion_is_compared_with_random_points_about_the_tokens() -> None:
     surface = torch.tensor([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]])
     hidden = torch.tensor([False, False, True])
     extents = torch.tensor([1e-4])
-    sums = reconstruction.judge_completion(surface, surface[:1], extents, surface, hidden)
+    sums = reconstruction.judge_completion(
+        surface, surface[:1], extents, surface, hidden, surface[1:2]
+    )
     assert sums["completion_chamfer_l1"].value == (0.0, 1)
     assert sums["completion_chamfer_l1"].chance == pytest.approx((0.5, 1), abs=1e-3)
     assert sums["completion_completeness_hidden"].value == (0.0, 1)
     assert sums["completion_completeness_hidden"].chance == pytest.approx((2.0, 1), abs=1e-3)
     assert sums["completion_f_score_5cm"].value == (1.0, 1)
+    beside = sums["completion_completeness"].beside
+    assert beside["lifted input depth"] == pytest.approx((2 / 3, 1))
 
 
 def test_random_points_stay_within_the_extents_of_their_tokens() -> None:
@@ -265,11 +271,14 @@ def test_signed_distance_is_truncated_and_split_by_sight(priors: Priors) -> None
     truth, ours = torch.tensor([0.1, 5.0, -0.2]), torch.tensor([0.2, 9.0, 0.3])
     observed = torch.tensor([True, True, False])
     sums = reconstruction.judge_signed_distance(
-        ours, truth, observed, 0.3, priors, torch.tensor([0.1, 0.3, 0.0])
+        ours, truth, observed, 0.3, priors, torch.tensor([0.1, 0.3, torch.nan])
     )
     assert sums["signed_distance_error_observed"].value == pytest.approx((0.1, 2))
     assert sums["signed_distance_error_hidden"].value == pytest.approx((0.5, 1))
-    assert sums["signed_distance_error_hidden"].beside["fused input"] == pytest.approx((0.2, 1))
+    (hidden,) = sums["signed_distance_error_hidden"].beside.values()
+    assert hidden == pytest.approx(sums["signed_distance_error_hidden"].chance)
+    (seen,) = sums["signed_distance_error_observed"].beside.values()
+    assert seen == pytest.approx((0.0, 2))
 
 
 def test_retrieval_of_matching_and_random_embeddings() -> None:

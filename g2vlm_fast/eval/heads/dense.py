@@ -36,7 +36,7 @@ DEFINITIONS = (
 def judge_dense(
     depth: Tensor,
     normal: Tensor,
-    given_depth: Tensor | None,
+    given: Tensor,
     true_depth: Tensor,
     true_normal: Tensor,
     priors: Priors,
@@ -44,10 +44,9 @@ def judge_dense(
     """Judge the pixels of one scene.
 
     Args:
-        depth, given_depth, true_depth: ``[V, H, W]`` metres, 0 where missing or undefined.
+        depth, given, true_depth: ``[V, H, W]`` metres, 0 where missing or undefined.
         normal, true_normal: ``[V, 3, H, W]`` unit, world.
     """
-    given = torch.zeros_like(true_depth) if given_depth is None else given_depth
     missing = (given <= 0) & (true_depth > 0)
     sums: dict[str, Sums] = {}
     ours, truth = depth[missing].double(), true_depth[missing].double()

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from g2vlm_fast.eval.metric import Definition, Sums
-from g2vlm_fast.eval.metrics.surface import surface_distances
+from g2vlm_fast.eval.metrics.surface import SurfaceDistances, surface_distances
 from g2vlm_fast.eval.priors import Priors
 
 THRESHOLD = 0.05  # metres, of the F-score: the usual one for rooms
 _TOKENS = "as many points, at random within the extents of the geometry tokens"
+
+_LIFTED = "lifted input depth"
+_FUSED = "fused input depth (TSDF), nothing known elsewhere"
+_MEASURES: dict[str, Callable[[SurfaceDistances], float]] = {
+    "chamfer_l1": lambda distances: distances.chamfer_l1,
+    "accuracy": lambda distances: distances.accuracy,
+    "completeness": lambda distances: distances.completeness,
+    "f_score_5cm": lambda distances: distances.f_score(THRESHOLD),
+}
 
 DEFINITIONS = (
     Definition(
@@ -50,7 +61,12 @@ DEFINITIONS = (
 
 
 def judge_completion(
-    points: Tensor, tokens: Tensor, extents: Tensor, surface: Tensor, hidden: Tensor
+    points: Tensor,
+    tokens: Tensor,
+    extents: Tensor,
+    surface: Tensor,
+    hidden: Tensor,
+    lifted: Tensor,
 ) -> dict[str, Sums]:
     """Judge the completion points of one scene against samples of its complete surface.
 
@@ -60,22 +76,26 @@ def judge_completion(
         extents: ``[m]`` metres, the side of the cube that a token stands for.
         surface: ``[s, 3]`` metres, samples of the true surface.
         hidden: ``[s]`` bool, samples that no view sees.
+        lifted: ``[k, 3]`` metres, the given depth as points, which is reported beside.
     """
     if points.shape[0] == 0 or tokens.shape[0] == 0:
         return {}
     guess = _random_in_extents(tokens, extents, points.shape[0])
     ours, chance = surface_distances(points, surface), surface_distances(guess, surface)
+    given = surface_distances(lifted, surface) if lifted.shape[0] else None
     sums = {
-        "completion_chamfer_l1": Sums((ours.chamfer_l1, 1), (chance.chamfer_l1, 1)),
-        "completion_accuracy": Sums((ours.accuracy, 1), (chance.accuracy, 1)),
-        "completion_completeness": Sums((ours.completeness, 1), (chance.completeness, 1)),
-        "completion_f_score_5cm": Sums(
-            (ours.f_score(THRESHOLD), 1), (chance.f_score(THRESHOLD), 1)
-        ),
+        f"completion_{name}": Sums(
+            (measure(ours), 1),
+            (measure(chance), 1),
+            {} if given is None else {_LIFTED: (measure(given), 1)},
+        )
+        for name, measure in _MEASURES.items()
     }
     if hidden.any():
         sums["completion_completeness_hidden"] = Sums(
-            _sum(ours.to_prediction[hidden]), _sum(chance.to_prediction[hidden])
+            _sum(ours.to_prediction[hidden]),
+            _sum(chance.to_prediction[hidden]),
+            {} if given is None else {_LIFTED: _sum(given.to_prediction[hidden])},
         )
     return sums
 
@@ -86,25 +106,24 @@ def judge_signed_distance(
     observed: Tensor,
     truncation: float,
     priors: Priors,
-    base: Tensor | None = None,
+    fused: Tensor,
 ) -> dict[str, Sums]:
     """Judge truncated signed distances ``[Q]`` in metres at the query points of one scene.
 
-    ``observed`` is False where no view has looked; ``base`` is the fused input that the model
-    starts from (TSDF fusion without learning), if it is known, and is reported beside.
+    ``observed`` is False where no view has looked; ``fused`` is the distance that TSDF fusion of
+    the given depth finds without learning, NaN where it knows nothing and the chance level stands
+    in; it is reported beside.
     """
     truth = true_distance.clamp(-truncation, truncation)
-    ours = (distance.clamp(-truncation, truncation) - truth).abs()
-    chance = (truth.new_tensor(priors.hidden_distance).expand_as(truth) - truth).abs()
+    guess = truth.new_tensor(priors.hidden_distance).expand_as(truth)
+    errors = [
+        (said.clamp(-truncation, truncation) - truth).abs()
+        for said in (distance, guess, torch.where(fused.isnan(), guess, fused))
+    ]
     sums = {}
     for name, region in (("hidden", ~observed), ("observed", observed)):
-        beside = {}
-        if base is not None:
-            fused = (base.clamp(-truncation, truncation) - truth).abs()
-            beside["fused input"] = _sum(fused[region])
-        sums[f"signed_distance_error_{name}"] = Sums(
-            _sum(ours[region]), _sum(chance[region]), beside
-        )
+        ours, chance, without_learning = (_sum(error[region]) for error in errors)
+        sums[f"signed_distance_error_{name}"] = Sums(ours, chance, {_FUSED: without_learning})
     return sums
 
 
