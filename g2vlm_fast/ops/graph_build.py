@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._checks import INT32_MAX, check_tensor
 from g2vlm_fast.ops._edge_geometry import edge_geometry
-from g2vlm_fast.ops._registration import define_op
+from g2vlm_fast.ops._graph_build_backends import INDICES, Built, transpose_rows
 from g2vlm_fast.ops.reference import graph_build as reference
 from g2vlm_fast.records import _Record, record
 
-INDICES = frozenset({torch.int32, torch.int64})
 SHORT_ROW = 255  # slots 0 to 254 fit a byte, and 255 stands for none
 
 
@@ -213,7 +210,7 @@ class Graph(_Record):
         """Return the edges by source; computed at the first call and kept."""
         if self.cached_transpose is not None:
             return self.cached_transpose
-        transpose = Transpose(*_graph_transpose(self.row_offsets, self.columns, self.num_sources))
+        transpose = Transpose(*transpose_rows(self.row_offsets, self.columns, self.num_sources))
         if not torch.compiler.is_compiling():
             object.__setattr__(self, "cached_transpose", transpose)
         return transpose
@@ -269,15 +266,6 @@ def check_graph(op: str, graph: Any) -> None:
         raise TypeError(f"{op}: graph must be a Graph, got {type(graph).__name__}")
 
 
-class Built(NamedTuple):
-    """What a builder found."""
-
-    row_offsets: Tensor
-    columns: Tensor
-    max_degree: int
-    invalid: bool  # an index was out of range; the rest means nothing
-
-
 def _check_size(op: str, argument: str, value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{op}: {argument} must be an int, got {type(value).__name__}")
@@ -294,145 +282,3 @@ def _raise_out_of_range(op: str, argument: str, indices: Tensor, least: int, bou
         f"{op}: {argument} must be from {least} to {bound - 1}, got {int(indices[tuple(at)])} at "
         f"{at} ({wrong.shape[0]} wrong in all)"
     )
-
-
-def _out_of_range(indices: Tensor, bound: int) -> bool:
-    return bool(((indices < 0) | (indices >= bound)).any())
-
-
-def _max_degree(row_offsets: Tensor) -> int:
-    return int(row_offsets.diff().max()) if row_offsets.shape[0] > 1 else 0
-
-
-def _reference_faces(faces: Tensor, num_vertices: int) -> Built:
-    if _out_of_range(faces, num_vertices):
-        return Built(faces, faces, 0, True)
-    row_offsets, columns = reference.faces_to_csr(faces, num_vertices)
-    return Built(row_offsets, columns, _max_degree(row_offsets), False)
-
-
-def _reference_edges(
-    destination: Tensor, source: Tensor, num_rows: int, num_sources: int, coalesce: bool
-) -> Built:
-    if _out_of_range(destination, num_rows) or _out_of_range(source, num_sources):
-        return Built(source, source, 0, True)
-    row_offsets, columns = reference.edges_to_csr(destination, source, num_rows, coalesce)
-    return Built(row_offsets, columns, _max_degree(row_offsets), False)
-
-
-def _native_faces(faces: Tensor, num_vertices: int) -> Built:
-    faces = faces.contiguous()
-    return _native_rows(
-        (faces, num_vertices), num_vertices, _C.count_faces, _C.fill_faces, coalesce=True
-    )
-
-
-def _native_edges(
-    destination: Tensor, source: Tensor, num_rows: int, num_sources: int, coalesce: bool
-) -> Built:
-    destination, source = destination.contiguous(), source.contiguous()
-    if coalesce:
-        edges = (destination, source, num_rows, num_sources)
-        return _native_rows(edges, num_rows, _C.count_edges, _C.fill_edges, coalesce=True)
-    if _out_of_range(source, num_sources):
-        return Built(source, source, 0, True)
-    built = _native_rows(
-        (destination, None, num_rows, 0), num_rows, _C.count_edges, _C.fill_edges, coalesce=False
-    )
-    if built.invalid:
-        return built
-    return built._replace(columns=source[built.columns].int())
-
-
-def _native_rows(
-    edges: tuple[Any, ...],
-    num_rows: int,
-    count: Callable[..., None],
-    fill: Callable[..., None],
-    *,
-    coalesce: bool,
-) -> Built:
-    """Run the steps of ``graph_build.h``; reads three numbers back."""
-    device, threads = edges[0].device, torch.get_num_threads()
-    counts = torch.zeros(num_rows, dtype=torch.int32, device=device)
-    invalid = torch.zeros(1, dtype=torch.int32, device=device)
-    count(*edges, counts, invalid)
-    offsets = _running_sum(counts)
-    entries = torch.empty(_most_entries(edges), dtype=torch.int32, device=device)
-    fill(*edges, offsets[:-1].clone(), entries)
-    kept = counts if coalesce else None
-    _C.sort_rows(offsets, entries, kept, threads)
-    row_offsets = _running_sum(counts) if coalesce else offsets
-    most = counts.max() if num_rows else invalid[0]
-    facts = torch.stack([row_offsets[-1], most, invalid[0]])
-    num_edges, max_degree, is_invalid = facts.tolist()
-    columns = entries[:num_edges]
-    if coalesce and not is_invalid:
-        columns = torch.empty(num_edges, dtype=torch.int32, device=device)
-        _C.compact_rows(offsets, entries, row_offsets, columns, threads)
-    return Built(row_offsets, columns, max_degree, bool(is_invalid))
-
-
-def _most_entries(edges: tuple[Any, ...]) -> int:
-    """Return how many directed edges triangles ``[F, 3]`` or edges ``[E]`` make at most."""
-    return edges[0].shape[0] * (6 if edges[0].dim() == 2 else 1)
-
-
-def _running_sum(counts: Tensor) -> Tensor:
-    offsets = counts.new_zeros(counts.shape[0] + 1)
-    torch.cumsum(counts, 0, dtype=torch.int32, out=offsets[1:])
-    return offsets
-
-
-def _native_transpose(
-    row_offsets: Tensor, columns: Tensor, num_sources: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    edges = (columns.contiguous(), None, num_sources, 0)
-    counts = columns.new_zeros(num_sources)
-    invalid = columns.new_zeros(1)
-    _C.count_edges(*edges, counts, invalid)
-    if columns.is_cpu and invalid.item():
-        raise ValueError(
-            f"graph_transpose: columns of the graph must be from 0 to {num_sources - 1}"
-        )
-    offsets = _running_sum(counts)
-    order = torch.zeros_like(columns)
-    _C.fill_edges(*edges, offsets[:-1].clone(), order)
-    _C.sort_rows(offsets, order, None, torch.get_num_threads())
-    return offsets, reference.edge_rows(row_offsets, columns.shape[0])[order], order
-
-
-def _transpose_implementation(
-    row_offsets: Tensor, columns: Tensor, num_sources: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    found: tuple[Tensor, Tensor, Tensor] = _dispatch.run(
-        "graph_transpose", columns, row_offsets, columns, num_sources
-    )
-    return found
-
-
-def _transpose_fake(
-    row_offsets: Tensor, columns: Tensor, num_sources: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    return (
-        columns.new_empty(num_sources + 1),
-        torch.empty_like(columns),
-        torch.empty_like(columns),
-    )
-
-
-for _op, _run, _truth in (
-    ("faces_to_csr", _native_faces, _reference_faces),
-    ("edges_to_csr", _native_edges, _reference_edges),
-    ("graph_transpose", _native_transpose, reference.graph_transpose),
-):
-    for _device in ("cpu", "cuda"):
-        _dispatch.register_backend(_op, _device, _run, devices=(_device,), dtypes=INDICES)
-    _dispatch.register_backend(_op, "reference", _truth, devices=("cpu", "cuda"), dtypes=INDICES)
-
-_graph_transpose = define_op(
-    "graph_transpose(Tensor row_offsets, Tensor columns, SymInt num_sources)"
-    " -> (Tensor, Tensor, Tensor)",
-    implementation=_transpose_implementation,
-    fake=_transpose_fake,
-)
