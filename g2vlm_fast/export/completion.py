@@ -141,14 +141,15 @@ def _zero_level(
         return _EMPTY
     try:
         vertices, faces, normals, _ = marching_cubes(
-            grid, level=0.0, spacing=(step,) * 3, gradient_direction="ascent", mask=core
+            grid, level=0.0, spacing=(step,) * 3, gradient_direction="descent", mask=core
         )
     except RuntimeError:  # how scikit-image says that no cell of the mask has a zero crossing
         return _EMPTY
+    # scikit-image winds faces outwards here, but lets its normals point down the gradient.
     vertices = (vertices + origin).astype(np.float32)
     colors = reference[1][cKDTree(reference[0]).query(vertices)[1]]
     return ColoredMesh(
-        vertices, faces.astype(np.int32), normals.astype(np.float32), colors.astype(np.float32)
+        vertices, faces.astype(np.int32), -normals.astype(np.float32), colors.astype(np.float32)
     )
 
 

@@ -28,6 +28,7 @@ _VOXELS_A_SIGMA = 2.0
 """Voxels smaller than this many standard deviations of depth would draw its noise."""
 
 _TRUNCATION_VOXELS = 3.0
+_TOLERANCE = 1.001
 _BYTES_A_VOXEL = 4 * (1 + 1 + 3)
 _BLOCKS_A_SURFACE_BLOCK = 3.0
 """Blocks that truncation touches for each block that holds surface."""
@@ -85,7 +86,9 @@ class FusedVolume:
         color = image.permute(1, 2, 0).float().div(255).contiguous().numpy()
         depth_image = o3d.t.geometry.Image(ArrayTensor(depth[..., None].contiguous().numpy()))
         color_image = o3d.t.geometry.Image(ArrayTensor(color))
-        matrix = ArrayTensor(intrinsics.double().numpy())
+        shifted = intrinsics.double().clone()
+        shifted[:2, 2] += 0.5  # Open3D puts the centre of the first pixel at 0.5, we at 0
+        matrix = ArrayTensor(shifted.numpy())
         extrinsic = ArrayTensor(inverse_pose(pose.double()).contiguous().numpy())
         reach = (1.0, float(depth.max()) + 1.0, _TRUNCATION_VOXELS)
         blocks = self._grid.compute_unique_block_coordinates(depth_image, matrix, extrinsic, *reach)
@@ -179,9 +182,13 @@ def choose_voxel_size(
         )
     points = sample_surface(depth, intrinsics, poses)[0]
     sizes = [millimetres / 1000 for millimetres in _VOXEL_SIZES_MM]
-    resolved = max([size for size in sizes if size <= finest], default=sizes[0])
+    resolved = max([size for size in sizes if size <= finest * _TOLERANCE], default=sizes[0])
     for size in sizes[sizes.index(resolved) :]:
-        blocks = len((points / (size * _BLOCK)).floor().long().unique(dim=0))
+        place = (points / (size * _BLOCK)).floor().long()
+        place -= place.amin(dim=0)
+        extent = place.amax(dim=0) + 1
+        key = (place[:, 0] * extent[1] + place[:, 1]) * extent[2] + place[:, 2]
+        blocks = len(key.unique())
         if blocks * _BLOCKS_A_SURFACE_BLOCK * _BLOCK**3 * _BYTES_A_VOXEL <= max_bytes:
             return size
     raise ValueError(

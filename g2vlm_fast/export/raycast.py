@@ -116,8 +116,10 @@ class MeshRaycaster:
         from open3d.core import Tensor as ArrayTensor
 
         height, width = size
+        matrix = intrinsics.double().clone()
+        matrix[:2, 2] += 0.5  # Open3D puts the centre of the first pixel at 0.5, we at 0
         return self._scene.create_rays_pinhole(
-            ArrayTensor(intrinsics.double().numpy()),
+            ArrayTensor(matrix.numpy()),
             ArrayTensor(inverse_pose(pose.double()).contiguous().numpy()),
             width,
             height,
