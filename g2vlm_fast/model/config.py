@@ -40,7 +40,6 @@ class G2VLMConfig(PretrainedConfig):
     depth_noise: list[float] | None = (
         None  # a, b, c of sigma = a + b (z - c)^2, where none is given
     )
-    confident_error: float = 0.05  # relative depth error below which a pixel counts as right
 
     # lift and vertex branch
     geometry_source: Literal["dense", "sparse", "both"] = "both"
@@ -56,7 +55,8 @@ class G2VLMConfig(PretrainedConfig):
     voxel_sizes: list[float] | None = None  # fine to coarse
     scale_layers: int = 1
     token_scales: int = 2  # how many of the coarsest scales become tokens
-    token_budget: int = 64  # tokens a scene
+    token_budget: int = 160  # tokens a scene
+    memory_tokens: int = 32  # of these, how many language sees: coarse and important ones first
     dim: int = 96
     heads: int = 3
     mlp_ratio: float = 2.0
@@ -70,7 +70,7 @@ class G2VLMConfig(PretrainedConfig):
     relations: list[str] | None = None
 
     # reconstruction head
-    completion_points: int = 8  # a token
+    completion_points: int = 6  # a token
     truncation: float = 0.3
     distance_neighbours: int = 4
 
@@ -83,7 +83,7 @@ class G2VLMConfig(PretrainedConfig):
     answer_vocabulary: list[str] | None = None
     decoder_layers: int = 1
     maximum_answer_length: int = 32
-    dropout: float = 0.0
+    dropout: float = 0.0  # of the pixel branch
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.classes = list(CLASSES) if self.classes is None else list(self.classes)
@@ -144,8 +144,8 @@ class G2VLMConfig(PretrainedConfig):
             "stem_dim": 48, "pixel_dim": 192, "pixel_heads": 6, "view_layers": 4,
             "cross_view_layers": 2, "dense_dim": 96, "point_dim": 96, "vertex_budget": 4096,
             "vertex_size": 0.05, "vertex_layers": 2, "voxel_sizes": [0.1, 0.2, 0.4, 0.8],
-            "token_budget": 192, "token_scales": 3, "dim": 160, "heads": 5, "num_queries": 32,
-            "fusion_layers": 3, "decoder_layers": 2, "embedding_dim": 128,
+            "token_budget": 256, "memory_tokens": 96, "token_scales": 3, "dim": 160, "heads": 5,
+            "num_queries": 32, "fusion_layers": 3, "decoder_layers": 2, "embedding_dim": 128,
         }  # fmt: skip
         return cls(**(sizes | changes))
 
@@ -156,8 +156,8 @@ class G2VLMConfig(PretrainedConfig):
             "patch_size": 16, "stem_dim": 96, "pixel_dim": 512, "pixel_heads": 8,
             "view_layers": 8, "cross_view_layers": 4, "dense_dim": 256, "point_dim": 256,
             "vertex_budget": 16384, "vertex_size": 0.03, "vertex_layers": 3, "scale_layers": 2,
-            "voxel_sizes": [0.06, 0.12, 0.24, 0.48], "token_budget": 1024, "token_scales": 3,
-            "dim": 512, "heads": 8, "mlp_ratio": 4.0, "num_queries": 64, "object_layers": 4,
+            "voxel_sizes": [0.06, 0.12, 0.24, 0.48], "token_budget": 1024, "memory_tokens": 512,
+            "token_scales": 3, "dim": 512, "heads": 8, "mlp_ratio": 4.0, "num_queries": 64, "object_layers": 4,
             "fusion_layers": 6, "decoder_layers": 4, "embedding_dim": 256, "dropout": 0.1,
         }  # fmt: skip
         return cls(**(sizes | changes))
@@ -169,8 +169,8 @@ class G2VLMConfig(PretrainedConfig):
             "patch_size": 16, "stem_dim": 128, "pixel_dim": 1024, "pixel_heads": 16,
             "view_layers": 16, "cross_view_layers": 6, "dense_dim": 512, "point_dim": 512,
             "vertex_budget": 32768, "vertex_size": 0.02, "vertex_layers": 4, "scale_layers": 2,
-            "voxel_sizes": [0.05, 0.1, 0.2, 0.4], "token_budget": 2048, "token_scales": 3,
-            "dim": 1152, "heads": 12, "mlp_ratio": 4.0, "num_queries": 128, "object_layers": 6,
+            "voxel_sizes": [0.05, 0.1, 0.2, 0.4], "token_budget": 2048, "memory_tokens": 1024,
+            "token_scales": 3, "dim": 1152, "heads": 12, "mlp_ratio": 4.0, "num_queries": 128, "object_layers": 6,
             "fusion_layers": 9, "decoder_layers": 5, "embedding_dim": 512, "dropout": 0.1,
         }  # fmt: skip
         return cls(**(sizes | changes))

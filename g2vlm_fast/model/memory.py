@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from g2vlm_fast.model.config import G2VLMConfig
 from g2vlm_fast.model.heads.objects import Objects
 from g2vlm_fast.model.layers import MLP, Linear, PositionEmbedding
-from g2vlm_fast.model.packing import interleave, segment_ids
+from g2vlm_fast.model.packing import interleave, offsets_of_ids, segment_ids
 from g2vlm_fast.nn import GeometryAttention
 from g2vlm_fast.records import GeometryTokens, _Record, record
 
 
 @record
 class SceneMemory(_Record):
-    """Tokens, then objects, of each of B scenes; positions are in the frames of the scenes."""
+    """The first tokens, then the objects, of each of B scenes, in the frames of the scenes."""
 
     feature: Tensor  # [m, dim]
     position: Tensor  # [m, 3] float32 metres
@@ -38,6 +38,7 @@ class MemoryBuilder(nn.Module):
     def __init__(self, config: G2VLMConfig) -> None:
         super().__init__()
         dim = config.dim
+        self.tokens = config.memory_tokens
         self.token = Linear(dim + 4, dim)
         self.object = Linear(dim, dim)
         self.found = Linear(len(config.classes or []) + 1 + 3 + 2, dim)
@@ -52,6 +53,7 @@ class MemoryBuilder(nn.Module):
         nn.init.normal_(self.query, std=0.02)
 
     def forward(self, tokens: GeometryTokens, objects: Objects) -> SceneMemory:
+        tokens = _first(tokens, self.tokens)
         surface = torch.cat([tokens.normal, tokens.scale[:, None]], dim=-1)
         token = self.token(torch.cat([tokens.feature, surface.to(tokens.feature.dtype)], dim=-1))
         found = [
@@ -86,3 +88,17 @@ class MemoryBuilder(nn.Module):
         likely = torch.sigmoid(objects.objectness.detach())[:, None]
         each = likely * self.embed_object(thing).float()
         return each.new_zeros(len(objects.offsets) - 1, each.shape[1]).index_add(0, scene, each)
+
+
+def _first(tokens: GeometryTokens, count: int) -> GeometryTokens:
+    """Keep the first tokens of each scene."""
+    scene = segment_ids(tokens.offsets)
+    place = torch.arange(len(scene), device=scene.device) - tokens.offsets.long()[scene]
+    keep = place < count
+    return GeometryTokens(
+        position=tokens.position[keep],
+        normal=tokens.normal[keep],
+        feature=tokens.feature[keep],
+        scale=tokens.scale[keep],
+        offsets=offsets_of_ids(scene[keep], len(tokens.offsets) - 1),
+    )
