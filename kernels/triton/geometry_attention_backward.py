@@ -8,6 +8,10 @@ from the saved lse. With ``e = k_position - mean``, the mean and the variance of
 The gradient of a position is ``sum radial * difference``. In half precision it is taken apart into
 ``sum radial * k_position - q_position * sum radial``, which keeps fewer numbers of each pair in
 registers; next to a coincident pair that costs a relative 1e-4, which float32 does not pay.
+
+``delta_i = sum_j P_ij dP_ij`` is taken from the saved output, which half precision has rounded. As
+``sum_j dS_ij = grad_lse_i``, what that sum misses is the error of delta: the bias parameters and
+the key kernel get it corrected.
 """
 
 import triton
@@ -87,8 +91,11 @@ def query_kernel(
     blind = row_lse == -float("inf")
     row_lse = tl.where(blind, float("inf"), row_lse * LOG2_E)
     row_delta = tl.sum(grad_tile.to(tl.float32) * out_tile.to(tl.float32), 1)
+    row_grad_lse = tl.zeros([BLOCK_Q], tl.float32)
     if grad_lse is not None:
-        row_delta -= tl.load(grad_lse + wide_rows, mask=inside, other=0.0)
+        row_grad_lse = tl.load(grad_lse + wide_rows, mask=inside, other=0.0)
+        row_grad_lse = tl.where(blind, 0.0, row_grad_lse)
+    row_delta -= row_grad_lse
     MOMENTS: tl.constexpr = grad_mean is not None or grad_variance is not None
     if MOMENTS:
         mean_x, mean_y, mean_z = load_points(mean, wide_rows, inside, 3)
@@ -102,7 +109,6 @@ def query_kernel(
             pull = tl.load(grad_variance + wide_rows, mask=inside, other=0.0)
             row_delta += pull * tl.load(variance + wide_rows, mask=inside, other=0.0)
     row_delta = tl.where(blind, 0.0, row_delta)
-    tl.store(delta + wide_rows, row_delta, mask=inside)
     if PARAMETERS > 0:
         cx, cy, cz = load_points(k_position, k_begin, k_begin < k_end, 3)
         point = q_position + head * q_position_head_stride
@@ -120,10 +126,14 @@ def query_kernel(
             SQUARED,
             DIRECTION,
         )
-        # Sums over keys of grad_score times a function of the pair, as each is named.
+        # Sums over keys of grad_score times a function of the pair, and means under P of the same.
         radius_sum = tl.zeros([BLOCK_Q], tl.float32)
         square_sum = tl.zeros([BLOCK_Q], tl.float32)
-        score_sum = tl.zeros([BLOCK_Q], tl.float32)
+        mean_radius = tl.zeros([BLOCK_Q], tl.float32)
+        mean_square = tl.zeros([BLOCK_Q], tl.float32)
+        mean_kx = tl.zeros([BLOCK_Q], tl.float32)
+        mean_ky = tl.zeros([BLOCK_Q], tl.float32)
+        mean_kz = tl.zeros([BLOCK_Q], tl.float32)
         score_x = tl.zeros([BLOCK_Q], tl.float32)
         score_y = tl.zeros([BLOCK_Q], tl.float32)
         score_z = tl.zeros([BLOCK_Q], tl.float32)
@@ -131,6 +141,7 @@ def query_kernel(
         radial_x = tl.zeros([BLOCK_Q], tl.float32)
         radial_y = tl.zeros([BLOCK_Q], tl.float32)
         radial_z = tl.zeros([BLOCK_Q], tl.float32)
+    score_sum = tl.zeros([BLOCK_Q], tl.float32)
     grad_q_tile = tl.zeros([BLOCK_Q, D_PADDED], tl.float32)
     last_visible = k_end
     if CAUSAL:
@@ -184,19 +195,24 @@ def query_kernel(
             grad_score += ey * (pull_y[:, None] + pull[:, None] * ey)
             grad_score += ez * (pull_z[:, None] + pull[:, None] * ez)
         grad_score = probability * (grad_score - row_delta[:, None])
+        score_sum += tl.sum(grad_score, 1)
         grad_q_tile = tl.dot(
             grad_score.to(k_tile.dtype), k_tile, grad_q_tile, input_precision=PRECISION
         )
         if PARAMETERS > 0:
             if DISTANCE >= 0:
                 radius_sum += tl.sum(grad_score * radius, 1)
+                mean_radius += tl.sum(probability * radius, 1)
             if SQUARED >= 0:
                 square_sum += tl.sum(grad_score * square, 1)
+                mean_square += tl.sum(probability * square, 1)
             if DIRECTION >= 0:
-                score_sum += tl.sum(grad_score, 1)
                 score_x += tl.sum(grad_score * kx[None, :], 1)
                 score_y += tl.sum(grad_score * ky[None, :], 1)
                 score_z += tl.sum(grad_score * kz[None, :], 1)
+                mean_kx += tl.sum(probability * kx[None, :], 1)
+                mean_ky += tl.sum(probability * ky[None, :], 1)
+                mean_kz += tl.sum(probability * kz[None, :], 1)
             if grad_q_position is not None and (DISTANCE >= 0 or SQUARED >= 0):
                 # d bias / d difference = radial * difference + direction
                 radial = tl.zeros_like(square)
@@ -220,29 +236,34 @@ def query_kernel(
         (grad_q_tile * scale).to(grad_q.dtype.element_ty),
         mask=inside[:, None] & (columns < D)[None, :],
     )
+    missed = tl.where(blind, 0.0, score_sum - row_grad_lse)
+    tl.store(delta + wide_rows, row_delta + missed, mask=inside)
     if PARAMETERS > 0:
         feature = grad_features + wide_rows * PARAMETERS
         if DISTANCE >= 0:
-            tl.store(feature + DISTANCE, -radius_sum, mask=inside)
+            tl.store(feature + DISTANCE, missed * mean_radius - radius_sum, mask=inside)
         if SQUARED >= 0:
-            tl.store(feature + SQUARED, -square_sum, mask=inside)
+            tl.store(feature + SQUARED, missed * mean_square - square_sum, mask=inside)
         if DIRECTION >= 0:
-            tl.store(feature + DIRECTION, score_x - qx * score_sum, mask=inside)
-            tl.store(feature + DIRECTION + 1, score_y - qy * score_sum, mask=inside)
-            tl.store(feature + DIRECTION + 2, score_z - qz * score_sum, mask=inside)
+            score_x -= missed * mean_kx + qx * row_grad_lse
+            score_y -= missed * mean_ky + qy * row_grad_lse
+            score_z -= missed * mean_kz + qz * row_grad_lse
+            tl.store(feature + DIRECTION, score_x, mask=inside)
+            tl.store(feature + DIRECTION + 1, score_y, mask=inside)
+            tl.store(feature + DIRECTION + 2, score_z, mask=inside)
         if grad_q_position is not None:
             point_x = qx * radial_sum - radial_x
             point_y = qy * radial_sum - radial_y
             point_z = qz * radial_sum - radial_z
             if DIRECTION >= 0:
                 if q_gate is not None:
-                    point_x -= tl.sum(wx, 1) * score_sum
-                    point_y -= tl.sum(wy, 1) * score_sum
-                    point_z -= tl.sum(wz, 1) * score_sum
+                    point_x -= tl.sum(wx, 1) * row_grad_lse
+                    point_y -= tl.sum(wy, 1) * row_grad_lse
+                    point_z -= tl.sum(wz, 1) * row_grad_lse
                 else:
-                    point_x -= wx * score_sum
-                    point_y -= wy * score_sum
-                    point_z -= wz * score_sum
+                    point_x -= wx * row_grad_lse
+                    point_y -= wy * row_grad_lse
+                    point_z -= wz * row_grad_lse
             if q_gate is not None:
                 # The bias of a row with gate 0 does not depend on its position, finite or not.
                 closed = tl.sum(gate, 1) == 0.0
