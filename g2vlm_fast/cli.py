@@ -70,8 +70,21 @@ def run(command: Run) -> None:
     from g2vlm_fast.pipeline import job, progress
 
     with progress.stages(Console(stderr=True)) as on_stage:
-        result = job.run(command, on_stage=on_stage)
+        result = job.run(command, on_stage=on_stage, train=_train_demo_model)
     Console().print(progress.summary(result))
+
+
+def _train_demo_model(checkpoint: Path) -> None:
+    """Train the demo recipe; its run is kept in the folder above its checkpoint."""
+    from g2vlm_fast import recipes
+    from g2vlm_fast.pipeline.checkpoint import VARIABLE, ModelError
+
+    if checkpoint.name != "checkpoint":
+        raise ModelError(
+            f"{checkpoint}: holds no checkpoint. To have one trained there, let {VARIABLE} end in "
+            "/checkpoint; the state of the run is kept in the folder above it"
+        )
+    recipes.run_recipe(recipes.demo(), checkpoint.parent, show_progress=True)
 
 
 def info(command: Info) -> None:

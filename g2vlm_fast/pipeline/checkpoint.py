@@ -1,4 +1,4 @@
-"""Find the model: where it was asked for, where it is kept, or by training it now."""
+"""Find the model: where it was asked for, or where the default one is kept."""
 
 from __future__ import annotations
 
@@ -104,25 +104,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def train_demo_model(folder: Path, *, show_progress: bool) -> None:
-    """Train the demo recipe so that its checkpoint ends at ``folder``.
-
-    Raises:
-        ModelError: the place cannot be written, or is not named ``checkpoint``.
-    """
-    from g2vlm_fast import recipes
-
-    if folder.name != "checkpoint":
-        raise ModelError(
-            f"{folder}: holds no checkpoint. To have one trained there, let {VARIABLE} end in "
-            "/checkpoint (the folder above it keeps the state of the run)"
-        )
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        recipes.run_recipe(recipes.demo(), folder.parent, show_progress=show_progress)
-    except OSError as error:
-        raise ModelError(
-            f"{folder.parent}: cannot be written ({error}); name another place with {VARIABLE}"
-        ) from error

@@ -27,7 +27,6 @@ from g2vlm_fast.pipeline.checkpoint import (
     default_checkpoint,
     is_checkpoint,
     load_model,
-    train_demo_model,
 )
 from g2vlm_fast.pipeline.config import RunConfig
 from g2vlm_fast.pipeline.progress import TRAINING
@@ -38,6 +37,9 @@ from g2vlm_fast.records import Task
 
 OnStage = Callable[[str, float], None]
 """Told the name of the stage that begins, and the share of the run that is done."""
+
+Train = Callable[[Path], None]
+"""Trains a model and leaves its checkpoint at the path given."""
 
 _STAGES = {
     "Reading": 0.0, "Checking conventions": 0.15, TRAINING: 0.2, "Loading the model": 0.22,
@@ -84,12 +86,15 @@ class RunResult:
     seconds: dict[str, float]
 
 
-def run(config: RunConfig, *, on_stage: OnStage | None = None) -> RunResult:
+def run(
+    config: RunConfig, *, on_stage: OnStage | None = None, train: Train | None = None
+) -> RunResult:
     """Read a scan, check it, put it upright, reconstruct it, reason about it, write everything.
 
     Args:
         config: what and where.
         on_stage: is told of progress.
+        train: makes the default checkpoint where there is none; without it that is an error.
 
     Returns:
         What was found; the same lies in ``config.out``: ``cloud.ply``, ``mesh.ply``,
@@ -113,9 +118,9 @@ def run(config: RunConfig, *, on_stage: OnStage | None = None) -> RunResult:
             with clock.stage("Checking conventions"), _blamed_on(config):
                 scene, conventions, alignment = _put_upright(scene)
         checkpoint = config.checkpoint or default_checkpoint()
-        if config.checkpoint is None and not is_checkpoint(checkpoint):
+        if config.checkpoint is None and not is_checkpoint(checkpoint) and train is not None:
             with clock.stage(TRAINING):
-                train_demo_model(checkpoint, show_progress=on_stage is not None)
+                train(checkpoint)
         with clock.stage("Loading the model"):
             model = load_model(checkpoint)
         with clock.stage("Fusing depth"), _blamed_on(config):

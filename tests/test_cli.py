@@ -1,0 +1,98 @@
+"""The command line: fast help, exit status 2 and one paragraph for bad input."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from g2vlm_fast.cli import BAD_INPUT, main
+
+
+def _refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(list(arguments)) == BAD_INPUT
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    told = message[message.index("g2vlm-fast: ") :].strip()
+    assert "\n" not in told
+    return told
+
+
+def test_help_needs_no_torch() -> None:
+    program = (
+        "import sys; from g2vlm_fast.cli import main\n"
+        "try: main(['run', '--help'])\n"
+        "finally: assert 'torch' not in sys.modules and 'open3d' not in sys.modules"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    for option in ("--ask", "--out", "--checkpoint", "--depth-scale", "--intrinsics"):
+        assert option in finished.stdout
+
+
+def test_missing_scan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    told = _refused(capsys, "run", str(tmp_path / "absent"), "--out", str(tmp_path / "out"))
+    assert "absent: does not exist" in told
+    assert os.listdir(tmp_path) == []
+
+
+def test_scan_with_poses_the_other_way_round(
+    capsys: pytest.CaptureFixture[str], frame_folder: Path, tmp_path: Path
+) -> None:
+    import numpy as np
+
+    for path in frame_folder.glob("*.pose.txt"):
+        np.savetxt(path, np.linalg.inv(np.loadtxt(path)))
+    told = _refused(capsys, "run", str(frame_folder), "--out", str(tmp_path / "out"))
+    assert "world-to-camera" in told
+    assert os.listdir(tmp_path) == ["scan"]
+
+
+def test_output_that_exists(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("")
+    assert "--overwrite" in _refused(capsys, "run", "--out", str(tmp_path / "out"))
+
+
+def test_output_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    told = _refused(capsys, "run", "--out", str(tmp_path / "file" / "out"))
+    assert "cannot be written" in told
+
+
+def test_missing_checkpoint(
+    capsys: pytest.CaptureFixture[str], frame_folder: Path, tmp_path: Path
+) -> None:
+    told = _refused(
+        capsys, "run", str(frame_folder), "--out", str(tmp_path / "out"), "--checkpoint",
+        str(tmp_path / "nowhere"),
+    )  # fmt: skip
+    assert "nowhere" in told
+    assert os.listdir(tmp_path) == ["scan"]
+
+
+def test_unknown_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    told = _refused(capsys, "train", "nonsense", "--out", str(tmp_path / "run"))
+    assert "demo" in told
+
+
+def test_impossible_option(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "--stride" in _refused(capsys, "run", "--stride", "0", "--out", str(tmp_path / "out"))
+
+
+@pytest.mark.slow
+def test_info_names_backends_and_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("reference", "nearest", "geometry_attention", "tiny", "large"):
+        assert word in shown
+
+
+def test_profile_is_passed_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["profile", "--help"])
+    assert ended.value.code == 0
+    assert "--shapes" in capsys.readouterr().out
