@@ -7,7 +7,8 @@ import triton
 from torch import Tensor
 
 from g2vlm_fast.kernels.triton.geometry_attention import forward_kernel
-from g2vlm_fast.kernels.triton.geometry_attention_backward import key_kernel, query_kernel
+from g2vlm_fast.kernels.triton.geometry_attention_key import key_kernel
+from g2vlm_fast.kernels.triton.geometry_attention_query import query_kernel
 from g2vlm_fast.kernels.triton.interpreter import repair_interpreter
 
 repair_interpreter()
