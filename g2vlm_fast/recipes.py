@@ -43,6 +43,7 @@ from g2vlm_fast.train.rooms import Example, GrowingRooms, prefetched
 HELD_OUT_ROOMS = 50
 PRIOR_ROOMS = 64
 _LANGUAGE_OFF = {"align": 0.0, "text": 0.0}
+_NAMES_FIRST = {"spatial.seed_class": 3.0}  # language can only speak of what has a name
 _LANGUAGE_FIRST = {"align": 1.0, "text": 3.0, "spatial.grounding": 2.0, "spatial.anchor": 1.0}
 
 
@@ -51,12 +52,12 @@ def demo() -> TrainConfig:
     return TrainConfig(
         name="demo",
         model={"preset": "tiny"},
-        data=DataConfig(rooms=512, scenes_per_step=4, fresh_per_step=2, texts_per_scene=12),
+        data=DataConfig(rooms=512, scenes_per_step=4, fresh_per_step=1, texts_per_scene=12),
         optim=OptimConfig(lr=3e-3, weight_decay=0.02),
         schedule=ScheduleConfig(warmup=0.04, final=0.02),
         stages=(
-            StageConfig("geometry", 0.12, _LANGUAGE_OFF),
-            StageConfig("joint", 0.88, _LANGUAGE_FIRST),
+            StageConfig("geometry", 0.12, _LANGUAGE_OFF | _NAMES_FIRST),
+            StageConfig("joint", 0.88, _LANGUAGE_FIRST | _NAMES_FIRST),
         ),
         checkpoint=CheckpointConfig(every_steps=100),
         max_seconds=120.0,
