@@ -157,8 +157,9 @@ class G2VLMConfig(PretrainedConfig):
             "view_layers": 8, "cross_view_layers": 4, "dense_dim": 256, "point_dim": 256,
             "vertex_budget": 16384, "vertex_size": 0.03, "vertex_layers": 3, "scale_layers": 2,
             "voxel_sizes": [0.06, 0.12, 0.24, 0.48], "token_budget": 1024, "memory_tokens": 512,
-            "token_scales": 3, "dim": 512, "heads": 8, "mlp_ratio": 4.0, "num_queries": 64, "object_layers": 4,
-            "fusion_layers": 6, "decoder_layers": 4, "embedding_dim": 256, "dropout": 0.1,
+            "token_scales": 3, "dim": 512, "heads": 8, "mlp_ratio": 4.0, "num_queries": 64,
+            "object_layers": 4, "fusion_layers": 6, "decoder_layers": 4, "embedding_dim": 256,
+            "dropout": 0.1,
         }  # fmt: skip
         return cls(**(sizes | changes))
 
@@ -170,7 +171,8 @@ class G2VLMConfig(PretrainedConfig):
             "view_layers": 16, "cross_view_layers": 6, "dense_dim": 512, "point_dim": 512,
             "vertex_budget": 32768, "vertex_size": 0.02, "vertex_layers": 4, "scale_layers": 2,
             "voxel_sizes": [0.05, 0.1, 0.2, 0.4], "token_budget": 2048, "memory_tokens": 1024,
-            "token_scales": 3, "dim": 1152, "heads": 12, "mlp_ratio": 4.0, "num_queries": 128, "object_layers": 6,
-            "fusion_layers": 9, "decoder_layers": 5, "embedding_dim": 512, "dropout": 0.1,
+            "token_scales": 3, "dim": 1152, "heads": 12, "mlp_ratio": 4.0, "num_queries": 128,
+            "object_layers": 6, "fusion_layers": 9, "decoder_layers": 5, "embedding_dim": 512,
+            "dropout": 0.1,
         }  # fmt: skip
         return cls(**(sizes | changes))
