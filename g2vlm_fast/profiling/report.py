@@ -11,6 +11,7 @@ from typing import Any
 from g2vlm_fast.profiling.records import Record, newest, write_whole
 
 OWN = "g2vlm_fast"
+_TEXTS = ("case", "pass", "provider")
 _PASS_NAMES = {"fwd": "forward", "fwd_bwd": "forward + backward", "call": "eager call"}
 
 
@@ -108,24 +109,28 @@ def _section(device: str, records: Sequence[Record], notes: Notes, chart: str) -
 
 
 def _table(records: Sequence[Record], notes: Notes) -> list[str]:
-    counted = bool(notes.launches)
-    heads = ["case", "pass", "provider", "ms", "vs g2vlm_fast", "floor ms", "x floor", "peak MiB"]
-    heads += ["launches", "error"] if counted else ["error"]
-    lines = [_row(heads), _row(["---"] * 3 + ["---:"] * (len(heads) - 3))]
     own = {(each.case, each.direction): each for each in records if each.provider == OWN}
-    order = sorted(records, key=lambda each: (each.case, each.direction, each.ms))
-    for each in order:
+    rows = []
+    for each in sorted(records, key=lambda record: (record.case, record.direction, record.ms)):
         mine = own.get((each.case, each.direction))
-        ratio = "" if mine is None or mine is each else f"{each.ms / mine.ms:.2f}x"
-        gap = "" if not each.floor_ms else f"{each.ms / each.floor_ms:.1f}"
-        name = f"**{each.provider}**" if each.provider == OWN else each.provider
-        cells = [each.case, _PASS_NAMES[each.direction], name, _short(each.ms), ratio]
-        cells += [_short(each.floor_ms), gap, _short(each.peak_mib)]
-        if counted:
-            key = note_key(each.case, each.direction, each.provider)
-            cells.append(str(notes.launches.get(key, "")))
-        lines.append(_row([*cells, f"{each.error:.1e}"]))
-    return lines
+        key = note_key(each.case, each.direction, each.provider)
+        rows.append(
+            {
+                "case": each.case,
+                "pass": _PASS_NAMES[each.direction],
+                "provider": f"**{each.provider}**" if each.provider == OWN else each.provider,
+                "ms": _short(each.ms),
+                f"vs {OWN}": f"{each.ms / mine.ms:.2f}x" if mine and mine is not each else "",
+                "floor ms": _short(each.floor_ms),
+                "x floor": f"{each.ms / each.floor_ms:.1f}" if each.floor_ms else "",
+                "peak MiB": _short(each.peak_mib),
+                "launches": str(notes.launches.get(key, "")),
+                "error": f"{each.error:.1e}",
+            }
+        )
+    heads = [head for head in rows[0] if any(row[head] for row in rows)]
+    lines = [_row(heads), _row(["---" if head in _TEXTS else "---:" for head in heads])]
+    return lines + [_row([row[head] for head in heads]) for row in rows]
 
 
 def _row(cells: Sequence[str]) -> str:
