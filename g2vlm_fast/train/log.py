@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,12 @@ class StepLog:
         self._file = open(path, "a", buffering=1)  # noqa: SIM115 (closed by close)
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(entry) + "\n")
+        """Append an entry; numbers that are not finite become null, as JSON has none."""
+        plain = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in entry.items()
+        }
+        self._file.write(json.dumps(plain, allow_nan=False) + "\n")
 
     def close(self) -> None:
         self._file.close()

@@ -113,7 +113,9 @@ class Trainer:
         self.model.train()
         log = StepLog(self.folder / "log.jsonl", resume_step=self.step)
         losses: dict[str, float] = {}
-        batches = iter(self.batches_from(self.step * self.config.optim.accumulate))
+        batches: Iterator[Any] = iter(())
+        if self.used < 1.0:
+            batches = iter(self.batches_from(self.step * self.config.optim.accumulate))
         try:
             with ProgressBar(enabled=self.show_progress, title=self.config.name) as bar:
                 while self.used < 1.0:

@@ -192,8 +192,11 @@ def test_only_the_newest_saves_are_kept(tmp_path: Path) -> None:
 
 def test_a_finished_run_is_not_trained_further(tmp_path: Path) -> None:
     Trainer(config(), Toy(), batches_from, toy_loss, tmp_path).run()
-    model = Toy()
-    report = Trainer(config(), model, batches_from, toy_loss, tmp_path).run()
+
+    def no_batches(start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        raise AssertionError("a finished run asked for batches")
+
+    report = Trainer(config(), Toy(), no_batches, toy_loss, tmp_path).run()
     assert report.steps == 12
     assert len(log_of(tmp_path)) == 12
 
@@ -210,7 +213,9 @@ def test_steps_that_are_not_finite_change_nothing_and_are_counted(tmp_path: Path
     trainer = Trainer(config(), model, batches_from, poisoned, tmp_path)
     report = trainer.run()
     assert report.skipped_steps == 2
-    assert [entry["step"] for entry in log_of(tmp_path) if not entry["applied"]] == [3, 4]
+    skipped = [entry for entry in log_of(tmp_path) if not entry["applied"]]
+    assert [entry["step"] for entry in skipped] == [3, 4]
+    assert [entry["loss"] for entry in skipped] == [None, None]
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
 
 
