@@ -19,7 +19,9 @@ _UNOFFERED = ("q_gate", "causal", "return_lse", "return_position_mean")
 
 def _batch(inputs: Inputs) -> int:
     """Return how many equal segments the tokens fall into, or raise NotOffered."""
-    asked = [name for name in _UNOFFERED if inputs.get(name) not in (None, False)]
+    asked = [
+        name for name in _UNOFFERED if inputs.get(name) is not None and inputs[name] is not False
+    ]
     if asked:
         raise NotOffered(f"it is set up here without {', '.join(asked)}")
     if inputs.get("q_position") is not None and inputs["q_position"].dim() == 3:
