@@ -9,6 +9,8 @@ from torch import Tensor
 
 from g2vlm_fast.records import Prediction, Targets
 
+_REACH = 1.0  # metres
+
 
 class Matching(NamedTuple):
     """Pairs of rows of the packed predicted and true objects, one a true object at most."""
@@ -31,8 +33,9 @@ class Matching(NamedTuple):
 def match_objects(prediction: Prediction, targets: Targets) -> Matching:
     """Assign predicted to true objects, scene by scene, at the least total cost.
 
-    The cost of a pair is twice the distance of the centres (m), plus half the L1 difference of
-    the sizes (m), less the probability of the true class.
+    Pairs whose centres are farther apart than 1 m are let go again: a query learns nothing true
+    from an object that it does not see. The cost of a pair is twice the distance of the centres
+    (m), plus half the L1 difference of the sizes (m), less the probability of the true class.
 
     Source: Carion et al., "End-to-end object detection with transformers", ECCV 2020; the
     assignment is scipy's (Jonker and Volgenant, 1987).
@@ -59,8 +62,9 @@ def match_objects(prediction: Prediction, targets: Targets) -> Matching:
         likely = probability[p0:p1, targets.object_class[t0:t1]]
         cost = (2 * distance + 0.5 * size - likely).nan_to_num(1e6)
         rows, columns = linear_sum_assignment(cost.cpu().numpy())
-        predicted.append(torch.as_tensor(rows) + p0)
-        target.append(torch.as_tensor(columns) + t0)
+        near = (distance[rows, columns] <= _REACH).cpu()
+        predicted.append(torch.as_tensor(rows)[near] + p0)
+        target.append(torch.as_tensor(columns)[near] + t0)
         p0, t0 = p1, t1
     device = prediction.box_center.device
     return Matching(torch.cat(predicted).to(device), torch.cat(target).to(device))

@@ -63,7 +63,7 @@ class G2VLMConfig(PretrainedConfig):
 
     # spatial head
     num_queries: int = 16  # objects a scene, at most
-    query_spacing: float = 0.3  # voted centres closer than this are one object
+    query_spacing: float = 0.4  # voted centres closer than this are one object
     maximum_vote: float = 1.5
     object_layers: int = 2
     classes: list[str] | None = None

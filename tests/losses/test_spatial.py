@@ -35,6 +35,13 @@ def test_more_true_objects_than_predictions_leave_some_unmatched(
     assert matching.predicted_of(5).tolist() == [0, -1, -1, -1, 1]
 
 
+def test_a_prediction_far_away_stands_for_nothing(perfect: Prediction, targets: Targets) -> None:
+    center = perfect.box_center.clone()
+    center[1, 2] += 1.2
+    matching = match_objects(dataclasses.replace(perfect, box_center=center), targets)
+    assert matching.predicted_of(5).tolist() == [-1, 2, 0, 5, 4]
+
+
 def test_a_quarter_turn_with_swapped_sides_is_the_same_box(
     perfect: Prediction, targets: Targets
 ) -> None:

@@ -121,8 +121,8 @@ class ObjectLayer(nn.Module):
 class SpatialHead(nn.Module):
     """Turns seeds into objects: group what votes for one place, refine, read off the box.
 
-    What the voters say in closed form (:func:`gather_evidence`) is where box, class and
-    objectness start; the layers say how far to trust it, and correct it.
+    What the voters say in closed form (:func:`gather_evidence`) is where box and class start; the
+    layers say how far to trust it, and correct it.
     """
 
     def __init__(self, config: G2VLMConfig) -> None:
@@ -182,7 +182,7 @@ class SpatialHead(nn.Module):
             center=torch.lerp(middle, fitted.center, trust[:, :1]) + box[:, :3],
             size=size.exp(),
             rotation=_rotation(_add_angles(fitted.yaw, turn)),
-            objectness=fitted.objectness + self.objectness(x)[:, 0].float(),
+            objectness=self.objectness(x)[:, 0].float(),
             class_logits=fitted.class_logits + self.classify(x).float(),
             descriptor=F.normalize(self.describe(x).float(), dim=-1),
             feature=x,
