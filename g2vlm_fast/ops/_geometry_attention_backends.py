@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,18 +75,11 @@ def _forward_cpu(
     wide_q, wide_k, wide_v = q.to(wide), k.to(wide), v.to(wide)
     out, lse, mean, variance = empty_outputs(wide_q, position_mean)
     geometry = (bias_parameters, q_position, k_position, q_gate)
-    _C.geometry_attention_cpu(
-        *_dense((wide_q, wide_k, wide_v, *geometry, q_offsets, k_offsets)),
-        terms,
-        constants,
-        causal,
-        scale,
-        out,
-        lse,
-        mean if position_mean else None,
-        variance if position_mean else None,
-        torch.get_num_threads(),
-    )
+    arguments: list[Any] = _dense((wide_q, wide_k, wide_v, *geometry, q_offsets, k_offsets))
+    arguments += [terms, constants, causal, scale, out, lse]
+    arguments += [mean, variance] if position_mean else [None, None]
+    arguments.append(torch.get_num_threads())
+    _C.geometry_attention_cpu(*arguments)
     return out.to(q.dtype), lse, mean, variance
 
 
@@ -118,16 +112,10 @@ def _backward_cpu(
     grad_out = torch.zeros_like(wide_out) if grad_out is None else grad_out.to(wide)
     inputs = (wide_q, wide_k, wide_v, bias_parameters, q_position, k_position, q_gate)
     gradients = gradient_storage(inputs, position_gradients)
-    _C.geometry_attention_backward_cpu(
-        *_dense((grad_out, grad_lse, grad_mean, grad_variance)),
-        *_dense((*inputs, q_offsets, k_offsets, wide_out, lse, mean, variance)),
-        terms,
-        constants,
-        causal,
-        scale,
-        *gradients,
-        torch.get_num_threads(),
-    )
+    arguments: list[Any] = _dense((grad_out, grad_lse, grad_mean, grad_variance))
+    arguments += _dense((*inputs, q_offsets, k_offsets, wide_out, lse, mean, variance))
+    arguments += [terms, constants, causal, scale, *gradients, torch.get_num_threads()]
+    _C.geometry_attention_backward_cpu(*arguments)
     grad_q, grad_k, grad_v, *rest = without_gaps(gradients, wide)
     return (grad_q.to(q.dtype), grad_k.to(q.dtype), grad_v.to(q.dtype), *rest)  # type: ignore[return-value]
 

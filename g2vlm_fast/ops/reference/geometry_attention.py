@@ -309,12 +309,15 @@ def _grad_difference(x: _Inputs, scores: _Scores) -> Tensor:
 
 
 def _softmax(scores: Tensor) -> tuple[Tensor, Tensor]:
-    lse = torch.logsumexp(scores, -1)
-    return _probability(scores, lse), lse
+    """Return the probabilities, 0 in rows that attend to nothing, and the log of their sums."""
+    highest = scores.amax(-1)
+    weight = _probability(scores, highest)
+    total = weight.sum(-1)
+    return weight / total.masked_fill(total == 0, 1)[..., None], highest + total.log()
 
 
 def _probability(scores: Tensor, lse: Tensor) -> Tensor:
-    """Return exp(scores - lse), and 0 in rows that attend to nothing."""
+    """Return exp(scores - lse), 0 in rows that attend to nothing."""
     return (scores - lse.masked_fill(lse == -torch.inf, 0)[..., None]).exp()
 
 
