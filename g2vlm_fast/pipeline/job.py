@@ -48,7 +48,7 @@ _STAGES = {
 }  # fmt: skip
 
 DEMO_ROOM = RoomConfig(
-    image_size=(240, 320), views=(12, 12), objects=(6, 7), depth_probability=1.0,
+    image_size=(240, 320), views=(24, 24), objects=(6, 7), depth_probability=1.0,
     mesh_probability=0.0,
 )  # fmt: skip
 """The rooms of runs without a scan: seen better than training rooms, furnished the same."""

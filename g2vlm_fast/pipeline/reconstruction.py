@@ -25,7 +25,7 @@ THRESHOLD = 0.05  # metres, of precision, recall and F-score
 _SAMPLES = 20_000
 _CHUNK = 16_384
 _LEAST_CONFIDENCE = 0.7
-_VIEWS_A_WEIGHT = 6
+_VIEWS_A_WEIGHT = 12.0
 """With few views, surface is kept that fewer than the usual number of them measured."""
 
 
@@ -80,7 +80,7 @@ def fuse_scene(scene: Scene, voxel_size: float | None) -> tuple[float, ColoredMe
     geometry = (scene.depth, scene.intrinsics, scene.poses)
     size = voxel_size or choose_voxel_size(*geometry, depth_sigma=scene.depth_sigma)
     volume = fuse(scene.images, *geometry, size)
-    mesh = volume.mesh(min(MIN_WEIGHT, max(0.5, scene.num_views // _VIEWS_A_WEIGHT)))
+    mesh = volume.mesh(min(MIN_WEIGHT, max(0.5, scene.num_views / _VIEWS_A_WEIGHT - 0.5)))
     if mesh.is_empty:
         raise ValueError(
             f"scene {scene.name!r}: fusion left no surface at {1000 * size:g} mm; the views may "

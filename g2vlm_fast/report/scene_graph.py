@@ -15,7 +15,7 @@ from g2vlm_fast.export.raycast import MeshRaycaster
 from g2vlm_fast.export.scene_graph import SceneObject, SceneRelation
 from g2vlm_fast.report.pictures import Picture, object_color, top_view_mesh
 
-_DRAWN_RELATIONS = 14
+_DRAWN_RELATIONS = 9
 _FAR = 200.0  # metres above, from where a pinhole camera sees almost in parallel
 
 
