@@ -1,4 +1,4 @@
-"""g2vlm_fast: kernels, model, trainer and evaluator for geometry-grounded vision-language models."""
+"""Kernels, model, trainer and evaluator for geometry-grounded vision-language models."""
 
 from g2vlm_fast._info import __version__, backend_report
 
