@@ -170,13 +170,15 @@ def grounding_loss(
 
 
 def anchor_loss(prediction: Prediction, batch: SceneBatch, targets: Targets) -> Tensor:
-    r"""Let some token and head of a referring text look at the object that it refers to.
+    r"""Let a referring text look at the object that it refers to: some anchor, and the surest.
 
-    .. math:: -\sigma \log \operatorname{mean}_{t, h} \exp(-(|a_{th} - c| + [w_{th} - r]_+ / 2)
-              / \sigma)
+    .. math:: -\tfrac{\sigma}{2} \log \operatorname{mean}_{t, h}
+              e^{-(|a_{th} - c| + [w_{th} - r]_+ / 2) / \sigma}
+              + \tfrac12 \sum_{t, h} p_{th} |a_{th} - c|, \quad p_{th} \propto e^{-w_{th} / \sigma}
 
-    with anchors a of spread w, the centre c and half the diagonal r of the object, and
-    :math:`\sigma = 0.3` m: a soft minimum, because the words for other objects look elsewhere.
+    with anchors a of spread w over the tokens t and heads h of the text, the centre c and half
+    the diagonal r of the object, and :math:`\sigma = 0.3` m. The first term is a soft minimum,
+    because the words for other objects look elsewhere.
     """
     assert prediction.anchor_position is not None
     assert prediction.anchor_spread is not None
@@ -197,4 +199,8 @@ def anchor_loss(prediction: Prediction, batch: SceneBatch, targets: Targets) -> 
     total = segment_logsumexp(-cost.flatten() / _SOFTNESS, each, len(referred))
     asked = referred >= 0
     number = (lengths(batch.text_offsets)[asked] * heads).log()
-    return mean_or_zero(_SOFTNESS * (number - total[asked]))
+    nearest = _SOFTNESS * (number - total[asked])
+    sure = -prediction.anchor_spread[token].flatten() / _SOFTNESS
+    share = (sure - segment_logsumexp(sure, each, len(referred))[each]).exp()
+    surest = distance.new_zeros(len(referred)).index_add(0, each, share * distance.flatten())
+    return mean_or_zero((nearest + surest[asked]) / 2)
