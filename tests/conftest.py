@@ -17,6 +17,11 @@ from pathlib import Path
 
 import pytest
 
+# The list of constructors that ``torch.device(...)`` redirects is made at its first use and kept:
+# made while ``torch.empty`` is poisoned, it would miss the real one, and "meta" would allocate.
+with torch.device("meta"):
+    torch.empty(0)
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
