@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from g2vlm_fast.data import Scene
 from g2vlm_fast.export.raycast import MeshRaycaster
@@ -33,6 +34,8 @@ _RENDERING = (600, 840)
 _TURNS = (-28.0, 32.0)
 _THUMBNAIL = 420
 _WORST_ERROR = 0.1
+_FAR = 2.0
+"""What is farther away than this many times the median is background."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def draw_pictures(result: RunResult) -> Pictures:
     """Draw a run."""
     scene, seen = result.scene, result.understanding
     assert scene.depth is not None
-    points = sample_surface(scene.depth, scene.intrinsics, scene.poses)[0]
+    points = _subject(scene)
     cameras = overview_cameras(points, scene.poses, _RENDERING, _TURNS)
     fused = MeshRaycaster(result.reconstruction.fused.mesh)
     completed = MeshRaycaster(result.reconstruction.completed.mesh)
@@ -91,6 +94,14 @@ def draw_pictures(result: RunResult) -> Pictures:
         answers=[_answer(answer, result) for answer in seen.answers],
         camera=cameras[0],
     )
+
+
+def _subject(scene: Scene) -> Tensor:
+    """Points of what the scan is about: no distant wall behind a shelf."""
+    assert scene.depth is not None
+    points = sample_surface(scene.depth, scene.intrinsics, scene.poses)[0]
+    distance = (points - scene.poses[:, :3, 3].mean(dim=0)).norm(dim=-1)
+    return points[distance <= _FAR * distance.median()]
 
 
 def _ceiling(scene: Scene) -> float:
