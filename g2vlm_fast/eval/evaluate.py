@@ -223,7 +223,7 @@ class _Judge:
                 objects,
             ),
             **spatial.judge_anchors(
-                [said.anchor[None] for said, _ in phrases],
+                [said.anchors for said, _ in phrases],
                 referred,
                 output.tokens.double().numpy(),
                 objects,

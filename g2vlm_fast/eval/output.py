@@ -18,7 +18,7 @@ class TextOutput:
     """What a model said of one text: which detection it means, and where it looks."""
 
     choice: int  # of the candidates of the scene, -1 where there is none
-    anchor: Array  # [3] metres, the anchor of least spread among its tokens and heads
+    anchors: Array  # [n, 3] metres, of its tokens and heads
     embedding: Array  # [C] unit norm
 
 
@@ -122,16 +122,15 @@ def _texts(prediction: Prediction, batch: SceneBatch, index: int) -> list[TextOu
     if batch.text_scene is None:
         return []
     logits, embedding = _need(prediction, "grounding_logits"), _need(prediction, "text_embedding")
-    position, spread = _need(prediction, "anchor_position"), _need(prediction, "anchor_spread")
+    position = _need(prediction, "anchor_position")
     texts = []
     for text in (batch.text_scene == index).nonzero()[:, 0].tolist():
         scores = logits[rows_of(prediction.grounding_offsets, text)].numpy()
         words = rows_of(batch.text_offsets, text)
-        surest = int(spread[words].argmin())
         texts.append(
             TextOutput(
                 choice=int(scores.argmax()) if len(scores) else -1,
-                anchor=position[words].flatten(0, 1)[surest].double().numpy(),
+                anchors=position[words].flatten(0, 1).double().numpy(),
                 embedding=embedding[text].numpy(),
             )
         )

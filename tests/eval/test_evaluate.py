@@ -150,14 +150,14 @@ def test_only_detections_are_kept_and_relations_follow_them() -> None:
     assert second.graph.values[:, 0].tolist() == [False, True]
 
 
-def test_texts_choose_among_all_candidates_and_look_where_they_are_surest() -> None:
+def test_texts_choose_among_all_candidates_and_bring_their_anchors() -> None:
     first, second = scene_outputs(*packed_prediction())
     assert len(first.candidates) == 2
     assert second.objectness.tolist() == pytest.approx([0.7311, 0.2689, 0.7311], abs=1e-4)
     assert first.texts[0].choice == 1
     assert second.texts[0].choice == 1
-    assert first.texts[0].anchor.tolist() == [10.0] * 3
-    assert second.texts[0].anchor.tolist() == [2.0] * 3
+    assert first.texts[0].anchors[:, 0].tolist() == [0.0, 10.0]
+    assert second.texts[0].anchors[:, 0].tolist() == [1.0, 11.0, 2.0, 12.0]
 
 
 def test_a_head_that_was_not_asked_is_an_error() -> None:

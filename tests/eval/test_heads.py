@@ -185,13 +185,18 @@ def test_grounding_by_hand(rooms: list[RoomFacts]) -> None:
     assert sums["localisation_acc_50"].chance == pytest.approx((0.4 + 0.2 + 0.2, 4))
 
 
-def test_anchors_are_compared_with_uniform_attention(rooms: list[RoomFacts]) -> None:
-    room = rooms[0].objects
-    tokens = np.array([[0.0, 0, 0], [2.0, 0, 0]])
-    on_it = room.boxes.center[[1]]
-    sums = spatial.judge_anchors([on_it], [1], tokens, room)["anchor_distance"]
-    assert sums.value == (0.0, 1.0)
-    assert sums.chance[0] == pytest.approx(np.linalg.norm(on_it[0] - [1.0, 0, 0]))
+def test_anchors_are_compared_with_the_other_objects() -> None:
+    boxes = Boxes(
+        np.array([[0.0, 0, 0], [3, 0, 0], [0, 4, 0]]), np.ones((3, 3)), np.stack([np.eye(3)] * 3)
+    )
+    room = Objects(boxes, np.array([0, 1, 2]))
+    anchors = np.array([[0.0, 0, 0], [9.0, 9, 9]])
+    sums = spatial.judge_anchors([anchors], [0], np.array([[0.0, 0, 2]]), room)
+    assert sums["anchor_distance"].value == (0.0, 1.0)
+    assert sums["anchor_distance"].chance == (3.5, 1.0)
+    assert sums["anchor_distance"].beside == {"mean position of the geometry tokens": (2.0, 1.0)}
+    alone = Objects(boxes[:1], room.classes[:1])
+    assert spatial.judge_anchors([anchors], [0], anchors, alone)["anchor_distance"].value[1] == 0
 
 
 def test_answers_and_captions_by_hand(priors: Priors) -> None:
@@ -204,6 +209,11 @@ def test_answers_and_captions_by_hand(priors: Priors) -> None:
     sums = language.judge_answers(["no", "<number>", "no"], [nan, 3.1, nan], truth, priors)
     assert sums["answer_exact_match"] == Sums((1, 2), (1, 2))
     assert sums["number_within_20_percent"] == Sums((1, 1), (0, 1))
+    lengths = [Answer("height", "<number>", 1.0), Answer("count", "<number>", 1.0)]
+    sums = language.judge_answers(["<number>"] * 2, [1.3, 1.3], lengths, priors)
+    assert sums["number_within_20_percent"].value == (1, 2)
+    sums = language.judge_answers(["a bed"], [nan], lengths[1:], priors)
+    assert sums["number_within_20_percent"].value == (0, 1)
     said = language.judge_captions(["a bed"], ["a bed"], priors)["caption_token_f1"]
     assert said.value == (1.0, 1.0)
     assert 0 < said.chance[0] <= 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from g2vlm_fast.eval.metric import Definition, Sums
@@ -35,10 +36,13 @@ DEFINITIONS = (
 def judge_answers(
     said: Sequence[str], values: Sequence[float], truth: Sequence[Answer], priors: Priors
 ) -> dict[str, Sums]:
-    """Judge the answers to the questions of one scene, words and numbers apart."""
+    """Judge the answers to the questions of one scene, words and numbers apart.
+
+    A count is a whole number, so what is said of one is rounded first.
+    """
     words = [(ours, true) for ours, true in zip(said, truth, strict=True) if true.value is None]
     numbers = [
-        (ours, true.value, true.kind)
+        (_whole(ours) if true.kind == "count" else ours, true.value, true.kind)
         for ours, true in zip(values, truth, strict=True)
         if true.value is not None
     ]
@@ -62,6 +66,10 @@ def judge_captions(said: Sequence[str], truth: Sequence[str], priors: Priors) ->
             _mean([token_f1(priors.caption, true) for true in truth]),
         )
     }
+
+
+def _whole(value: float) -> float:
+    return float(round(value)) if math.isfinite(value) else value
 
 
 def _mean(scores: Sequence[float]) -> tuple[float, float]:

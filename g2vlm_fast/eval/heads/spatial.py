@@ -39,7 +39,7 @@ DEFINITIONS = (
     Definition(
         "anchor_distance",
         "anchors",
-        "the mean position of the geometry tokens",
+        "the same anchors to the other objects of the room",
         unit="m",
         higher_is_better=False,
         headline=True,
@@ -181,20 +181,31 @@ def judge_grounding(
 def judge_anchors(
     anchors: Sequence[Array], referred: Sequence[int], tokens: Array, truth: Objects
 ) -> dict[str, Sums]:
-    """Judge where each text looks, ``[n, 3]`` positions, by the distance in metres to its object.
+    """Judge where each text looks: the distance in metres of its nearest anchor to its object.
 
-    Attention that is uniform over the geometry tokens, which is where training starts, looks at
-    their mean; that is the chance level.
+    Anchors that pay no heed to what the text says are as far from its object as from the others
+    of the room, on average; that is the chance level. Rooms with one object do not count.
+
+    Args:
+        anchors: ``[n, 3]`` of each text, world.
+        referred: rows of the truth.
+        tokens: ``[m, 3]`` positions of the geometry tokens; uniform attention, where training
+            starts, looks at their mean, which is reported beside.
+        truth: the true objects.
     """
-    middle = tokens.mean(0)
-    centers = truth.boxes.center[list(referred)].reshape(-1, 3)
-    ours = [
-        float(np.linalg.norm(position - center, axis=-1).mean())
-        for position, center in zip(anchors, centers, strict=True)
-    ]
-    chance = np.linalg.norm(centers - middle, axis=-1)
-    count = float(len(ours))
-    return {"anchor_distance": Sums((sum(ours), count), (float(chance.sum()), count))}
+    centers = truth.boxes.center
+    ours = chance = uniform = count = 0.0
+    for looked, wanted in zip(anchors, referred, strict=True):
+        away = np.linalg.norm(looked[:, None] - centers[None], axis=-1).min(0)
+        others = np.delete(away, wanted)
+        if others.size == 0:
+            continue
+        count += 1
+        ours += float(away[wanted])
+        chance += float(others.mean())
+        uniform += float(np.linalg.norm(tokens.mean(0) - centers[wanted]))
+    beside = {"mean position of the geometry tokens": (uniform, count)}
+    return {"anchor_distance": Sums((ours, count), (chance, count), beside)}
 
 
 def _detection_sums(predicted: Objects, truth: Objects) -> dict[str, tuple[float, float]]:
