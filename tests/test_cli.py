@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("tyro", reason="the command line needs the extra `app`")
+
 from g2vlm_fast.cli import BAD_INPUT, main
 
 

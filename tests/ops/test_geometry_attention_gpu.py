@@ -64,6 +64,7 @@ def test_runs_are_bitwise_equal() -> None:
             assert torch.equal(gradient, again[1][name]), name
 
 
+@pytest.mark.filterwarnings("ignore:The AccumulateGrad node:UserWarning")
 def test_forward_and_backward_can_be_captured_in_a_cuda_graph() -> None:
     inputs = draw((256, 128), 4, 4, 64, torch.bfloat16)
     names = ("q", "k", "v", "bias_parameters", "q_position", "k_position")

@@ -137,6 +137,7 @@ def test_a_graph_convolution_is_its_formula(generator: torch.Generator) -> None:
     torch.testing.assert_close(layer(x, graph), expected)
 
 
+@pytest.mark.filterwarnings("ignore:The AccumulateGrad node:UserWarning")
 @pytest.mark.gpu
 def test_kernels_can_be_captured_in_a_cuda_graph(generator: torch.Generator) -> None:
     graph = window_graph(40, 50, 6).to("cuda")

@@ -173,6 +173,7 @@ def test_nothing_waits_for_the_device() -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.filterwarnings("ignore:The AccumulateGrad node:UserWarning")
 def test_forward_and_backward_replay_as_a_cuda_graph() -> None:
     offsets = torch.tensor([0, 300, 1000], dtype=torch.int32, device="cuda")
     x, y = (torch.rand(1000, 3, device="cuda", requires_grad=True) for _ in range(2))
