@@ -12,6 +12,7 @@ from g2vlm_fast.model.packing import gather_segments, lengths, segment_ids
 from g2vlm_fast.records import Prediction, SceneBatch, Targets
 
 _MARGIN = 0.05  # metres that a point may lie outside a box and still be on its object
+_PRESENT_WEIGHT = 3.0
 _SOFTNESS = 0.3  # metres, of the soft minimum over anchors
 
 
@@ -23,7 +24,8 @@ def spatial_loss(
     ``seed_objectness``, ``seed_vote``, ``seed_class``: of each point of the finest scale, whether
     it is on an object (binary cross entropy), where its centre is (L1, m), and its class
     (cross entropy). ``center``, ``size``, ``yaw``, ``class``: of predicted objects against the
-    true ones that they stand for; ``objectness`` of all. ``relation``: binary cross entropy of
+    true ones that they stand for; ``objectness`` of all, where those that stand for something
+    weigh threefold: a quarter of the queries does, and F1 asks for a low threshold. ``relation``: binary cross entropy of
     the decided labels between matched objects. ``grounding``: cross entropy of the referred
     object among those of the scene. ``anchor``: see :func:`anchor_loss`.
 
@@ -120,7 +122,12 @@ def box_loss(prediction: Prediction, targets: Targets, matching: Matching) -> di
         "yaw": mean_or_zero(turns.gather(0, best)),
         "class": mean_or_zero(named),
         "objectness": mean_or_zero(
-            F.binary_cross_entropy_with_logits(prediction.objectness, present, reduction="none")
+            F.binary_cross_entropy_with_logits(
+                prediction.objectness,
+                present,
+                reduction="none",
+                pos_weight=present.new_tensor(_PRESENT_WEIGHT),
+            )
         ),
     }
 
