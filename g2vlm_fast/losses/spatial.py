@@ -25,9 +25,10 @@ def spatial_loss(
     it is on an object (binary cross entropy), where its centre is (L1, m), and its class
     (cross entropy). ``center``, ``size``, ``yaw``, ``class``: of predicted objects against the
     true ones that they stand for; ``objectness`` of all, where those that stand for something
-    weigh threefold: a quarter of the queries does, and F1 asks for a low threshold. ``relation``: binary cross entropy of
-    the decided labels between matched objects. ``grounding``: cross entropy of the referred
-    object among those of the scene. ``anchor``: see :func:`anchor_loss`.
+    weigh threefold: a quarter of the queries does, and F1 asks for a low threshold.
+    ``relation``: binary cross entropy of the decided labels between matched objects.
+    ``grounding``: cross entropy of the referred object among those of the scene. ``anchor``: see
+    :func:`anchor_loss`.
 
     Source: Qi et al., "VoteNet", ICCV 2019; Carion et al., "DETR", ECCV 2020; Wald et al.,
     "3DSSG", CVPR 2020; Chen et al., "ScanRefer", ECCV 2020.
