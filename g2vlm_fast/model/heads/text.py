@@ -57,7 +57,12 @@ class TextHead(nn.Module):
         self.value = MLP(dim, dim, 1)
 
     def forward(
-        self, answer_ids: Tensor, offsets: Tensor, memory: Tensor, memory_offsets: Tensor
+        self,
+        answer_ids: Tensor,
+        offsets: Tensor,
+        memory: Tensor,
+        memory_offsets: Tensor,
+        start: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Score the words of given answers, each from those before it.
 
@@ -65,16 +70,19 @@ class TextHead(nn.Module):
             answer_ids: ``[A]`` int64, without ``<start>``, each answer ending in ``<end>``.
             offsets: ``[U + 1]`` int32.
             memory: ``[n, dim]`` what each text may look at, ``memory_offsets [U + 1]``.
+            start: ``[U, dim]`` what each answer starts from.
 
         Returns:
             Logits ``[A, words]`` float32, and the value ``[U]`` float32 that each answer's first
             ``<number>`` has, NaN where the answer has none.
         """
-        hidden = self._run(_shift(answer_ids, offsets), offsets, memory, memory_offsets)
+        hidden = self._run(_shift(answer_ids, offsets), offsets, memory, memory_offsets, start)
         return self.words(hidden).float(), self._values(hidden, answer_ids, offsets)
 
     @torch.no_grad()
-    def generate(self, memory: Tensor, memory_offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def generate(
+        self, memory: Tensor, memory_offsets: Tensor, start: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Answer greedily: ids ``[A]`` that end in ``<end>`` or at the longest length.
 
         Returns:
@@ -88,7 +96,7 @@ class TextHead(nn.Module):
         for length in range(1, self.maximum_length + 1):
             offsets = torch.arange(texts + 1, device=memory.device, dtype=torch.int32) * length
             previous = torch.cat([starts, spoken], dim=1).flatten()
-            hidden = self._run(previous, offsets, memory, memory_offsets)
+            hidden = self._run(previous, offsets, memory, memory_offsets, start)
             logits = self.words(hidden.unflatten(0, (texts, length))[:, -1]).float()
             logits[:, [0, START]] = -torch.inf
             word = torch.where(running, logits.argmax(-1), END)
@@ -103,12 +111,17 @@ class TextHead(nn.Module):
         return spoken[keep], offsets, self._values(kept, spoken[keep], offsets)
 
     def _run(
-        self, previous: Tensor, offsets: Tensor, memory: Tensor, memory_offsets: Tensor
+        self,
+        previous: Tensor,
+        offsets: Tensor,
+        memory: Tensor,
+        memory_offsets: Tensor,
+        start: Tensor,
     ) -> Tensor:
         text = segment_ids(offsets)
         place = torch.arange(len(previous), device=previous.device) - offsets.long()[text]
         order = fourier_features(place[:, None].float(), 4.0, 256.0, _ORDER_BANDS)
-        x = self.embed(previous) + self.order(order)
+        x = self.embed(previous) + self.order(order) + start[text]
         for layer in self.layers:
             x = layer(x, offsets, memory.to(x.dtype), memory_offsets)
         return self.norm(x)
