@@ -198,7 +198,8 @@ def _checked(job: Job, workbench: Workbench, limit: float) -> Bench:
             workbench.give_up(case, job.provider, reason)
             raise Refused(reason) from error
         except Exception as error:
-            raise Refused(f"it raises {type(error).__name__}: {error}") from error
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise Refused(f"it raises {reason}") from error
         partial = job.provider.partial
         errors.append(truth.errors(case.spec, inputs, outputs, found, partial=partial))
         floor = case.floor_ms(inputs, job.direction, outputs)
