@@ -160,12 +160,15 @@ def _captured(calls: Sequence[Call]) -> torch.cuda.CUDAGraph | None:
     torch.cuda.current_stream().wait_stream(side)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
+    random = torch.cuda.default_generators[torch.cuda.current_device()]
+    random_state = random.clone_state()
     try:
         with torch.cuda.graph(graph, stream=side):
             for call in calls:
                 call()  # outputs are freed into the graph's own pool and used again
     except RuntimeError:
         torch.cuda.synchronize()
+        random.graphsafe_set_state(random_state)  # a broken capture leaves its own behind
         return None
     graph.replay()
     torch.cuda.synchronize()

@@ -30,6 +30,7 @@ def test_a_gpu_says_what_the_cpu_says(make_model: Callable[..., G2VLM], rooms: R
     assert torch.equal(found.object_offsets.cpu(), wanted.object_offsets)
 
 
+@pytest.mark.slow  # compiles every variant of the attention kernels that a step needs
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_steps_on_a_gpu_lower_the_loss(
     make_model: Callable[..., G2VLM], rooms: Rooms, dtype: torch.dtype
