@@ -13,7 +13,8 @@ from g2vlm_fast.model.config import G2VLMConfig
 from g2vlm_fast.model.encoded import Encoded
 from g2vlm_fast.model.fusion import Fused, Fusion
 from g2vlm_fast.model.geometry_encoder import GeometryEncoder
-from g2vlm_fast.model.heads.grounding import ChosenObject, GroundingHead
+from g2vlm_fast.model.heads.answer_start import AnswerStart
+from g2vlm_fast.model.heads.grounding import GroundingHead
 from g2vlm_fast.model.heads.reconstruction import CompletionHead, DistanceHead
 from g2vlm_fast.model.heads.relations import RelationHead
 from g2vlm_fast.model.heads.spatial import SpatialHead
@@ -50,7 +51,7 @@ class G2VLM(PreTrainedModel):
         self.language_encoder = LanguageEncoder(config)
         self.fusion = Fusion(config)
         self.grounding_head = GroundingHead(config)
-        self.chosen_object = ChosenObject(config)
+        self.answer_start = AnswerStart(config)
         self.text_head = TextHead(config)
         self.post_init()
 
@@ -106,13 +107,13 @@ class G2VLM(PreTrainedModel):
         if not _has_texts(batch):
             return prediction
         language, fused = self._fuse(batch, encoded)
-        prediction, chosen = self._ground(prediction, batch, encoded, language, fused)
+        prediction, start = self._ground(prediction, batch, encoded, language, fused)
         if targets is None or targets.answer_ids is None:
             return prediction
         if targets.answer_offsets is None:
             raise ValueError("Targets: answer_ids need answer_offsets")
         logits, value = self.text_head(
-            targets.answer_ids, targets.answer_offsets, *_spoken_of(fused), chosen
+            targets.answer_ids, targets.answer_offsets, *_spoken_of(fused), start
         )
         return dataclasses.replace(
             prediction,
@@ -151,8 +152,8 @@ class G2VLM(PreTrainedModel):
         encoded = self.encode(batch) if encoded is None else encoded
         language, fused = self._fuse(batch, encoded)
         known = encoded.prediction()
-        prediction, chosen = self._ground(known, batch, encoded, language, fused)
-        ids, offsets, value = self.text_head.generate(*_spoken_of(fused), chosen)
+        prediction, start = self._ground(known, batch, encoded, language, fused)
+        ids, offsets, value = self.text_head.generate(*_spoken_of(fused), start)
         return dataclasses.replace(
             prediction, answer_ids=ids, answer_offsets=offsets, answer_value=value
         )
@@ -197,7 +198,7 @@ class G2VLM(PreTrainedModel):
         language: LanguageFeatures,
         fused: Fused,
     ) -> tuple[Prediction, Tensor]:
-        """Return what grounding adds to a prediction, and what it chose ``[U, dim]``."""
+        """Return a prediction with its grounding, and where answers start ``[U, dim]``."""
         assert batch.text_scene is not None
         thing = encoded.memory.object[fused.index]
         rows = (thing >= 0).nonzero()[:, 0]
@@ -206,7 +207,8 @@ class G2VLM(PreTrainedModel):
             fused.geometry[rows], encoded.objects.descriptor[thing[rows]], language.embedding[text]
         )
         held = encoded.memory.feature[fused.index[rows]]
-        chosen = self.chosen_object(logits, held, text, len(batch.text_scene))
+        seen = encoded.memory.embedding[batch.text_scene]
+        start = self.answer_start(logits, held, text, seen, language.embedding)
         place = fused.anchors.position
         scene = batch.text_scene[segment_ids(fused.text_offsets)]
         frame = encoded.geometry.frame
@@ -219,7 +221,7 @@ class G2VLM(PreTrainedModel):
             anchor_position=anchors + frame.origin[scene][:, None],
             anchor_spread=fused.anchors.spread,
         )
-        return prediction, chosen
+        return prediction, start
 
     def summary(self) -> str:
         """Return a table of the parts: trained parameters, and layers of each kind."""

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from g2vlm_fast.model.config import G2VLMConfig
-from g2vlm_fast.model.layers import MLP, Linear
+from g2vlm_fast.model.layers import Linear
 
 
 class GroundingHead(nn.Module):
@@ -38,37 +38,3 @@ class GroundingHead(nn.Module):
         return (
             self.score(F.gelu(self.hidden(fused)))[:, 0].float() + self.similarity.float() * alike
         )
-
-
-class ChosenObject(nn.Module):
-    """What the grounding chose for each text, as one feature: where an answer starts from.
-
-    The mean of the objects, weighted by the softmax of their scores, and how clear the choice is:
-    the best score, and the logarithm of the sum of exponentials of all.
-
-    Source: the soft choice of Bahdanau et al., ICLR 2015, with weights that grounding supervises.
-    """
-
-    def __init__(self, config: G2VLMConfig) -> None:
-        super().__init__()
-        self.object = Linear(config.dim, config.dim)
-        self.clarity = MLP(2, config.dim, config.dim)
-
-    def forward(self, logits: Tensor, feature: Tensor, text: Tensor, count: int) -> Tensor:
-        """Return ``[count, dim]``; a text without objects has the feature of no choice.
-
-        Args:
-            logits: ``[G]`` float32, of each object for its text.
-            feature: ``[G, dim]`` of the same objects.
-            text: ``[G]`` int64, the text of each.
-            count: number of texts.
-        """
-        best = logits.new_zeros(count).scatter_reduce(0, text, logits, "amax", include_self=False)
-        share = (logits - best.detach()[text]).exp()
-        total = logits.new_zeros(count).index_add(0, text, share)
-        weight = (share / total[text])[:, None]
-        mean = weight.new_zeros(count, feature.shape[1]).index_add(
-            0, text, weight * feature.float()
-        )
-        clarity = torch.stack([best, total.clamp_min(1e-6).log()], dim=-1)
-        return self.object(mean.to(feature.dtype)) + self.clarity(clarity.to(feature.dtype))
