@@ -41,6 +41,7 @@ def test_every_trained_parameter_receives_a_gradient(
     assert [name for name in idle if ".pooler." not in name] == []
 
 
+@pytest.mark.slow
 def test_a_few_steps_lower_every_loss(
     make_model: Callable[..., G2VLM], make_rooms: Callable[..., Rooms]
 ) -> None:

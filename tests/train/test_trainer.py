@@ -233,10 +233,10 @@ def test_too_many_bad_steps_in_a_row_end_the_run(tmp_path: Path) -> None:
 
 
 def test_a_time_budget_is_kept(tmp_path: Path) -> None:
-    run = config(max_steps=None, max_seconds=0.5)
+    run = config(max_steps=None, max_seconds=1.0)
     report = Trainer(run, Toy(), batches_from, toy_loss, tmp_path).run()
-    assert report.steps > 5
-    assert 0.5 <= report.seconds < 2.0
+    assert report.steps > 2
+    assert 1.0 <= report.seconds < 10.0
     assert {entry["stage"] for entry in log_of(tmp_path)} == {"first", "second"}
 
 
