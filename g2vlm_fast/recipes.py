@@ -61,7 +61,7 @@ def demo() -> TrainConfig:
             surface_points=768,
             query_points=256,
         ),
-        optim=OptimConfig(lr=4e-3, weight_decay=0.02),
+        optim=OptimConfig(lr=3e-3, weight_decay=0.02),
         schedule=ScheduleConfig(warmup=0.04, final=0.02),
         stages=(
             StageConfig("geometry", 0.12, _LANGUAGE_OFF | _NAMES_FIRST),
