@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from g2vlm_fast.export.mesh import ColoredMesh
 
+RESULTS_MARK = "run.json"
+"""The file by which a folder of results is known."""
+
 
 class OutputError(OSError):
     """Results cannot be put where they were asked for; says why and what to do."""
@@ -30,17 +33,24 @@ def publish(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
     Args:
         out: where the results shall be.
-        overwrite: replace a folder that is already there.
+        overwrite: replace the results of an earlier run, known by their ``run.json``. No other
+            folder is ever replaced.
 
     Raises:
-        OutputError: something is at ``out`` and ``overwrite`` is not set, or the folder above
-            cannot be written. Nothing is created then.
+        OutputError: something is at ``out`` that may not be replaced, or the folder above cannot
+            be written. Nothing is created then.
     """
-    out = out.absolute()
+    out = out.resolve()
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; name a folder with --out")
-    if out.exists() and any(out.iterdir()) and not overwrite:
-        raise OutputError(f"{out}: exists already; name another --out, or pass --overwrite")
+    if out.exists() and any(out.iterdir()):
+        if not overwrite:
+            raise OutputError(f"{out}: exists already; name another --out, or pass --overwrite")
+        if not (out / RESULTS_MARK).is_file():
+            raise OutputError(
+                f"{out}: holds no results of an earlier run (no {RESULTS_MARK}), so it is not "
+                "overwritten; name another --out, or empty it yourself"
+            )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
@@ -69,7 +79,7 @@ def _swap(draft: Path, out: Path) -> None:
     except OSError:
         os.rename(aside, out)
         raise
-    shutil.rmtree(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

@@ -93,7 +93,11 @@ def parse_choices(value: str) -> dict[str, str]:
 
 @cache
 def _environment() -> dict[str, str]:
-    return parse_choices(os.environ.get("G2VLM_BACKEND", ""))
+    choices = parse_choices(os.environ.get("G2VLM_BACKEND", ""))
+    unknown = choices.keys() - _TABLE.keys() - {"*"}
+    if unknown:
+        raise BackendError(f"G2VLM_BACKEND: {sorted(unknown)} are no ops; ops are {sorted(_TABLE)}")
+    return choices
 
 
 def _requested(op: str) -> str | None:

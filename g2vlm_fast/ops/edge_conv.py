@@ -10,6 +10,7 @@ from torch import Tensor
 
 from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
+from g2vlm_fast.ops._autograd import first_derivative_only
 from g2vlm_fast.ops._checks import check_choice, check_tensor
 from g2vlm_fast.ops._flops import flop_formula
 from g2vlm_fast.ops._registration import define_op
@@ -103,7 +104,7 @@ class _EdgeConv(torch.autograd.Function):
         return out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_derivative_only("edge_conv")
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         wanted = ctx.needs_input_grad
         gradients = _backward(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops import _geometry_attention_backends as _backends
+from g2vlm_fast.ops._autograd import first_derivative_only
 from g2vlm_fast.ops._checks import (
     check_offset_values,
     check_offsets,
@@ -191,7 +192,7 @@ class _GeometryAttention(torch.autograd.Function):
         return results
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_derivative_only("geometry_attention")
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         if all(grad is None for grad in grads):
             return (None,) * 14

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
+from g2vlm_fast.ops._autograd import first_derivative_only
 from g2vlm_fast.ops._checks import check_choice, check_tensor
 from g2vlm_fast.ops._flops import flop_formula
 from g2vlm_fast.ops._registration import define_op
@@ -97,7 +98,7 @@ class _GraphReduce(torch.autograd.Function):
         return out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_derivative_only("graph_reduce")
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         grad_x, grad_weight = _backward(
             grads[0].contiguous(),

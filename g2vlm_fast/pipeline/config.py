@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,9 +50,11 @@ class RunConfig:
         """
         for name in ("depth_scale", "stride", "max_frames", "model_views", "voxel_size"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 option = "--" + name.replace("_", "-")
-                raise ConfigError(f"{option} must be positive, got {value}")
+                raise ConfigError(f"{option} must be positive and finite, got {value}")
+        if self.out == Path():
+            raise ConfigError("--out must be a folder of its own, got the current folder")
         if self.room_seed < 0:
             raise ConfigError(f"--room-seed must be 0 or larger, got {self.room_seed}")
         if any(not question.strip() for question in self.ask):

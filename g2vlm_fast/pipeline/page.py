@@ -13,7 +13,7 @@ from g2vlm_fast.report.viewer import viewer_data
 if TYPE_CHECKING:
     from g2vlm_fast.pipeline.job import RunResult
     from g2vlm_fast.pipeline.pictures import Pictures
-    from g2vlm_fast.pipeline.reconstruction import Judged
+    from g2vlm_fast.pipeline.reconstruction import Judged, Reconstruction
 
 _LIMIT = 0.02
 _TABLE_EDGES = 24
@@ -146,13 +146,7 @@ def _reconstruction(result: RunResult, pictures: Pictures) -> Section:
         for row, judged in zip(rows, (reconstruction.fused, reconstruction.completed), strict=True):
             assert judged.score is not None
             row += [f"{judged.score.f_score:.3f}", f"{judged.score.recall_hidden:.1%}"]
-    completion = (
-        f"The model added {reconstruction.added_faces:,} triangles in space that every view is "
-        "blocked from; what was measured is left as fused."
-        if reconstruction.added_faces
-        else "The model added no surface here: its distance field has no zero crossing in the "
-        "space that is hidden from the views, so both rows are the same mesh."
-    )
+    completion = _completion_told(reconstruction)
     captions = ("TSDF fusion alone", "with the model's completion")
     pairs = [
         (picture, f"{caption}, {side}")
@@ -178,6 +172,24 @@ def _reconstruction(result: RunResult, pictures: Pictures) -> Section:
         table=Table(tuple(columns), [tuple(row) for row in rows], tuple(range(1, len(columns)))),
         note="Depth error: |rendered - measured| / measured, over pixels that were measured and "
         "behind which the mesh has a surface.",
+    )
+
+
+def _completion_told(reconstruction: Reconstruction) -> str:
+    if reconstruction.added_faces:
+        return (
+            f"The model added {reconstruction.added_faces:,} triangles in space that every view is "
+            "blocked from; what was measured is left as fused."
+        )
+    if reconstruction.refused_faces:
+        return (
+            f"The model offered {reconstruction.refused_faces:,} triangles that contradict "
+            "measured depth, seen through gaps of the fused surface. They are left out, so both "
+            "rows are the same mesh."
+        )
+    return (
+        "The model added no surface here: its distance field has no zero crossing in the space "
+        "that is hidden from the views, so both rows are the same mesh."
     )
 
 

@@ -52,13 +52,15 @@ def stages(console: Console) -> Iterator[OnStage]:
 
 def summary(result: RunResult) -> Any:
     """What a run found, as a rich table."""
+    from rich.markup import escape
     from rich.table import Table
 
     seen, agreement = result.understanding, result.reconstruction.completed.agreement
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_row("caption", seen.caption.text or "(no words)")
+    table.add_row("caption", escape(seen.caption.text or "(no words)"))
     for answer in seen.answers:
-        table.add_row(answer.question, f"[bold]{answer.text or '(no words)'}[/bold]")
+        spoken = escape(answer.text or "(no words)")
+        table.add_row(escape(answer.question), f"[bold]{spoken}[/bold]")
     table.add_row("objects", ", ".join(f"{o.class_name} {o.id}" for o in seen.objects) or "none")
     table.add_row(
         "depth error",
@@ -67,6 +69,6 @@ def summary(result: RunResult) -> Any:
     if result.conventions is not None:
         table.add_row("conventions", result.conventions.describe())
     for assumption in result.scene.assumptions:
-        table.add_row("assumed", assumption)
-    table.add_row("report", f"[bold]{result.out / 'report.html'}[/bold]")
+        table.add_row("assumed", escape(assumption))
+    table.add_row("report", f"[bold]{escape(str(result.out / 'report.html'))}[/bold]")
     return table

@@ -66,6 +66,7 @@ class Reconstruction:
     fused: Judged
     completed: Judged
     added_faces: int  # the last ones of the completed mesh
+    refused_faces: int  # what the model offered, refused because it contradicts measured depth
     cloud: Cloud
 
 
@@ -116,14 +117,16 @@ def reconstruct(
         truncation=float(model.config.truncation),
         reference=(fused.vertices, fused.colors),
     )
-    completed = join(fused, added)
-    return Reconstruction(
-        voxel_size,
-        _judge(scene, fused),
-        _judge(scene, completed),
-        len(added.faces),
-        _cloud(fused, seen),
-    )
+    alone, completed = _judge(scene, fused), _judge(scene, join(fused, added))
+    if _contradicts(completed.agreement, alone.agreement):
+        return Reconstruction(voxel_size, alone, alone, 0, len(added.faces), _cloud(fused, seen))
+    return Reconstruction(voxel_size, alone, completed, len(added.faces), 0, _cloud(fused, seen))
+
+
+def _contradicts(completed: DepthAgreement, alone: DepthAgreement) -> bool:
+    """Whether a completion moves the surface away from measured depth by more than 1 % of its
+    error: inputs are honoured, so such a completion is refused whole."""
+    return completed.absolute_relative > 1.01 * alone.absolute_relative + 1e-4
 
 
 def _judge(scene: Scene, mesh: ColoredMesh) -> Judged:

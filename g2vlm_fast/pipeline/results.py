@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g2vlm_fast.export.files import write_cloud, write_json, write_mesh, write_text
+from g2vlm_fast.export.files import RESULTS_MARK, write_cloud, write_json, write_mesh, write_text
 from g2vlm_fast.export.scene_graph import build_graph, graph_to_json
 from g2vlm_fast.pipeline.page import build_page
 from g2vlm_fast.pipeline.pictures import Pictures, draw_pictures
@@ -37,7 +37,7 @@ def write_results(result: RunResult, folder: Path) -> None:
         },
     )
     write_json(folder / "answer.json", {"answers": [_answer(a) for a in seen.answers]})
-    write_json(folder / "run.json", _run(result))
+    write_json(folder / RESULTS_MARK, _run(result))
     pictures = draw_pictures(result)
     _save_previews(pictures, folder / "previews")
     write_text(folder / "report.html", to_html(build_page(result, pictures)))
@@ -67,6 +67,7 @@ def _run(result: RunResult) -> dict[str, Any]:
         "fusion": _judged(reconstruction.fused),
         "completed": _judged(reconstruction.completed),
         "added_faces": reconstruction.added_faces,
+        "refused_faces": reconstruction.refused_faces,
         "cloud_points": len(reconstruction.cloud.points),
         "predicted_points": reconstruction.cloud.predicted,
         "world_from_scan": (

@@ -31,6 +31,7 @@ def test_failure_leaves_nothing_new_and_the_old_untouched(tmp_path: Path) -> Non
     out = tmp_path / "out"
     out.mkdir()
     (out / "old.txt").write_text("old")
+    (out / "run.json").touch()
 
     def fail(folder: Path) -> None:
         (folder / "half.txt").write_text("half")
@@ -45,13 +46,31 @@ def test_failure_leaves_nothing_new_and_the_old_untouched(tmp_path: Path) -> Non
 def test_what_is_there_is_replaced_only_when_asked(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / "old.txt").write_text("old")
+    (out / "run.json").write_text("old")
     with pytest.raises(OutputError, match="--overwrite"), publish(out, overwrite=False):
         pass
     with publish(out, overwrite=True) as folder:
         (folder / "new.txt").write_text("new")
     assert os.listdir(out) == ["new.txt"]
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_folder_that_is_no_earlier_result_is_never_replaced(tmp_path: Path) -> None:
+    scan = tmp_path / "scan"
+    scan.mkdir()
+    (scan / "frame-000000.color.png").touch()
+    with pytest.raises(OutputError, match="earlier run"), publish(scan, overwrite=True):
+        pass
+    assert os.listdir(scan) == ["frame-000000.color.png"]
+
+
+def test_link_is_followed_to_the_folder_it_names(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with publish(tmp_path / "link", overwrite=False) as folder:
+        (folder / "a").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert os.listdir(tmp_path / "real") == ["a"]
 
 
 def test_empty_folder_is_filled(tmp_path: Path) -> None:

@@ -276,5 +276,8 @@ def test_a_checkpoint_gives_the_same_model(model: G2VLM, rooms: Rooms, tmp_path:
     for kind in (G2VLM, AutoModel):
         loaded = kind.from_pretrained(tmp_path).eval()
         assert isinstance(loaded, G2VLM)
+        for name, weight in loaded.state_dict().items():
+            assert torch.equal(weight, model.state_dict()[name]), name
+        # Loaded weights lie elsewhere in memory, where BLAS may add in another order.
         for name, x in fields(loaded(*rooms)).items():
-            torch.testing.assert_close(x, wanted[name], rtol=0, atol=0, equal_nan=True)
+            torch.testing.assert_close(x, wanted[name], rtol=1e-5, atol=1e-6, equal_nan=True)

@@ -351,3 +351,34 @@ def test_any_mangled_call_answers_or_refuses_by_name(spec: OpSpec, data: st.Data
             raise
     else:
         assert any(isinstance(each, Tensor) for each in pytree.tree_leaves(result))
+
+
+@pytest.mark.parametrize("spec", [each for each in SPECS.values() if each.grad_inputs])
+def test_second_derivatives_are_right_or_refused(spec: OpSpec) -> None:
+    case = next(iter(spec.small if spec.smooth is None else spec.smooth))
+    inputs = _inputs(spec, case, "cpu", torch.float64)
+    name = next(name for name in spec.grad_inputs if isinstance(inputs.get(name), Tensor))
+
+    def first_derivative(leaf: Tensor, create_graph: bool) -> Tensor:
+        outputs = pytree.tree_leaves(spec.function(**{**inputs, name: leaf}))
+        total = leaf.pow(3).sum()
+        for x in outputs:
+            if isinstance(x, Tensor) and x.requires_grad:
+                total = total + x.square().sum()
+        return torch.autograd.grad(total, leaf, create_graph=create_graph)[0].sum()
+
+    leaf = inputs[name].clone().requires_grad_()
+    try:
+        (found,) = torch.autograd.grad(first_derivative(leaf, True), leaf)
+    except NotImplementedError as refusal:
+        if "second derivatives" not in str(refusal):
+            raise
+        return
+    direction = torch.randn(leaf.shape, generator=torch.Generator().manual_seed(1)).double()
+    step = 1e-6 * direction
+    ahead, behind = (
+        first_derivative((leaf.detach() + sign * step).requires_grad_(), False) for sign in (1, -1)
+    )
+    torch.testing.assert_close(
+        (found * direction).sum(), (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-5
+    )
