@@ -104,11 +104,14 @@ def train(command: Train) -> None:
     from g2vlm_fast import recipes
     from g2vlm_fast.eval import to_table
     from g2vlm_fast.pipeline.checkpoint import ModelError
+    from g2vlm_fast.pipeline.config import ConfigError
 
     if command.recipe not in recipes.RECIPES:
         raise ModelError(
             f"{command.recipe}: no such recipe; there are {', '.join(sorted(recipes.RECIPES))}"
         )
+    if command.held_out_rooms < 0:
+        raise ConfigError(f"--held-out-rooms must not be negative, got {command.held_out_rooms}")
     trained = recipes.run_recipe(
         recipes.RECIPES[command.recipe](),
         command.out,
@@ -127,7 +130,10 @@ def evaluate(command: Evaluate) -> None:
     from g2vlm_fast import recipes
     from g2vlm_fast.eval import to_table
     from g2vlm_fast.pipeline import default_checkpoint, load_model
+    from g2vlm_fast.pipeline.config import ConfigError
 
+    if command.rooms < 1:
+        raise ConfigError(f"--rooms must be at least 1, got {command.rooms}")
     trained = load_model(command.checkpoint or default_checkpoint())
     metrics = recipes.judge_on_rooms(
         trained.model, trained.train_config(), command.rooms, show_progress=True

@@ -133,6 +133,10 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
         lambda f: _set_pose(f, np.diag([2.0, 2.0, 2.0, 1.0])), "frame-000003.pose.txt",
         "not a rigid motion",
     ),
+    "pose far away": (
+        lambda f: _set_pose(f, np.eye(4) + np.pad([[1e12], [0], [0]], ((0, 1), (3, 0)))),
+        "frame-000003.color.png", "Subtract one offset",
+    ),
     "words in a pose": (
         lambda f: (f / "frame-000003.pose.txt").write_text("1 0 0 zero"),
         "frame-000003.pose.txt", "not a number",

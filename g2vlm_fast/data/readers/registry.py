@@ -24,6 +24,9 @@ from g2vlm_fast.data.readers.trajectory_folder import is_trajectory_folder, list
 from g2vlm_fast.data.scene import Scene
 from g2vlm_fast.geometry.frames import gravity_from_cameras
 
+FARTHEST_CAMERA = 1e4
+"""Metres from the origin up to which float32 resolves a millimetre."""
+
 PRIMESENSE = np.array([[525.0, 0.0, 319.5], [0.0, 525.0, 239.5], [0.0, 0.0, 1.0]])
 """Factory camera matrix of PrimeSense sensors at 640x480, the default of Open3D."""
 
@@ -87,7 +90,7 @@ def read_scan(path: Path | str, options: ReadOptions | None = None) -> Scene:
     colors, depth = read_views(frames, options.depth_scale)
     check_depth_unit(frames[0].depth, depth, options.depth_scale)
     intrinsics = _intrinsics(folder, listing, options, depth.shape[1:], assumptions)
-    poses = torch.from_numpy(np.stack([frame.pose for frame in frames])).float()
+    poses = _poses(frames)
     assumptions.append("The files do not say where gravity points; it was estimated.")
     scene = Scene(
         name=folder.resolve().name,
@@ -99,6 +102,21 @@ def read_scan(path: Path | str, options: ReadOptions | None = None) -> Scene:
         assumptions=tuple(assumptions),
     )
     return dataclasses.replace(scene, **_given_mesh(folder, options))
+
+
+def _poses(frames: list) -> torch.Tensor:
+    """Return the poses in float32, ``[V, 4, 4]``, where that still resolves a millimetre."""
+    poses = np.stack([frame.pose for frame in frames])
+    farthest = int(np.abs(poses[:, :3, 3]).max(axis=1).argmax())
+    distance = float(np.abs(poses[farthest, :3, 3]).max())
+    if distance > FARTHEST_CAMERA:
+        raise ScanError(
+            frames[farthest].color,
+            f"was taken {distance:.3g} m from the origin, where coordinates in float32 "
+            "are no longer exact to a millimetre",
+            "Subtract one offset from all positions, or mend this pose",
+        )
+    return torch.from_numpy(poses).float()
 
 
 def _check_folder(folder: Path) -> None:
