@@ -107,6 +107,9 @@ def test_results_that_are_there_are_kept(frame_folder: Path, tmp_path: Path) -> 
     (out / "report.html").write_text("mine")
     with pytest.raises(OutputError, match="--overwrite"):
         run(RunConfig(scan=frame_folder, out=out))
+    with pytest.raises(OutputError, match="earlier run"):
+        run(RunConfig(scan=frame_folder, out=out, overwrite=True))
+    (out / "run.json").touch()
     with pytest.raises(ScanError):
         run(RunConfig(scan=tmp_path / "absent", out=out, overwrite=True))
     assert (out / "report.html").read_text() == "mine"

@@ -298,8 +298,8 @@ def _model(training: dict[str, Any]) -> Section:
         title,
         paragraphs=(
             f"Recipe “{training['recipe']}”: {training['steps']:,} steps in "
-            f"{training['training_seconds']:.0f} seconds on {training['cpu_threads']} CPU "
-            f"thread(s), on {training['rooms']:,} generated rooms.",
+            f"{training['training_seconds']:.0f} seconds, on {training['rooms']:,} generated "
+            "rooms.",
             verdict,
         ),
         table=Table(

@@ -54,7 +54,8 @@ class DistanceHead(nn.Module):
         widths = [config.point_dim] + [config.dim] * (len(scales) - 1)
         self.feature = nn.ModuleList(Linear(width, hidden) for width in widths)
         self.geometry = nn.ModuleList(Linear(_GEOMETRY, hidden) for _ in scales)
-        self.score = nn.ModuleList(Linear(hidden, 1) for _ in scales)
+        # A softmax follows, to which a bias is nothing.
+        self.score = nn.ModuleList(Linear(hidden, 1, bias=False) for _ in scales)
         self.output = MLP(len(scales) * hidden + 1, hidden, 1, last=ZeroLinear)
 
     def forward(
