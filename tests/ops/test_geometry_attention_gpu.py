@@ -72,7 +72,8 @@ def test_forward_and_backward_can_be_captured_in_a_cuda_graph() -> None:
 
     def step() -> list[Tensor]:
         out = geometry_attention(**inputs)
-        return [out, *torch.autograd.grad(out.float().sum(), leaves)]
+        gradients = torch.autograd.grad(out.float().sum(), leaves)
+        return [out.detach(), *gradients]
 
     eager = step()
     stream = torch.cuda.Stream()
