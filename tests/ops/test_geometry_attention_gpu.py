@@ -75,12 +75,11 @@ def test_forward_and_backward_can_be_captured_in_a_cuda_graph() -> None:
         gradients = torch.autograd.grad(out.float().sum(), leaves)
         return [out.detach(), *gradients]
 
-    eager = step()
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        step()
-    torch.cuda.current_stream().wait_stream(stream)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        eager = step()
+    torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         captured = step()
