@@ -24,6 +24,7 @@ from torch import nn
 from g2vlm_fast.data import AnswerVocabulary, RoomConfig, generate_room, seeds_of
 from g2vlm_fast.data import queries as make_queries
 from g2vlm_fast.eval import Metric, Priors, evaluate, room_facts
+from g2vlm_fast.files import write_text
 from g2vlm_fast.losses import LossReport, total_loss
 from g2vlm_fast.model import G2VLM, G2VLMConfig
 from g2vlm_fast.model.language import FrozenEncoder
@@ -37,7 +38,6 @@ from g2vlm_fast.train import (
     Trainer,
     TrainReport,
 )
-from g2vlm_fast.train.checkpoint import write_text
 from g2vlm_fast.train.log import ProgressBar
 from g2vlm_fast.train.rooms import Example, GrowingRooms, prefetched
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Folders and files of results that are there whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2vlm_fast.export.mesh import ColoredMesh
+from g2vlm_fast.files import replacing, write_text
 
 RESULTS_MARK = "run.json"
 """The file by which a folder of results is known."""
@@ -82,23 +83,6 @@ def _swap(draft: Path, out: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path of the same suffix; rename it to ``path`` if the block succeeds."""
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file."""
-    with _replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object; NaN and infinite numbers are refused.
 
@@ -116,7 +100,7 @@ def write_mesh(path: Path, mesh: ColoredMesh) -> None:
     """
     import open3d as o3d
 
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         if not o3d.t.io.write_triangle_mesh(partial, mesh.to_open3d()):
             raise OSError(f"{path}: the mesh could not be written; is the disk full?")
 
@@ -144,6 +128,6 @@ def write_cloud(
     cloud = o3d.t.geometry.PointCloud(Tensor(np.ascontiguousarray(points)))
     cloud.point.normals = Tensor(np.ascontiguousarray(normals))
     cloud.point.colors = Tensor((colors * 255).round().clip(0, 255).astype(np.uint8))
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         if not o3d.t.io.write_point_cloud(partial, cloud):
             raise OSError(f"{path}: the cloud could not be written; is the disk full?")

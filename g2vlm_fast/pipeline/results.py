@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g2vlm_fast.export.files import RESULTS_MARK, write_cloud, write_json, write_mesh, write_text
+from g2vlm_fast.export.files import RESULTS_MARK, write_cloud, write_json, write_mesh
 from g2vlm_fast.export.scene_graph import build_graph, graph_to_json
+from g2vlm_fast.files import write_text
 from g2vlm_fast.pipeline.page import build_page
 from g2vlm_fast.pipeline.pictures import Pictures, draw_pictures
 from g2vlm_fast.pipeline.understanding import Answer

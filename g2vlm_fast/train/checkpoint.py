@@ -8,7 +8,6 @@ as safetensors.
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from g2vlm_fast.files import replacing
+
 _NAME = re.compile(r"step_(\d{8})\.pt")
-_TEMPORARY = ".partial"
 
 
 class CheckpointError(RuntimeError):
@@ -28,13 +28,8 @@ def save_state(folder: Path, step: int, state: dict[str, Any], *, keep: int) -> 
     """Write ``state`` as the save of ``step`` and delete all but the newest ``keep`` saves."""
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"step_{step:08d}.pt"
-    temporary = final.with_suffix(_TEMPORARY)
-    with open(temporary, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, final)
-    _flush_folder(folder)
+    with replacing(final) as draft:
+        torch.save(state, draft)
     for old in saved_states(folder)[:-keep]:
         old.unlink()
     return final
@@ -54,7 +49,7 @@ def load_latest_state(folder: Path) -> dict[str, Any] | None:
         CheckpointError: the newest save cannot be read. It is not passed over: an older one
             would silently repeat steps.
     """
-    for leftover in folder.glob(f"*{_TEMPORARY}") if folder.is_dir() else ():
+    for leftover in folder.glob(".step_*.partial.pt") if folder.is_dir() else ():
         leftover.unlink()
     saves = saved_states(folder)
     if not saves:
@@ -93,24 +88,3 @@ def load_trained_tensors(model: nn.Module, saved: dict[str, Tensor], folder: Pat
             f"({len(differing)} in all)"
         )
     model.load_state_dict(saved, strict=False)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    temporary = path.with_name(path.name + _TEMPORARY)
-    with open(temporary, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened, and the rename is enough
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

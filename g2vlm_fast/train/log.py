@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from g2vlm_fast.train.checkpoint import write_text
+from g2vlm_fast.files import write_text
 
 
 class StepLog:

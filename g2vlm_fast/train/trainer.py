@@ -13,13 +13,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from g2vlm_fast.files import write_text
 from g2vlm_fast.train.checkpoint import (
     CheckpointError,
     load_latest_state,
     load_trained_tensors,
     save_state,
     trained_tensors,
-    write_text,
 )
 from g2vlm_fast.train.config import StageConfig, TrainConfig
 from g2vlm_fast.train.log import ProgressBar, StepLog
