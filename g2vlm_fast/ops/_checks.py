@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from numbers import Real
+from types import NoneType
 from typing import Any
 
 import torch
@@ -73,15 +74,30 @@ def _refuse_size(
             )
 
 
-def check_choice(op: str, argument: str, value: Any, choices: Collection[Any]) -> None:
-    """Check that an option has one of its values."""
-    if value not in choices:
+def check_choice(op: str, argument: str, value: Any, choices: Collection[str | int | None]) -> None:
+    """Check that an option has one of its values; True and 1.0 are not 1."""
+    alike = isinstance(value, (str, int, NoneType)) and not isinstance(value, bool)
+    if not alike or value not in choices:
         raise ValueError(f"{op}: {argument} must be one of {list(choices)}, got {value!r}")
+
+
+def check_flag(op: str, argument: str, value: Any) -> None:
+    """Check that an option is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{op}: {argument} must be a bool, got {value!r}")
+
+
+def check_integer(op: str, argument: str, value: Any, least: int, most: int) -> None:
+    """Check that an option is an integer within bounds."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{op}: {argument} must be an int, got {value!r}")
+    if not least <= value <= most:
+        raise ValueError(f"{op}: {argument} must be from {least} to {most}, got {value}")
 
 
 def check_number(op: str, argument: str, value: Any) -> None:
     """Check that an option is a real number, and not NaN."""
-    if not isinstance(value, Real) or value != value:
+    if not isinstance(value, Real) or isinstance(value, bool) or value != value:
         raise TypeError(f"{op}: {argument} must be a number, got {value!r}")
 
 

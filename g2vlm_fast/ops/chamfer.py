@@ -19,6 +19,7 @@ from g2vlm_fast.ops._chamfer_terms import (
 )
 from g2vlm_fast.ops._checks import (
     check_choice,
+    check_flag,
     check_number,
     check_offset_values,
     check_offsets,
@@ -116,7 +117,7 @@ def chamfer_distance(
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value.
     """
     _check_points(x, y, x_offsets, y_offsets, x_weights, y_weights, x_normals, y_normals)
-    _check_options(robust, scale, one_sided, reduction, fscore_at, x_normals is not None)
+    _check_options(robust, scale, squared, one_sided, reduction, fscore_at, x_normals is not None)
     if x.dtype in (torch.float16, torch.bfloat16):  # once, so that gradients add up in float32
         x, y = x.float(), y.float()
         x_weights, y_weights, x_normals, y_normals = (
@@ -194,12 +195,15 @@ def _check_points(
 def _check_options(
     robust: str | None,
     scale: float | None,
+    squared: bool,
     one_sided: bool,
     reduction: str,
     fscore_at: Sequence[float],
     has_normals: bool,
 ) -> None:
     op = "chamfer_distance"
+    check_flag(op, "squared", squared)
+    check_flag(op, "one_sided", one_sided)
     check_choice(op, "robust", robust, ROBUST)
     check_choice(op, "reduction", reduction, REDUCTIONS)
     if (scale is None) != (robust is None):

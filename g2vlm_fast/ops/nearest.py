@@ -11,6 +11,7 @@ from torch import Tensor
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._checks import (
     check_choice,
+    check_integer,
     check_number,
     check_offset_values,
     check_offsets,
@@ -70,8 +71,7 @@ def nearest(
     check_rows("nearest", "query", query)
     check_rows("nearest", "target", target)
     check_choice("nearest", "norm", norm, (1, 2))
-    if not isinstance(k, int) or not 1 <= k <= MAX_NEIGHBOURS:
-        raise ValueError(f"nearest: k must be an integer from 1 to {MAX_NEIGHBOURS}, got {k!r}")
+    check_integer("nearest", "k", k, 1, MAX_NEIGHBOURS)
     if query_offsets is not None or target_offsets is not None:
         check_offsets("nearest", "query_offsets", query_offsets, sizes, device)
         check_offsets("nearest", "target_offsets", target_offsets, sizes, device)

@@ -164,8 +164,8 @@ SPEC = OpSpec(
         Hostile(
             "negative bound", lambda i: {**i, "max_distance": -1.0}, ValueError, "max_distance"
         ),
-        Hostile("part of a neighbour", lambda i: {**i, "k": 1.5}, ValueError, "k"),
-        Hostile("k as text", lambda i: {**i, "k": "2"}, ValueError, "k"),
+        Hostile("part of a neighbour", lambda i: {**i, "k": 1.5}, TypeError, "k"),
+        Hostile("k as text", lambda i: {**i, "k": "2"}, TypeError, "k"),
         Hostile(
             "NaN bound", lambda i: {**i, "max_distance": float("nan")}, TypeError, "max_distance"
         ),
