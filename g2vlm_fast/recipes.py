@@ -38,6 +38,7 @@ from g2vlm_fast.train import (
     Trainer,
     TrainReport,
 )
+from g2vlm_fast.train.lock import sole_process
 from g2vlm_fast.train.log import ProgressBar
 from g2vlm_fast.train.rooms import Example, GrowingRooms, prefetched
 
@@ -119,8 +120,15 @@ def run_recipe(
             ``checkpoint/`` with ``config.json``, ``model.safetensors`` and ``training.json``.
         held_out_rooms: rooms of the test split that the metrics are measured on; 0 for none.
         show_progress: whether to draw progress bars.
+
+    Raises:
+        CheckpointError: another process trains in the folder, or it holds another run.
     """
-    folder = Path(folder)
+    with sole_process(Path(folder)):
+        return _run(config, Path(folder), held_out_rooms, show_progress)
+
+
+def _run(config: TrainConfig, folder: Path, held_out_rooms: int, show_progress: bool) -> Trained:
     began = time.perf_counter()
     torch.manual_seed(config.seed)
     model = build_model(config)
