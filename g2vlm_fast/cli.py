@@ -5,10 +5,15 @@ What a command needs is imported when it runs, so that ``--help`` answers at onc
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import tyro
@@ -17,6 +22,9 @@ from g2vlm_fast.pipeline.config import RunConfig
 
 BAD_INPUT = 2
 """Exit status where what was given cannot be used; nothing is written then."""
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status after SIGTERM, as a shell reports it; what was half done is cleared away first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,13 +166,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args=arguments,
     )  # fmt: skip
     try:
-        _carry_out(command)
+        with _leaving_on_sigterm():
+            _carry_out(command)
     except Exception as error:
         if not _is_bad_input(error):
             raise
         print(f"g2vlm-fast: {error}", file=sys.stderr)
         return BAD_INPUT
     return 0
+
+
+@contextmanager
+def _leaving_on_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into :class:`SystemExit`, so that every block that is open is left in order.
+
+    Only the main thread may, and only this process does: workers that were forked from it end at
+    once, as they would without.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    process = os.getpid()
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:
+            os._exit(TERMINATED)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not disturb the clearing
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _carry_out(command: Any) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("tyro", reason="the command line needs the extra `app`")
 
-from g2vlm_fast.cli import BAD_INPUT, main
+from g2vlm_fast.cli import BAD_INPUT, TERMINATED, main
 
 
 def _refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -83,6 +85,22 @@ def test_unknown_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
 
 def test_impossible_option(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "--stride" in _refused(capsys, "run", "--stride", "0", "--out", str(tmp_path / "out"))
+
+
+def test_termination_clears_away_what_is_half_done(tmp_path: Path) -> None:
+    assert TERMINATED == 143
+    program = "import sys; from g2vlm_fast.cli import main; sys.exit(main())"
+    arguments = ["run", "--out", str(tmp_path / "out"), "--checkpoint", str(tmp_path / "nowhere")]
+    command = [sys.executable, "-c", program, *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 100
+        while not list(tmp_path.glob(".out.*.partial")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate()
+    assert process.returncode == TERMINATED
+    assert "Traceback" not in told
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.slow

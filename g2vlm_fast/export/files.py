@@ -74,13 +74,16 @@ def _swap(draft: Path, out: Path) -> None:
         os.rename(draft, out)
         return
     aside = draft.with_suffix(".replaced")
-    os.rename(out, aside)
     try:
+        os.rename(out, aside)
         os.rename(draft, out)
-    except OSError:
-        os.rename(aside, out)
+    except BaseException:  # an interruption comes at any line
+        if aside.exists() and not out.exists():
+            os.rename(aside, out)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        if out.exists():
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -55,6 +55,32 @@ def test_what_is_there_is_replaced_only_when_asked(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["out"]
 
 
+@pytest.mark.parametrize("renamed", [0, 1, 2])
+def test_interruption_while_folders_are_swapped_loses_neither(
+    renamed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "run.json").write_text("old")
+    rename, done = os.rename, 0
+
+    def interrupted(source: Path, target: Path) -> None:
+        nonlocal done
+        if done == renamed:
+            done = -1
+            raise KeyboardInterrupt
+        rename(source, target)
+        done += 1
+        if done == renamed == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), publish(out, overwrite=True) as folder:
+        (folder / "run.json").write_text("new")
+    assert os.listdir(tmp_path) == ["out"]
+    assert (out / "run.json").read_text() == ("new" if renamed == 2 else "old")
+
+
 def test_folder_that_is_no_earlier_result_is_never_replaced(tmp_path: Path) -> None:
     scan = tmp_path / "scan"
     scan.mkdir()
