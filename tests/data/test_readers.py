@@ -47,6 +47,15 @@ def test_trajectory_folder_reads_back(frame_folder: Path, clean_room: Scene) -> 
     _same(read_scan(_trajectory_folder(frame_folder, clean_room)), clean_room)
 
 
+def test_byte_order_mark_before_numbers_is_passed_over(
+    frame_folder: Path, clean_room: Scene
+) -> None:
+    for name in ("intrinsics.txt", "frame-000003.pose.txt"):
+        path = frame_folder / name
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    _same(read_scan(frame_folder), clean_room)
+
+
 def test_both_missing_codes_become_zero(frame_folder: Path) -> None:
     path = frame_folder / "frame-000000.depth.png"
     depth = np.array(Image.open(path))
@@ -259,6 +268,17 @@ def test_bad_mesh_is_refused(
     with pytest.raises(ScanError, match=words) as caught:
         read_scan(frame_folder, ReadOptions(mesh=mesh))
     assert caught.value.path == mesh
+
+
+@pytest.mark.parametrize("option", ["intrinsics", "mesh"])
+def test_named_file_that_is_none_is_refused_before_the_scan_is_read(
+    option: str, frame_folder: Path
+) -> None:
+    _truncate(frame_folder, "frame-000003.color.png")
+    for path, words in (("absent", "does not exist"), ("", "is a folder")):
+        with pytest.raises(ScanError, match=rf"{words}.*--{option}") as caught:
+            read_scan(frame_folder, ReadOptions(**{option: frame_folder / path}))
+        assert caught.value.path == frame_folder / path
 
 
 @pytest.mark.parametrize("option", [{"stride": 0}, {"max_frames": 0}, {"depth_scale": -1.0}])

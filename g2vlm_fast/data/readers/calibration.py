@@ -22,13 +22,13 @@ _ORTHONORMAL_TOLERANCE = 1e-2
 
 
 def read_numbers(path: Path) -> NDArray[np.float64]:
-    """All numbers of a text file, row by row; commas count as spaces.
+    """All numbers of a text file, row by row; commas count as spaces, a byte order mark as nothing.
 
     Raises:
         ScanError: the file cannot be read, or holds something that is not a number.
     """
     try:
-        words = path.read_text(encoding="utf-8").replace(",", " ").split()
+        words = path.read_text(encoding="utf-8-sig").replace(",", " ").split()
     except (OSError, UnicodeDecodeError) as error:
         raise ScanError(path, f"cannot be read as text ({error})", "Restore the file") from error
     try:

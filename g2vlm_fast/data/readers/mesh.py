@@ -27,12 +27,10 @@ def read_mesh(path: Path) -> GivenMesh:
     """Read a triangle mesh (PLY, OBJ, STL, GLB: what Open3D reads) and check it.
 
     Raises:
-        ScanError: missing or unreadable; NaN vertices; faces out of range or without area.
+        ScanError: unreadable; NaN vertices; faces out of range or without area.
     """
     import open3d as o3d
 
-    if not path.is_file():
-        raise ScanError(path, "is missing", "Name an existing mesh with --mesh, or leave it out")
     with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
         mesh = o3d.io.read_triangle_mesh(path)
     vertices = np.asarray(mesh.vertices, dtype=np.float32)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from g2vlm_fast.data.readers.errors import ScanError
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
@@ -25,3 +27,15 @@ class ReadOptions:
         for name in ("depth_scale", "stride", "max_frames"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"ReadOptions: {name} must be positive, got {getattr(self, name)}")
+
+    def check_files(self) -> None:
+        """Refuse named files that are not there, before anything is read.
+
+        Raises:
+            ScanError: names the file and the option.
+        """
+        for option, path in {"--intrinsics": self.intrinsics, "--mesh": self.mesh}.items():
+            if path is None or path.is_file():
+                continue
+            problem = "is a folder, not a file" if path.is_dir() else "does not exist"
+            raise ScanError(path, problem, f"Name an existing file with {option}, or leave it out")

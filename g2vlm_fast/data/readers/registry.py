@@ -78,6 +78,7 @@ def read_scan(path: Path | str, options: ReadOptions | None = None) -> Scene:
     options = options or ReadOptions()
     folder = Path(path)
     _check_folder(folder)
+    options.check_files()
     reader = next((reader for reader in READERS if reader.recognises(folder)), None)
     if reader is None:
         layouts = "; or ".join(reader.layout for reader in READERS)
