@@ -160,10 +160,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from g2vlm_fast.profiling.command import main as profile
 
         return profile(arguments[1:])
+    if arguments[:1] == ["--version"]:
+        from g2vlm_fast import __version__
+
+        print(f"g2vlm-fast {__version__}")
+        return 0
     commands = {"run": Run, "info": Info, "train": Train, "evaluate": Evaluate, "profile": Profile}
     command = tyro.extras.subcommand_cli_from_dict(
-        commands, prog="g2vlm-fast", description="Geometry-grounded vision and language.",
-        args=arguments,
+        commands, prog="g2vlm-fast", args=arguments,
+        description="Geometry-grounded vision and language. --version says which release this is.",
     )  # fmt: skip
     try:
         with _leaving_on_sigterm():

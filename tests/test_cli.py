@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import g2vlm_fast
+
 pytest.importorskip("tyro", reason="the command line needs the extra `app`")
 
 from g2vlm_fast.cli import BAD_INPUT, TERMINATED, main
@@ -35,6 +37,27 @@ def test_help_needs_no_torch() -> None:
     assert finished.returncode == 0, finished.stderr
     for option in ("--ask", "--out", "--checkpoint", "--depth-scale", "--intrinsics"):
         assert option in finished.stdout
+
+
+def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"g2vlm-fast {g2vlm_fast.__version__}\n"
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "--version" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--intrinsics", "--mesh"])
+def test_named_file_that_is_none(
+    option: str, capsys: pytest.CaptureFixture[str], frame_folder: Path, tmp_path: Path
+) -> None:
+    out = ("--out", str(tmp_path / "out"))
+    told = _refused(capsys, "run", str(frame_folder), option, str(tmp_path / "absent"), *out)
+    assert "absent: does not exist" in told
+    assert option in told
+    told = _refused(capsys, "run", str(frame_folder), option, str(frame_folder), *out)
+    assert "scan: is a folder" in told
+    assert option in told
 
 
 def test_missing_scan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
