@@ -196,7 +196,11 @@ def _leaving_on_sigterm() -> Iterator[None]:
     def leave(number: int, frame: FrameType | None) -> None:
         if os.getpid() != process:
             os._exit(TERMINATED)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not disturb the clearing
+        # Neither a second SIGTERM nor torch, which raises when a worker ends (SIGCHLD: workers get
+        # the signal too where it goes to the group), must disturb the clearing away.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if hasattr(signal, "SIGCHLD"):
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         raise SystemExit(TERMINATED)
 
     before = signal.signal(signal.SIGTERM, leave)

@@ -78,6 +78,24 @@ def test_scan_with_poses_the_other_way_round(
     assert os.listdir(tmp_path) == ["scan"]
 
 
+def test_question_that_is_too_long_is_told_before_the_scan_is_read(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    frame_folder: Path,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("G2VLM_CHECKPOINT", str(tmp_path / "checkpoint"))
+    (frame_folder / "frame-000000.color.png").write_text("no image")
+    question = "where is the " + "chair " * 600
+    told = _refused(
+        capsys, "run", str(frame_folder), "--ask", question, "--out", str(tmp_path / "out")
+    )
+    for words in ("--ask", "where is the chair", "605 tokens", "at most 512"):
+        assert words in told
+    assert len(told) < 300
+    assert os.listdir(tmp_path) == ["scan"]
+
+
 def test_output_that_exists(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("")

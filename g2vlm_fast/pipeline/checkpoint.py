@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g2vlm_fast.model import G2VLM
+from g2vlm_fast.model import G2VLM, G2VLMConfig
 from g2vlm_fast.train import TrainConfig
 
 VARIABLE = "G2VLM_CHECKPOINT"
@@ -62,6 +62,22 @@ def is_checkpoint(folder: Path) -> bool:
     return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
 
 
+def load_config(folder: Path) -> G2VLMConfig:
+    """Load the configuration of a checkpoint.
+
+    Raises:
+        ModelError: missing or damaged; names the file.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise _missing(path)
+    try:
+        with _quiet():
+            return G2VLMConfig.from_pretrained(folder)
+    except Exception as error:
+        raise _unusable(folder, error) from error
+
+
 def load_model(folder: Path) -> TrainedModel:
     """Load a checkpoint for inference.
 
@@ -70,24 +86,32 @@ def load_model(folder: Path) -> TrainedModel:
     """
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
-            raise ModelError(
-                f"{folder / name}: is missing; name the folder of a checkpoint with --checkpoint, "
-                "or leave it out to train the demo model"
-            )
+            raise _missing(folder / name)
     try:
         with _quiet():
             model = G2VLM.from_pretrained(folder)
     except Exception as error:
-        raise ModelError(
-            f"{folder}: the checkpoint cannot be loaded ({type(error).__name__}: {error}); it may "
-            "be damaged or of another version: delete it and train again"
-        ) from error
+        raise _unusable(folder, error) from error
     notes = folder / "training.json"
     try:
         training = json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else {}
     except ValueError as error:
         raise ModelError(f"{notes}: is no JSON ({error}); train again") from error
     return TrainedModel(model.eval(), folder, training)
+
+
+def _missing(path: Path) -> ModelError:
+    return ModelError(
+        f"{path}: is missing; name the folder of a checkpoint with --checkpoint, or leave it out "
+        "to train the demo model"
+    )
+
+
+def _unusable(folder: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"{folder}: the checkpoint cannot be loaded ({type(error).__name__}: {error}); it may "
+        "be damaged or of another version: delete it and train again"
+    )
 
 
 @contextmanager

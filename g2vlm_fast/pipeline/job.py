@@ -22,14 +22,17 @@ from g2vlm_fast.geometry.conventions import (
     check_conventions,
 )
 from g2vlm_fast.geometry.frames import Alignment, align_to_gravity
+from g2vlm_fast.model import G2VLMConfig
 from g2vlm_fast.pipeline.checkpoint import (
     TrainedModel,
     default_checkpoint,
     is_checkpoint,
+    load_config,
     load_model,
 )
 from g2vlm_fast.pipeline.config import RunConfig
 from g2vlm_fast.pipeline.progress import TRAINING
+from g2vlm_fast.pipeline.questions import check_questions
 from g2vlm_fast.pipeline.reconstruction import Reconstruction, fuse_scene, reconstruct
 from g2vlm_fast.pipeline.results import write_results
 from g2vlm_fast.pipeline.understanding import Understanding, pick_views, understand
@@ -110,14 +113,15 @@ def run(
     """
     config.check()
     clock = Clock(on_stage)
+    checkpoint = config.checkpoint or default_checkpoint()
     with publish(config.out, overwrite=config.overwrite) as folder:
         with clock.stage("Reading"):
+            check_questions(config.ask, _config_of_model(checkpoint))
             scene, questions = _scene_and_questions(config)
         conventions, alignment = None, None
         if config.scan is not None:
             with clock.stage("Checking conventions"), _blamed_on(config):
                 scene, conventions, alignment = _put_upright(scene)
-        checkpoint = config.checkpoint or default_checkpoint()
         if config.checkpoint is None and not is_checkpoint(checkpoint) and train is not None:
             with clock.stage(TRAINING):
                 train(checkpoint)
@@ -138,6 +142,11 @@ def run(
     if on_stage is not None:
         on_stage("Done", 1.0)
     return result
+
+
+def _config_of_model(checkpoint: Path) -> G2VLMConfig:
+    """The configuration of the model, or the one that the demo model will have."""
+    return load_config(checkpoint) if is_checkpoint(checkpoint) else G2VLMConfig.tiny()
 
 
 def _scene_and_questions(config: RunConfig) -> tuple[Scene, list[Query]]:

@@ -107,3 +107,10 @@ def test_a_text_without_a_token_says_so(model: G2VLM) -> None:
     ids, offsets = torch.tensor([5, 6]), torch.tensor([0, 0, 2], dtype=torch.int32)
     with pytest.raises(ValueError, match="text without a token"):
         model.language_encoder(ids, offsets)
+
+
+def test_a_text_that_is_too_long_says_by_how_much(packaged: G2VLM) -> None:
+    ids = torch.full((2 + 513,), 2003)
+    offsets = torch.tensor([0, 2, 515], dtype=torch.int32)
+    with pytest.raises(ValueError, match=r"text 1 has 513 tokens, .* at most 512"):
+        packaged.language_encoder(ids, offsets)
