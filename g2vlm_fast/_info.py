@@ -15,7 +15,9 @@ def backend_report() -> dict[str, Any]:
     Returns:
         ``version``; ``cuda``: toolkit version and architectures compiled in, or None;
         ``torch`` and ``device``; ``backends``: name -> None where usable, else the reason why
-        not; ``ops``: op -> the backends it has.
+        not; ``ops``: op -> the backends it has; ``overrides``: what ``use_backend`` and the
+        environment variable ``G2VLM_BACKEND`` ask for now, the choice that decides first: pairs
+        of where it comes from and its backends by op, ``"*"`` for all ops.
     """
     import torch
 
@@ -33,4 +35,5 @@ def backend_report() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if available else "cpu",
         "backends": {name: _dispatch.unavailable(name) for name in _dispatch.BACKENDS},
         "ops": {op: sorted(implementations) for op, implementations in _dispatch.table().items()},
+        "overrides": _dispatch.overrides(),
     }

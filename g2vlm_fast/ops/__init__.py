@@ -2,25 +2,41 @@
 
 from g2vlm_fast.ops._dispatch import BackendError, use_backend
 from g2vlm_fast.ops._flops import register_flop_formulas
-from g2vlm_fast.ops.bias import BiasSpec, Direction, Distance, SquaredDistance
+from g2vlm_fast.ops.bias import (
+    AxisTable,
+    BiasSpec,
+    Direction,
+    Distance,
+    GaussianPowers,
+    NormalDot,
+    RadialBasis,
+    RadialTable,
+    SquaredDistance,
+)
 from g2vlm_fast.ops.chamfer import ChamferResult, chamfer_distance
 from g2vlm_fast.ops.edge_conv import edge_conv
 from g2vlm_fast.ops.geometry_attention import GeometryAttentionResult, geometry_attention
-from g2vlm_fast.ops.graph_build import Graph
+from g2vlm_fast.ops.graph_build import Graph, Transpose
 from g2vlm_fast.ops.graph_reduce import graph_reduce
 from g2vlm_fast.ops.nearest import nearest
 from g2vlm_fast.ops.voxel_pool import Clusters, interpolate, pool, unpool, voxel_clusters
 
 __all__ = [
+    "AxisTable",
     "BackendError",
     "BiasSpec",
     "ChamferResult",
     "Clusters",
     "Direction",
     "Distance",
+    "GaussianPowers",
     "GeometryAttentionResult",
     "Graph",
+    "NormalDot",
+    "RadialBasis",
+    "RadialTable",
     "SquaredDistance",
+    "Transpose",
     "chamfer_distance",
     "edge_conv",
     "geometry_attention",

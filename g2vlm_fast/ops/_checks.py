@@ -12,8 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 INT32_MAX = 2**31 - 1
+
+_transforms_active = torch._C._are_functorch_transforms_active
 
 
 def _name(dtype: torch.dtype) -> str:
@@ -29,7 +32,7 @@ def check_tensor(
     sizes: dict[str, int],
     device: torch.device | None = None,
 ) -> None:
-    """Check type, rank, sizes, dtype and device of one tensor argument.
+    """Check type, rank, sizes, dtype and device of one tensor argument, and that it is plain.
 
     Args:
         op: name of the public function.
@@ -44,9 +47,12 @@ def check_tensor(
     Raises:
         TypeError: not a tensor, or a dtype that is not accepted.
         ValueError: wrong rank, size or device.
+        NotImplementedError: the tensor belongs to a ``torch.func`` transform, or has a tangent.
     """
     if not isinstance(value, Tensor):
         raise TypeError(f"{op}: {argument} must be a torch.Tensor, got {type(value).__name__}")
+    if _transforms_active() or forward_ad._current_level >= 0:
+        _refuse_transform(op, argument, value)
     actual = value.shape
     if len(actual) != len(shape):
         axes = "[" + ", ".join(map(str, shape)) + "]"
@@ -59,6 +65,19 @@ def check_tensor(
         raise TypeError(f"{op}: {argument} must be {names}, got {_name(value.dtype)}")
     if device is not None and value.device != device:
         raise ValueError(f"{op}: {argument} must be on {device}, got {value.device}")
+
+
+def _refuse_transform(op: str, argument: str, value: Tensor) -> None:
+    """Refuse what would otherwise be a derivative of zero: ops have no forward-mode formula."""
+    inside = torch._C._functorch.is_functorch_wrapped_tensor(value) or (
+        _transforms_active() and value.requires_grad
+    )
+    if inside or forward_ad.unpack_dual(value).tangent is not None:
+        raise NotImplementedError(
+            f"{op}: torch.func transforms (vmap, grad, jvp, ...) and forward-mode derivatives are "
+            f"not supported, got {argument} inside one; pack samples with offsets instead of vmap, "
+            f"and differentiate with torch.autograd.grad or backward()"
+        )
 
 
 def _refuse_size(
@@ -99,6 +118,18 @@ def check_number(op: str, argument: str, value: Any) -> None:
     """Check that an option is a real number, and not NaN."""
     if not isinstance(value, Real) or isinstance(value, bool) or value != value:
         raise TypeError(f"{op}: {argument} must be a number, got {value!r}")
+
+
+def check_instance(op: str, argument: str, value: Any, kind: type) -> None:
+    """Check that an argument is a ``kind``."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{op}: {argument} must be a {kind.__name__}, got {type(value).__name__}")
+
+
+def check_device(op: str, argument: str, value: Tensor) -> None:
+    """Check that a function that reads sizes back can run where a tensor is."""
+    if value.device.type not in ("cpu", "cuda"):
+        raise ValueError(f"{op}: {argument} must be on a CPU or a CUDA device, got {value.device}")
 
 
 def check_rows(op: str, argument: str, value: Tensor) -> None:

@@ -57,18 +57,28 @@ def register_backend(
     _choose.cache_clear()
 
 
+def stem(op: str) -> str:
+    """Return the name that chooses for ``op``: that of its forward pass."""
+    return op.removesuffix("_backward")
+
+
+def stems() -> tuple[str, ...]:
+    """Return the names that choose, one for an op and its backward pass."""
+    return tuple(sorted({stem(op) for op in _TABLE}))
+
+
 @contextlib.contextmanager
 def use_backend(backend: str, *ops: str) -> Iterator[None]:
     """Run ``ops`` (all of them when none is named) on ``backend`` inside the ``with`` block.
 
-    An op's name covers its backward pass. The choice holds for the whole process, because
-    autograd runs the backward pass of GPU tensors on threads of its own.
+    An op's name chooses for its forward and its backward pass together. The choice holds for the
+    whole process, because autograd runs the backward pass of GPU tensors on threads of its own.
     """
     if backend not in BACKENDS:
         raise ValueError(f"use_backend: backend must be one of {BACKENDS}, got {backend!r}")
     for op in ops:
-        if op not in _TABLE:
-            raise ValueError(f"use_backend: {op!r} is not an op; ops are {sorted(_TABLE)}")
+        if not isinstance(op, str) or op not in stems():
+            raise ValueError(f"use_backend: {op!r} is not an op; ops are {list(stems())}")
     choices = dict.fromkeys(ops or ("*",), backend)
     _overrides.append(choices)
     try:
@@ -94,9 +104,9 @@ def parse_choices(value: str) -> dict[str, str]:
 @cache
 def _environment() -> dict[str, str]:
     choices = parse_choices(os.environ.get("G2VLM_BACKEND", ""))
-    unknown = choices.keys() - _TABLE.keys() - {"*"}
+    unknown = choices.keys() - {*stems(), "*"}
     if unknown:
-        raise BackendError(f"G2VLM_BACKEND: {sorted(unknown)} are no ops; ops are {sorted(_TABLE)}")
+        raise BackendError(f"G2VLM_BACKEND: {sorted(unknown)} are no ops; ops are {list(stems())}")
     return choices
 
 
@@ -104,11 +114,22 @@ def _requested(op: str) -> str | None:
     """Return the backend asked for, the innermost choice first, or None."""
     if not _overrides and not _environment():
         return None
-    for choices in (*reversed(_overrides), _environment()):
-        for name in (op, op.removesuffix("_backward"), "*"):
+    for _, choices in overrides():
+        for name in (stem(op), "*"):
             if name in choices:
                 return choices[name]
     return None
+
+
+def overrides() -> list[tuple[str, dict[str, str]]]:
+    """Return the choices in force, the one that decides first.
+
+    Each is ``"use_backend"`` or ``"G2VLM_BACKEND"`` with its backends by op, ``"*"`` for all ops.
+    """
+    found = [("use_backend", dict(choices)) for choices in reversed(_overrides)]
+    if _environment():
+        found.append(("G2VLM_BACKEND", dict(_environment())))
+    return found
 
 
 @cache
@@ -140,7 +161,7 @@ def _default(op: str, device: str) -> str:
             return backend
     raise BackendError(
         f"{op}: no kernel for {device} tensors; run it on the reference implementation with "
-        f"use_backend('reference', '{op}')"
+        f"use_backend('reference', '{stem(op)}')"
     )
 
 
@@ -178,11 +199,6 @@ def implementation(op: str, key: Tensor) -> Callable[..., Any]:
     """Return what runs ``op`` now on tensors of ``key``'s device and dtype."""
     device = "cpu" if key.is_cpu else key.device.type
     return _TABLE[op][_choose(op, _requested(op), device, key.dtype)].run
-
-
-def run(op: str, key: Tensor, *arguments: Any) -> Any:
-    """Run ``op`` with ``arguments`` on the backend chosen for ``key``'s device and dtype."""
-    return implementation(op, key)(*arguments)
 
 
 def table() -> dict[str, dict[str, Implementation]]:

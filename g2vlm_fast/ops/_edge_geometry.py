@@ -5,25 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from g2vlm_fast.ops._checks import check_tensor
+from g2vlm_fast.ops._checks import check_choice, check_tensor
 
-TERM_COLUMNS = {
-    "offset": 3,
-    "distance": 1,
-    "direction": 3,
-    "normal_dot": 1,
-    "normal_angle": 1,
-    "source_normal_angle": 1,
-}
+TERMS = (
+    "offset",
+    "distance",
+    "direction",
+    "normal_dot",
+    "normal_angle",
+    "source_normal_angle",
+)
 _POSITIONS = frozenset({torch.float32, torch.float64})
-
-
-def geometry_columns(terms: tuple[str, ...]) -> int:
-    """Return how many columns :meth:`Graph.edge_geometry` makes of ``terms``."""
-    for term in terms:
-        if term not in TERM_COLUMNS:
-            raise ValueError(f"terms must be among {list(TERM_COLUMNS)}, got {term!r}")
-    return sum(TERM_COLUMNS[term] for term in terms)
 
 
 def edge_geometry(
@@ -50,12 +42,12 @@ def edge_geometry(
     for name, given, count in zip(("normal", "source_normal"), normals, counts, strict=True):
         if given is not None:
             check_tensor(op, name, given, (count, 3), _POSITIONS, {}, columns.device)
-    try:
-        geometry_columns(terms)
-    except ValueError as error:
-        raise ValueError(f"{op}: {error}") from None
+    if not isinstance(terms, (list, tuple)):
+        raise TypeError(f"{op}: terms must be a tuple of names, got {terms!r}")
     if not terms:
         raise ValueError(f"{op}: terms must name at least one term")
+    for term in terms:
+        check_choice(op, "terms", term, TERMS)
     offset = positions[1][columns] - positions[0][rows]
     squared = offset.square().sum(1, keepdim=True)
     apart = squared != 0

@@ -134,9 +134,8 @@ def _native_transpose(
 def _transpose_implementation(
     row_offsets: Tensor, columns: Tensor, num_sources: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    found: tuple[Tensor, Tensor, Tensor] = _dispatch.run(
-        "graph_transpose", columns, row_offsets, columns, num_sources
-    )
+    transpose = _dispatch.implementation("graph_transpose", columns)
+    found: tuple[Tensor, Tensor, Tensor] = transpose(row_offsets, columns, num_sources)
     return found
 
 

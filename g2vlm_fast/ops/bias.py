@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
 
+from g2vlm_fast.ops._checks import check_number
+
 
 @dataclass(frozen=True)
 class Distance:
@@ -24,6 +26,7 @@ class Distance:
     eps: float = 1e-3
 
     def __post_init__(self) -> None:
+        check_number("Distance", "eps", self.eps)
         if not (math.isfinite(self.eps) and self.eps > 0):
             raise ValueError(f"Distance: eps must be positive and finite, got {self.eps}")
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._autograd import first_derivative_only
-from g2vlm_fast.ops._checks import check_choice, check_tensor
+from g2vlm_fast.ops._checks import check_choice, check_instance, check_tensor
+from g2vlm_fast.ops._edge_conv_backends import ACTIVATIONS, empty_gradients
 from g2vlm_fast.ops._flops import flop_formula
+from g2vlm_fast.ops._graph_reduce_backends import empty_winner, winner_dtype
 from g2vlm_fast.ops._registration import define_op
-from g2vlm_fast.ops.graph_build import Graph, check_graph
-from g2vlm_fast.ops.graph_reduce import NATIVE, REDUCTIONS, empty_winner, winner_dtype
-from g2vlm_fast.ops.reference import edge_conv as reference
+from g2vlm_fast.ops.graph_build import Graph
 from g2vlm_fast.ops.reference.graph_reduce import accumulation_dtype
 
-ACTIVATIONS = {"none": 0, "relu": 1, "leaky_relu": 2, "silu": 3}  # Activation in edge_conv.h
 MAX_GEOMETRY_TERMS = 8
 
 
@@ -62,15 +59,15 @@ def edge_conv(
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value.
     """
     op = "edge_conv"
-    check_graph(op, graph)
+    check_instance(op, "graph", graph, Graph)
     device, sizes = graph.columns.device, {}  # type: ignore[var-annotated]
     check_tensor(op, "a", a, (graph.num_rows, "C"), _dispatch.FLOATS, sizes, device)
     check_tensor(op, "b", b, (graph.num_sources, "C"), (a.dtype,), sizes, device)
     check_choice(op, "activation", activation, ACTIVATIONS)
     check_choice(op, "reduce", reduce, ("max", "mean", "sum"))
     if (geometry is None) != (weight is None):
-        missing = "geometry" if geometry is None else "weight"
-        raise ValueError(f"{op}: geometry and weight go together, but {missing} is None")
+        given, missing = ("weight", "geometry") if geometry is None else ("geometry", "weight")
+        raise ValueError(f"{op}: {missing} must be given with {given}, got None")
     if geometry is not None and weight is not None:
         edges = graph.columns.shape[0]
         check_tensor(op, "geometry", geometry, (edges, "G"), _dispatch.FLOATS, sizes, device)
@@ -160,107 +157,6 @@ def _run_backward(
     )
 
 
-def _empty_gradients(
-    a: Tensor,
-    b: Tensor,
-    geometry: Tensor | None,
-    weight: Tensor | None,
-    want_b: bool,
-    want_geometry: bool,
-    want_weight: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Outputs of the backward op; a gradient that is not wanted has no elements."""
-
-    def room(like: Tensor | None, wanted: bool) -> Tensor:
-        if like is None or not wanted:
-            return a.new_empty(0, dtype=accumulation_dtype(a.dtype))
-        return torch.empty_like(like)
-
-    return (
-        torch.empty_like(a),
-        torch.empty_like(b) if want_b else b.new_empty(0),
-        room(geometry, want_geometry),
-        room(weight, want_weight),
-    )
-
-
-def _native_forward(backend: str) -> Callable[..., tuple[Tensor, Tensor]]:
-    def run(
-        a: Tensor,
-        b: Tensor,
-        row_offsets: Tensor,
-        columns: Tensor,
-        geometry: Tensor | None,
-        weight: Tensor | None,
-        activation: str,
-        reduce: str,
-        dtype: torch.dtype | None,
-    ) -> tuple[Tensor, Tensor]:
-        out, winner = torch.empty_like(a), empty_winner(a, a.shape[0], a.shape[1], dtype)
-        getattr(_C, f"edge_conv_{backend}")(
-            *(a, b, row_offsets, columns, geometry, weight),
-            ACTIVATIONS[activation],
-            REDUCTIONS[reduce],
-            out,
-            None if dtype is None else winner,
-            torch.get_num_threads(),
-        )
-        return out, winner
-
-    return run
-
-
-def _native_backward(backend: str) -> Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]:
-    def run(
-        grad: Tensor,
-        a: Tensor,
-        b: Tensor,
-        row_offsets: Tensor,
-        columns: Tensor,
-        geometry: Tensor | None,
-        weight: Tensor | None,
-        transpose: tuple[Tensor | None, Tensor | None, Tensor | None],
-        winner: Tensor,
-        out: Tensor,
-        activation: str,
-        reduce: str,
-        want_b: bool,
-        want_geometry: bool,
-        want_weight: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        gradients = _empty_gradients(a, b, geometry, weight, want_b, want_geometry, want_weight)
-        partial = None
-        if want_weight and weight is not None:
-            partial = weight.new_empty(_C.edge_conv_blocks(a.shape[0]), *weight.shape)
-        getattr(_C, f"edge_conv_backward_{backend}")(
-            grad.contiguous(),
-            *(a, b, row_offsets, columns, geometry, weight, *transpose, winner, out),
-            ACTIVATIONS[activation],
-            REDUCTIONS[reduce],
-            gradients[0],
-            gradients[1] if want_b else None,
-            gradients[2] if want_geometry else None,
-            gradients[3] if want_weight else None,
-            partial,
-            torch.get_num_threads(),
-        )
-        return gradients
-
-    return run
-
-
-for _op, _make, _truth in (
-    ("edge_conv", _native_forward, reference.edge_conv),
-    ("edge_conv_backward", _native_backward, reference.edge_conv_backward),
-):
-    for _backend, _device, _dtypes in NATIVE:
-        _dispatch.register_backend(
-            _op, _backend, _make(_backend), devices=(_device,), dtypes=_dtypes
-        )
-    _dispatch.register_backend(
-        _op, "reference", _truth, devices=("cpu", "cuda"), dtypes=_dispatch.FLOATS
-    )
-
 _forward = define_op(
     "edge_conv(Tensor a, Tensor b, Tensor row_offsets, Tensor columns, Tensor? geometry,"
     " Tensor? weight, str activation, str reduce, int winner_bytes) -> (Tensor, Tensor)",
@@ -276,7 +172,7 @@ _backward = define_op(
     " Tensor? transpose_edges, Tensor winner, Tensor out, str activation, str reduce, bool want_b,"
     " bool want_geometry, bool want_weight) -> (Tensor, Tensor, Tensor, Tensor)",
     implementation=_run_backward,
-    fake=lambda grad, a, b, row_offsets, columns, geometry, weight, *rest: _empty_gradients(
+    fake=lambda grad, a, b, row_offsets, columns, geometry, weight, *rest: empty_gradients(
         a, b, geometry, weight, *rest[-3:]
     ),
 )

@@ -12,6 +12,9 @@ from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops import _geometry_attention_backends as _backends
 from g2vlm_fast.ops._autograd import first_derivative_only
 from g2vlm_fast.ops._checks import (
+    check_flag,
+    check_instance,
+    check_number,
     check_offset_values,
     check_offsets,
     check_rows,
@@ -100,6 +103,9 @@ def geometry_attention(
         segments: dict[str, int] = {}
         check_offsets(_OP, "q_offsets", q_offsets, segments, q.device)
         check_offsets(_OP, "k_offsets", k_offsets, segments, q.device)
+    check_flag(_OP, "causal", causal)
+    check_flag(_OP, "return_lse", return_lse)
+    check_flag(_OP, "return_position_mean", return_position_mean)
     if not spec.codes:
         bias_parameters = q_position = q_gate = None
         if not return_position_mean:
@@ -116,8 +122,10 @@ def geometry_attention(
         raise ValueError(f"{_OP}: return_position_mean needs k_position; pass it")
     if scale is None:
         scale = q.shape[2] ** -0.5
-    elif not math.isfinite(scale):
-        raise ValueError(f"{_OP}: scale must be finite, got {scale}")
+    else:
+        check_number(_OP, "scale", scale)
+        if not math.isfinite(scale):
+            raise ValueError(f"{_OP}: scale must be finite, got {scale}")
     if torch.compiler.is_compiling():
         # Self-attention passes one tensor twice, which Dynamo refuses in an autograd.Function.
         k, v = k.view_as(k), v.view_as(v)
@@ -166,8 +174,7 @@ def _check(
         raise ValueError(
             f"{_OP}: the heads of q must be a multiple of those of k, got {heads} and {k.shape[1]}"
         )
-    if not isinstance(spec, BiasSpec):
-        raise TypeError(f"{_OP}: bias must be a BiasSpec or None, got {type(spec).__name__}")
+    check_instance(_OP, "bias", spec, BiasSpec)
     wide = {reference.wide(q.dtype)}
     if bias_parameters is not None:
         shape: tuple[str | int, ...] = ("H", spec.num_parameters)

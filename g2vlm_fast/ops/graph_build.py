@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from g2vlm_fast.ops import _dispatch
-from g2vlm_fast.ops._checks import INT32_MAX, check_tensor
+from g2vlm_fast.ops._checks import (
+    INT32_MAX,
+    check_device,
+    check_flag,
+    check_integer,
+    check_tensor,
+)
 from g2vlm_fast.ops._edge_geometry import edge_geometry
 from g2vlm_fast.ops._graph_build_backends import INDICES, Built, transpose_rows
 from g2vlm_fast.ops.reference import graph_build as reference
 from g2vlm_fast.records import _Record, record
 
+MAX_ROWS = INT32_MAX - 1
 SHORT_ROW = 255  # slots 0 to 254 fit a byte, and 255 stands for none
 
 
@@ -75,10 +82,10 @@ class Graph(_Record):
         op = "Graph.from_faces"
         check_tensor(op, "faces", faces, ("F", 3), INDICES, {})
         check_device(op, "faces", faces)
-        _check_size(op, "num_vertices", num_vertices)
+        check_integer(op, "num_vertices", num_vertices, 0, MAX_ROWS)
         if 6 * faces.shape[0] > INT32_MAX:
             raise ValueError(f"{op}: faces must be at most {INT32_MAX // 6}, got {faces.shape[0]}")
-        built = _dispatch.run("faces_to_csr", faces, faces, num_vertices)
+        built = _dispatch.implementation("faces_to_csr", faces)(faces, num_vertices)
         return cls._built(op, built, num_vertices, {"faces": (faces, num_vertices)})
 
     @classmethod
@@ -110,13 +117,13 @@ class Graph(_Record):
         check_tensor(op, "destination", destination, ("E",), {source.dtype}, sizes, source.device)
         check_device(op, "source", source)
         sources = num_vertices if num_sources is None else num_sources
-        _check_size(op, "num_vertices", num_vertices)
-        _check_size(op, "num_sources", sources)
+        check_integer(op, "num_vertices", num_vertices, 0, MAX_ROWS)
+        check_integer(op, "num_sources", sources, 0, MAX_ROWS)
+        check_flag(op, "coalesce", coalesce)
         if source.shape[0] > INT32_MAX:
             raise ValueError(f"{op}: at most {INT32_MAX} edges are supported")
-        built = _dispatch.run(
-            "edges_to_csr", source, destination, source, num_vertices, sources, coalesce
-        )
+        build = _dispatch.implementation("edges_to_csr", source)
+        built = build(destination, source, num_vertices, sources, coalesce)
         checked = {"source": (source, sources), "destination": (destination, num_vertices)}
         return cls._built(op, built, sources, checked)
 
@@ -137,7 +144,7 @@ class Graph(_Record):
         check_tensor(op, "index", index, ("V", "k"), INDICES, {})
         check_device(op, "index", index)
         sources = index.shape[0] if num_sources is None else num_sources
-        _check_size(op, "num_sources", sources)
+        check_integer(op, "num_sources", sources, 0, MAX_ROWS)
         if index.numel() > INT32_MAX:
             raise ValueError(f"{op}: at most {INT32_MAX} edges are supported")
         present = index >= 0
@@ -170,7 +177,7 @@ class Graph(_Record):
         check_tensor(op, "row_offsets", row_offsets, ("V + 1",), {torch.int32}, {})
         check_tensor(op, "columns", columns, ("E",), {torch.int32}, {}, row_offsets.device)
         check_device(op, "row_offsets", row_offsets)
-        _check_size(op, "num_sources", num_sources)
+        check_integer(op, "num_sources", num_sources, 0, MAX_ROWS)
         if row_offsets.shape[0] == 0:
             raise ValueError(f"{op}: row_offsets must have at least one entry")
         degree = row_offsets.diff()
@@ -252,25 +259,6 @@ class Graph(_Record):
             (normal, normal if source_normal is None else source_normal),
             terms,
         )
-
-
-def check_device(op: str, argument: str, value: Tensor) -> None:
-    """Check that builders, which read sizes back, can run where a tensor is."""
-    if value.device.type not in ("cpu", "cuda"):
-        raise ValueError(f"{op}: {argument} must be on a CPU or a CUDA device, got {value.device}")
-
-
-def check_graph(op: str, graph: Any) -> None:
-    """Check that an argument is a graph."""
-    if not isinstance(graph, Graph):
-        raise TypeError(f"{op}: graph must be a Graph, got {type(graph).__name__}")
-
-
-def _check_size(op: str, argument: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{op}: {argument} must be an int, got {type(value).__name__}")
-    if not 0 <= value < INT32_MAX:
-        raise ValueError(f"{op}: {argument} must be from 0 to {INT32_MAX - 1}, got {value}")
 
 
 def _raise_out_of_range(op: str, argument: str, indices: Tensor, least: int, bound: int) -> None:

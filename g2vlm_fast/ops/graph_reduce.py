@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._autograd import first_derivative_only
-from g2vlm_fast.ops._checks import check_choice, check_tensor
+from g2vlm_fast.ops._checks import check_choice, check_instance, check_tensor
 from g2vlm_fast.ops._flops import flop_formula
-from g2vlm_fast.ops._registration import define_op
-from g2vlm_fast.ops.graph_build import Graph, check_graph
-from g2vlm_fast.ops.reference import graph_reduce as reference
-
-REDUCTIONS = {"sum": 0, "mean": 1, "max": 2, "min": 3}  # values of Reduce in graph_reduce.h
-EXTREMES = ("max", "min")
-NATIVE = (  # backend, device, dtypes of the native kernels over rows
-    ("cpu", "cpu", _dispatch.FLOAT32_64),
-    ("cuda", "cuda", frozenset({torch.float32, torch.bfloat16, torch.float16})),
+from g2vlm_fast.ops._graph_reduce_backends import (
+    REDUCTIONS,
+    empty_gradients,
+    empty_outputs,
+    winner_dtype,
 )
+from g2vlm_fast.ops._registration import define_op
+from g2vlm_fast.ops.graph_build import Graph
+from g2vlm_fast.ops.reference.graph_reduce import accumulation_dtype
+
+EXTREMES = ("max", "min")
 
 
 def graph_reduce(
@@ -47,13 +46,13 @@ def graph_reduce(
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value.
     """
     op = "graph_reduce"
-    check_graph(op, graph)
+    check_instance(op, "graph", graph, Graph)
     check_tensor(op, "x", x, (graph.num_sources, "C"), _dispatch.FLOATS, {}, graph.columns.device)
     check_choice(op, "reduce", reduce, REDUCTIONS)
     if weight is not None:
         edges = (graph.columns.shape[0],)
         check_tensor(op, "weight", weight, edges, _dispatch.FLOATS, {}, x.device)
-        weight = weight.to(reference.accumulation_dtype(x.dtype))
+        weight = weight.to(accumulation_dtype(x.dtype))
     x = x.contiguous()
     row_offsets, columns = graph.row_offsets, graph.columns
     if torch.is_grad_enabled() and (
@@ -116,11 +115,6 @@ class _GraphReduce(torch.autograd.Function):
         )
 
 
-def winner_dtype(winner_bytes: int) -> torch.dtype | None:
-    """Return the dtype of a winner's slot, None for none."""
-    return {0: None, 1: torch.uint8, 4: torch.int32}[winner_bytes]
-
-
 def _forward_implementation(
     x: Tensor,
     row_offsets: Tensor,
@@ -129,9 +123,9 @@ def _forward_implementation(
     reduce: str,
     winner_bytes: int,
 ) -> tuple[Tensor, Tensor]:
-    found: tuple[Tensor, Tensor] = _dispatch.run(
-        "graph_reduce", x, x, row_offsets, columns, weight, reduce, winner_dtype(winner_bytes)
-    )
+    run = _dispatch.implementation("graph_reduce", x)
+    dtype = winner_dtype(winner_bytes)
+    found: tuple[Tensor, Tensor] = run(x, row_offsets, columns, weight, reduce, dtype)
     return found
 
 
@@ -149,114 +143,19 @@ def _backward_implementation(
     want_x: bool,
     want_weight: bool,
 ) -> tuple[Tensor, Tensor]:
+    run = _dispatch.implementation("graph_reduce_backward", grad)
     transpose = (transpose_offsets, transpose_rows, transpose_edges)
-    found: tuple[Tensor, Tensor] = _dispatch.run(
-        "graph_reduce_backward",
-        grad,
-        *(grad, x, row_offsets, columns, weight, transpose, winner, reduce),
-        *(want_x, want_weight),
+    found: tuple[Tensor, Tensor] = run(
+        *(grad, x, row_offsets, columns, weight, transpose, winner, reduce), want_x, want_weight
     )
     return found
 
-
-def empty_winner(like: Tensor, rows: int, channels: int, dtype: torch.dtype | None) -> Tensor:
-    """Return room for the winners' slots; ``[0, 0]`` where there are none."""
-    shape = (0, 0) if dtype is None else (rows, channels)
-    return like.new_empty(shape, dtype=dtype or torch.int32)
-
-
-def _forward_empty(
-    x: Tensor, row_offsets: Tensor, dtype: torch.dtype | None
-) -> tuple[Tensor, Tensor]:
-    rows, channels = row_offsets.shape[0] - 1, x.shape[1]
-    return x.new_empty(rows, channels), empty_winner(x, rows, channels, dtype)
-
-
-def _backward_empty(
-    grad: Tensor, columns: Tensor, transpose_offsets: Tensor | None, want_x: bool, want_weight: bool
-) -> tuple[Tensor, Tensor]:
-    wide = reference.accumulation_dtype(grad.dtype)
-    shape: tuple[int, ...] = (0,)
-    if want_x and transpose_offsets is not None:
-        shape = (transpose_offsets.shape[0] - 1, grad.shape[1])
-    edges = columns.shape[0] if want_weight else 0
-    return grad.new_empty(shape), grad.new_empty(edges, dtype=wide)
-
-
-def _native_forward(backend: str) -> Callable[..., tuple[Tensor, Tensor]]:
-    def run(
-        x: Tensor,
-        row_offsets: Tensor,
-        columns: Tensor,
-        weight: Tensor | None,
-        reduce: str,
-        dtype: torch.dtype | None,
-    ) -> tuple[Tensor, Tensor]:
-        out, winner = _forward_empty(x, row_offsets, dtype)
-        getattr(_C, f"graph_reduce_{backend}")(
-            x.contiguous(),
-            row_offsets,
-            columns,
-            weight,
-            REDUCTIONS[reduce],
-            out,
-            None if dtype is None else winner,
-            torch.get_num_threads(),
-        )
-        return out, winner
-
-    return run
-
-
-def _native_backward(backend: str) -> Callable[..., tuple[Tensor, Tensor]]:
-    def run(
-        grad: Tensor,
-        x: Tensor | None,
-        row_offsets: Tensor,
-        columns: Tensor,
-        weight: Tensor | None,
-        transpose: tuple[Tensor | None, Tensor | None, Tensor | None],
-        winner: Tensor,
-        reduce: str,
-        want_x: bool,
-        want_weight: bool,
-    ) -> tuple[Tensor, Tensor]:
-        grad_x, grad_weight = _backward_empty(grad, columns, transpose[0], want_x, want_weight)
-        getattr(_C, f"graph_reduce_backward_{backend}")(
-            grad.contiguous(),
-            x if want_weight else None,
-            row_offsets,
-            columns,
-            weight,
-            *transpose,
-            winner,
-            REDUCTIONS[reduce],
-            grad_x if want_x else None,
-            grad_weight if want_weight else None,
-            torch.get_num_threads(),
-        )
-        return grad_x, grad_weight
-
-    return run
-
-
-for _op, _make, _truth in (
-    ("graph_reduce", _native_forward, reference.graph_reduce),
-    ("graph_reduce_backward", _native_backward, reference.graph_reduce_backward),
-):
-    for _backend, _device, _dtypes in NATIVE:
-        _dispatch.register_backend(
-            _op, _backend, _make(_backend), devices=(_device,), dtypes=_dtypes
-        )
-    _dispatch.register_backend(
-        _op, "reference", _truth, devices=("cpu", "cuda"), dtypes=_dispatch.FLOATS
-    )
 
 _forward = define_op(
     "graph_reduce(Tensor x, Tensor row_offsets, Tensor columns, Tensor? weight, str reduce,"
     " int winner_bytes) -> (Tensor, Tensor)",
     implementation=_forward_implementation,
-    fake=lambda x, row_offsets, columns, weight, reduce, winner_bytes: _forward_empty(
+    fake=lambda x, row_offsets, columns, weight, reduce, winner_bytes: empty_outputs(
         x, row_offsets, winner_dtype(winner_bytes)
     ),
 )
@@ -265,7 +164,7 @@ _backward = define_op(
     " Tensor? weight, Tensor? transpose_offsets, Tensor? transpose_rows, Tensor? transpose_edges,"
     " Tensor winner, str reduce, bool want_x, bool want_weight) -> (Tensor, Tensor)",
     implementation=_backward_implementation,
-    fake=lambda grad, x, row_offsets, columns, weight, transpose_offsets, *rest: _backward_empty(
+    fake=lambda grad, x, row_offsets, columns, weight, transpose_offsets, *rest: empty_gradients(
         grad, columns, transpose_offsets, *rest[-2:]
     ),
 )

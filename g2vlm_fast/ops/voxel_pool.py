@@ -7,11 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g2vlm_fast.ops._checks import check_offset_values, check_offsets, check_rows, check_tensor
+from g2vlm_fast.ops._checks import (
+    check_choice,
+    check_device,
+    check_instance,
+    check_integer,
+    check_number,
+    check_offset_values,
+    check_offsets,
+    check_rows,
+    check_tensor,
+)
 from g2vlm_fast.ops._dispatch import FLOATS
-from g2vlm_fast.ops.graph_build import SHORT_ROW, Graph, Transpose, check_device
+from g2vlm_fast.ops._graph_reduce_backends import REDUCTIONS
+from g2vlm_fast.ops.graph_build import SHORT_ROW, Graph, Transpose
 from g2vlm_fast.ops.graph_reduce import graph_reduce
-from g2vlm_fast.ops.nearest import nearest
+from g2vlm_fast.ops.nearest import MAX_NEIGHBOURS, nearest
 from g2vlm_fast.ops.reference.voxel_pool import voxel_keys
 from g2vlm_fast.records import _Record, record
 
@@ -146,19 +157,21 @@ def pool(x: Tensor, clusters: Clusters, reduce: str = "mean") -> Tensor:
 
     ``reduce`` and everything else as :func:`graph_reduce`. Differentiable in ``x``.
     """
-    _check_clusters("pool", clusters)
+    _check_clusters("pool", x, clusters, "graph")
+    check_choice("pool", "reduce", reduce, REDUCTIONS)
     return graph_reduce(x, clusters.graph, reduce)
 
 
 def unpool(x: Tensor, clusters: Clusters) -> Tensor:
     """Give each point the features of its cluster: ``[M, C]`` to ``[N, C]``, differentiable."""
-    _check_clusters("unpool", clusters)
+    _check_clusters("unpool", x, clusters, "members")
     return graph_reduce(x, clusters.members, "sum")
 
 
-def _check_clusters(op: str, clusters: Any) -> None:
-    if not isinstance(clusters, Clusters):
-        raise TypeError(f"{op}: clusters must be Clusters, got {type(clusters).__name__}")
+def _check_clusters(op: str, x: Any, clusters: Any, direction: str) -> None:
+    check_instance(op, "clusters", clusters, Clusters)
+    graph: Graph = getattr(clusters, direction)
+    check_tensor(op, "x", x, (graph.num_sources, "C"), FLOATS, {}, graph.device)
 
 
 def interpolate(
@@ -201,6 +214,8 @@ def interpolate(
     if not torch.compiler.is_compiling():  # then inside `nearest`, under its names
         check_offset_values(op, "offsets_coarse", offsets_coarse, coarse)
         check_offset_values(op, "offsets_fine", offsets_fine, fine)
+    check_integer(op, "k", k, 1, MAX_NEIGHBOURS)
+    check_number(op, "eps", eps)
     if not eps > 0:
         raise ValueError(f"{op}: eps must be positive, got {eps}")
     distance, index = nearest(

@@ -32,6 +32,12 @@ def information() -> Iterator[Any]:
     for name, names in report["ops"].items():
         ops.add_row(name, ", ".join(names))
     yield ops
+    if report["overrides"]:
+        chosen = Table("chosen by", "op", "backend", title="Overrides", title_justify="left")
+        for source, choices in report["overrides"]:
+            for name, backend in choices.items():
+                chosen.add_row(source, "every op" if name == "*" else name, backend)
+        yield chosen
     yield _sizes()
 
 

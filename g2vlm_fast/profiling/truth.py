@@ -14,8 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g2vlm_fast.ops import _dispatch
-from g2vlm_fast.ops.specs import Inputs, OpSpec, output_errors, relative_error, widen_inputs
+from g2vlm_fast.ops import use_backend
+from g2vlm_fast.ops.specs import (
+    Inputs,
+    OpSpec,
+    ops_on,
+    output_errors,
+    relative_error,
+    widen_inputs,
+)
 from g2vlm_fast.profiling.blocks import channel_blocks, joined_gradients, narrowed
 from g2vlm_fast.profiling.calls import BoundCall, upstream_of
 from g2vlm_fast.profiling.ties import tied_winners
@@ -111,10 +118,10 @@ def on_reference(spec: OpSpec) -> Iterator[None]:
     Autograd's device threads do not see the caller's choice, so the backward pass stays on the
     caller's thread.
     """
-    ops = [op for op in spec.registered if "reference" in _dispatch.table().get(op, {})]
+    ops = ops_on(spec, "reference")
     with (
         torch.autograd.set_multithreading_enabled(False),
-        _dispatch.use_backend("reference", *ops) if ops else contextlib.nullcontext(),
+        use_backend("reference", *ops) if ops else contextlib.nullcontext(),
     ):
         yield
 

@@ -9,6 +9,9 @@ import torch
 
 from g2vlm_fast.ops._checks import (
     check_choice,
+    check_flag,
+    check_integer,
+    check_number,
     check_offset_values,
     check_offsets,
     check_rows,
@@ -46,6 +49,35 @@ def test_a_choice() -> None:
     check_choice("op", "norm", 2, (1, 2))
     with pytest.raises(ValueError, match=r"op: norm must be one of \[1, 2\], got 3"):
         check_choice("op", "norm", 3, (1, 2))
+
+
+@pytest.mark.parametrize("value", [1.0, True, [1], torch.tensor(1), "1", None])
+def test_a_choice_is_not_made_by_what_equals_it(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"op: norm must be one of \[1, 2\], got"):
+        check_choice("op", "norm", value, (1, 2))
+
+
+def test_a_flag() -> None:
+    check_flag("op", "causal", False)
+    for value in ("no", 1, None):
+        with pytest.raises(TypeError, match="op: causal must be a bool, got"):
+            check_flag("op", "causal", value)
+
+
+def test_an_integer() -> None:
+    check_integer("op", "k", 1, 1, 64)
+    for value in (1.0, True, "1", None):
+        with pytest.raises(TypeError, match="op: k must be an int, got"):
+            check_integer("op", "k", value, 1, 64)
+    with pytest.raises(ValueError, match="op: k must be from 1 to 64, got 65"):
+        check_integer("op", "k", 65, 1, 64)
+
+
+def test_a_number() -> None:
+    check_number("op", "scale", 1)
+    for value in (True, "1", None, float("nan")):
+        with pytest.raises(TypeError, match="op: scale must be a number, got"):
+            check_number("op", "scale", value)
 
 
 def test_rows_that_int32_cannot_count() -> None:

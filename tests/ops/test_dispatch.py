@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+from typing import Any
 
 import pytest
 import torch
 
+from g2vlm_fast import backend_report
 from g2vlm_fast.ops import BackendError, nearest, use_backend
 from g2vlm_fast.ops import _dispatch as dispatch
 from g2vlm_fast.ops._dispatch import backend_of, parse_choices, register_backend
@@ -24,6 +27,58 @@ def test_a_choice_holds_inside_its_block_and_for_its_ops() -> None:
         with use_backend("cpu"):
             assert backend_of("nearest", "cpu", torch.float32) == "cpu", "the inner one wins"
     assert backend_of("nearest", "cpu", torch.float32) == "cpu"
+
+
+def test_an_op_chooses_for_both_passes_and_a_backward_pass_alone_for_none() -> None:
+    assert {dispatch.stem(op) for op in dispatch.table()} == set(dispatch.stems())
+    assert not any(name.endswith("_backward") for name in dispatch.stems())
+    for name in ("nearest_backward", ["nearest"], None):
+        with pytest.raises(ValueError, match=r"is not an op; ops are \["), use_backend("cpu", name):
+            pass
+
+
+def test_the_backward_pass_runs_where_its_op_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+    for op in ("nearest", "nearest_backward"):
+        kept = dispatch._TABLE[op]["reference"]
+
+        def watched(*arguments: object, op: str = op, run: Any = kept.run) -> object:
+            ran.append(op)
+            return run(*arguments)
+
+        watcher = dataclasses.replace(kept, run=watched)
+        monkeypatch.setitem(dispatch._TABLE[op], "reference", watcher)
+    query = torch.rand(4, 3, requires_grad=True)
+    with use_backend("reference", "nearest"):
+        nearest(query, torch.rand(5, 3))[0].sum().backward()
+    assert ran == ["nearest", "nearest_backward"]
+
+
+def test_the_report_shows_the_choices_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert backend_report()["overrides"] == []
+    monkeypatch.setenv("G2VLM_BACKEND", "edge_conv=reference")
+    dispatch._environment.cache_clear()
+    try:
+        with use_backend("reference"), use_backend("cpu", "nearest", "edge_conv"):
+            assert backend_report()["overrides"] == [
+                ("use_backend", {"nearest": "cpu", "edge_conv": "cpu"}),
+                ("use_backend", {"*": "reference"}),
+                ("G2VLM_BACKEND", {"edge_conv": "reference"}),
+            ]
+    finally:
+        monkeypatch.undo()
+        dispatch._environment.cache_clear()
+
+
+def test_the_environment_cannot_name_what_is_no_op(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("G2VLM_BACKEND", "nearest_backward=reference")
+    dispatch._environment.cache_clear()
+    try:
+        with pytest.raises(BackendError, match=r"\['nearest_backward'\] are no ops; ops are"):
+            nearest(torch.rand(2, 3), torch.rand(2, 3))
+    finally:
+        monkeypatch.undo()
+        dispatch._environment.cache_clear()
 
 
 def test_a_choice_ends_with_an_exception() -> None:

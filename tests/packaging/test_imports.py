@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 import textwrap
 
 import pytest
+
+from g2vlm_fast import ops
 
 # What torch itself imports stays allowed; the rest of the environment is hidden.
 ALLOWED = ("g2vlm_fast", "torch", "torchgen", "functorch", "numpy", "nanobind_backend")
@@ -94,6 +99,23 @@ def test_ops_import_nothing_beyond_their_dependencies() -> None:
         if name not in ALLOWED and name not in sys.stdlib_module_names and not name.startswith("_")
     }
     assert not foreign
+
+
+def test_ops_names_every_function_and_class_of_its_public_modules() -> None:
+    public = {"BackendError", "use_backend", "register_flop_formulas"}  # of private modules
+    for info in pkgutil.iter_modules(ops.__path__):
+        if info.ispkg or info.name.startswith("_"):
+            continue
+        module = importlib.import_module(f"g2vlm_fast.ops.{info.name}")
+        public |= {
+            name
+            for name, value in vars(module).items()
+            if not name.startswith("_")
+            and (inspect.isfunction(value) or inspect.isclass(value))
+            and value.__module__ == module.__name__
+        }
+    assert sorted(public) == sorted(ops.__all__)
+    assert all(getattr(ops, name).__name__ == name for name in ops.__all__)
 
 
 def test_importing_ops_adds_at_most_50_ms_to_torch() -> None:

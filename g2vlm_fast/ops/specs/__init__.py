@@ -7,7 +7,9 @@ from importlib import import_module
 from g2vlm_fast.ops.specs.base import Cost, Hostile, InputFactory, Inputs, OpSpec, Tolerance
 from g2vlm_fast.ops.specs.compare import (
     cast_inputs,
+    draw_case,
     expected,
+    ops_on,
     output_errors,
     outputs_and_gradients,
     relative_error,
@@ -24,7 +26,9 @@ __all__ = [
     "Tolerance",
     "all_specs",
     "cast_inputs",
+    "draw_case",
     "expected",
+    "ops_on",
     "output_errors",
     "outputs_and_gradients",
     "relative_error",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from g2vlm_fast.ops._dispatch import table, use_backend
+from g2vlm_fast.ops._dispatch import stem, table, use_backend
 from g2vlm_fast.ops.specs.base import Inputs, OpSpec
 
 HALVES = (torch.float16, torch.bfloat16)
@@ -36,6 +36,14 @@ def cast_inputs(
     return {name: cast(name, value) for name, value in inputs.items()}
 
 
+def draw_case(
+    spec: OpSpec, case: str, dtype: torch.dtype, device: torch.device | str = "cpu"
+) -> Inputs:
+    """Return the inputs of a small case, the same at every call."""
+    drawn = spec.small[case](torch.Generator().manual_seed(0))
+    return cast_inputs(drawn, dtype, device, float32_inputs=spec.float32_inputs)
+
+
 def widen_inputs(inputs: Inputs) -> Inputs:
     """Return the same numbers in float64, where they are."""
     return {
@@ -44,13 +52,18 @@ def widen_inputs(inputs: Inputs) -> Inputs:
     }
 
 
+def ops_on(spec: OpSpec, backend: str) -> tuple[str, ...]:
+    """Return the ops of ``spec`` that have ``backend``, as ``use_backend`` names them."""
+    ops = (op for op in spec.registered if backend in table().get(op, {}))
+    return tuple(dict.fromkeys(map(stem, ops)))
+
+
 def run_on(spec: OpSpec, backend: str, inputs: Inputs) -> tuple[list[Tensor], dict[str, Tensor]]:
     """Run a case forward and backward on ``backend``, as :func:`outputs_and_gradients`.
 
-    Registered ops that have no such backend (a backward shared by all) run on their default.
+    Registered ops that have no such backend run on their default.
     """
-    ops = [op for op in spec.registered if backend in table()[op]]
-    with use_backend(backend, *ops):
+    with use_backend(backend, *ops_on(spec, backend)):
         return outputs_and_gradients(spec, inputs)
 
 
