@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from g2vlm_fast.data.readers import ScanError
 from g2vlm_fast.export.files import OutputError
 from g2vlm_fast.pipeline import ModelError, RunConfig, default_checkpoint, load_model, run
+from g2vlm_fast.pipeline import checkpoint as checkpoints
 from g2vlm_fast.pipeline.config import ConfigError
 
 FILES = {
@@ -124,6 +126,29 @@ def test_missing_or_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from g2vlm_fast.data import AnswerVocabulary
+    from g2vlm_fast.model import G2VLM, G2VLMConfig
+
+    G2VLM(G2VLMConfig.tiny(answer_vocabulary=AnswerVocabulary().words)).save_pretrained(tmp_path)
+    load_model(tmp_path)
+    path = tmp_path / "model.safetensors"
+    weights = load_file(path)
+    name, weight = next(iter(weights.items()))
+    others = {key: value for key, value in weights.items() if key != name}
+    for changed, words in (
+        (others, "1 missing, 0 unexpected, 0 mismatched"),
+        (weights | {"new": torch.zeros(3)}, "0 missing, 1 unexpected, 0 mismatched"),
+        (weights | {name: torch.cat([weight, weight])}, "0 missing, 0 unexpected, 1 mismatched"),
+    ):
+        save_file(changed, path, metadata={"format": "pt"})
+        with pytest.raises(ModelError, match=words):
+            load_model(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -140,14 +165,35 @@ def test_impossible_option_is_named(change: dict, words: str, tmp_path: Path) ->
     assert os.listdir(tmp_path) == []
 
 
-def test_default_checkpoint_follows_the_environment(
+def test_default_checkpoint_follows_the_environment_and_the_release(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("G2VLM_CHECKPOINT", str(tmp_path / "here"))
     assert default_checkpoint() == tmp_path / "here"
     monkeypatch.delenv("G2VLM_CHECKPOINT")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_checkpoint() == tmp_path / "g2vlm-fast" / "demo" / "checkpoint"
+    monkeypatch.setattr(checkpoints, "__version__", "1.2.3+cu130")
+    assert default_checkpoint() == tmp_path / "g2vlm-fast" / "1.2.3" / "demo" / "checkpoint"
+
+
+def test_folder_to_delete_is_named_for_the_cached_checkpoint_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("G2VLM_CHECKPOINT", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cached = default_checkpoint()
+    with pytest.raises(ModelError, match="g2vlm-fast run trains"):
+        load_model(cached)
+    for folder in (cached, tmp_path / "mine"):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text('{"model_type": "g2vlm_fast"}')
+        (folder / "model.safetensors").write_bytes(b"of an older release")
+    with pytest.raises(ModelError, match=re.escape(f"delete the folder {cached.parent} to")):
+        load_model(cached)
+    with pytest.raises(ModelError) as caught:
+        load_model(tmp_path / "mine")
+    assert "delete the folder" not in str(caught.value)
+    assert "--checkpoint" in str(caught.value)
 
 
 @pytest.mark.slow

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from g2vlm_fast._info import __version__
 from g2vlm_fast.model import G2VLM, G2VLMConfig
 from g2vlm_fast.train import TrainConfig
 
 VARIABLE = "G2VLM_CHECKPOINT"
+_WRONG_WEIGHTS = ("missing", "unexpected", "mismatched")
 
 
 class ModelError(ValueError):
@@ -50,11 +52,19 @@ class TrainedModel:
 
 
 def default_checkpoint() -> Path:
-    """Where the demo checkpoint is kept: ``$G2VLM_CHECKPOINT``, else in the user's cache."""
+    """Where the demo checkpoint is kept: ``$G2VLM_CHECKPOINT``, else in the user's cache.
+
+    Each release keeps its own in the cache, as those of others may not fit its model.
+    """
     if VARIABLE in os.environ:
         return Path(os.environ[VARIABLE]).expanduser()
+    return _cached_checkpoint()
+
+
+def _cached_checkpoint() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "g2vlm-fast" / "demo" / "checkpoint"
+    release = __version__.partition("+")[0]
+    return cache / "g2vlm-fast" / release / "demo" / "checkpoint"
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -75,7 +85,7 @@ def load_config(folder: Path) -> G2VLMConfig:
         with _quiet():
             return G2VLMConfig.from_pretrained(folder)
     except Exception as error:
-        raise _unusable(folder, error) from error
+        raise _unusable(folder, f"{type(error).__name__}: {error}") from error
 
 
 def load_model(folder: Path) -> TrainedModel:
@@ -89,9 +99,15 @@ def load_model(folder: Path) -> TrainedModel:
             raise _missing(folder / name)
     try:
         with _quiet():
-            model = G2VLM.from_pretrained(folder)
+            model, loading = G2VLM.from_pretrained(
+                folder, output_loading_info=True, ignore_mismatched_sizes=True
+            )
     except Exception as error:
-        raise _unusable(folder, error) from error
+        raise _unusable(folder, f"{type(error).__name__}: {error}") from error
+    counts = {kind: len(loading[f"{kind}_keys"]) for kind in _WRONG_WEIGHTS}
+    if any(counts.values()):  # transformers would go on, with random weights for those missing
+        told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        raise _unusable(folder, f"its weights are not those of the model: {told}")
     notes = folder / "training.json"
     try:
         training = json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else {}
@@ -101,16 +117,21 @@ def load_model(folder: Path) -> TrainedModel:
 
 
 def _missing(path: Path) -> ModelError:
-    return ModelError(
-        f"{path}: is missing; name the folder of a checkpoint with --checkpoint, or leave it out "
-        "to train the demo model"
-    )
+    if path.parent == _cached_checkpoint():
+        return ModelError(
+            f"{path}: is missing; g2vlm-fast run trains the demo model there. Or name the folder "
+            "of another checkpoint with --checkpoint"
+        )
+    return ModelError(f"{path}: is missing; name the folder of a checkpoint with --checkpoint")
 
 
-def _unusable(folder: Path, error: Exception) -> ModelError:
+def _unusable(folder: Path, reason: str) -> ModelError:
+    remedy = "name another with --checkpoint, or train one with g2vlm-fast train"
+    if folder == _cached_checkpoint():  # the state of its run would be resumed, so it must go too
+        remedy = f"delete the folder {folder.parent} to have the demo model trained anew"
     return ModelError(
-        f"{folder}: the checkpoint cannot be loaded ({type(error).__name__}: {error}); it may "
-        "be damaged or of another version: delete it and train again"
+        f"{folder}: the checkpoint cannot be loaded ({reason}); it may "
+        f"be damaged or of another version: {remedy}"
     )
 
 
