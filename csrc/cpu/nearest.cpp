@@ -1,227 +1,73 @@
 #include "g2vlm/nearest.h"
 
-#include <algorithm>
-#include <array>
-#include <cmath>
-#include <cstring>
-#include <limits>
 #include <vector>
 
 #include "g2vlm/parallel.h"
-#include "instruction_set.h"
-#include "strict_floating_point.h"
+#include "nearest_paths.h"
 
 namespace g2vlm {
 namespace {
 
-constexpr int64_t kQueriesPerPiece = 128;
-constexpr int32_t kChunk = 256;  // targets that are transposed and searched together
-constexpr int32_t kLanes = 16;
-
-// Distances are never negative, so their bits order as unsigned integers, and every NaN, of
-// either sign, orders after infinity.
-template <class T>
-struct BitsOf;
-template <>
-struct BitsOf<float> {
-  using type = uint32_t;
-};
-template <>
-struct BitsOf<double> {
-  using type = uint64_t;
-};
-template <class T>
-using Bits = typename BitsOf<T>::type;
+// Pairs for each point of a segment above which a tree pays.
+constexpr int64_t kPairsPerPoint = 200;
 
 template <class T>
-G2VLM_ALWAYS_INLINE Bits<T> bits_of(T value) {
-  Bits<T> bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits;
+bool wants_tree(const NearestProblem<T>& p, const NearestSegment& segment) {
+  const int64_t queries = segment.query_end - segment.query_begin;
+  const int64_t targets = segment.target_end - segment.target_begin;
+  return p.dim <= kMaxTreeDim && queries * targets > kPairsPerPoint * (queries + targets);
 }
 
-// The targets of a chunk, one row of kChunk numbers per coordinate, filled up with NaN to a
-// multiple of kLanes.
-template <class T>
-struct Columns {
-  explicit Columns(int32_t dim) : dim(dim), rows(size_t{kChunk} * dim) {}
-
-  void load(const T* points, int32_t points_count) {
-    count = (points_count + kLanes - 1) / kLanes * kLanes;
-    for (int32_t axis = 0; axis < dim; ++axis) {
-      T* row = rows.data() + axis * kChunk;
-      for (int32_t i = 0; i < points_count; ++i) row[i] = points[int64_t{i} * dim + axis];
-      std::fill(row + points_count, row + count, std::numeric_limits<T>::quiet_NaN());
-    }
-  }
-
-  int32_t dim;
-  int32_t count = 0;
-  std::vector<T> rows;
-};
-
-template <class T, int kNorm>
-G2VLM_ALWAYS_INLINE T first_term(T difference) {
-  return kNorm == 1 ? std::abs(difference) : difference * difference;
-}
-template <class T, int kNorm>
-G2VLM_ALWAYS_INLINE T next_term(T sum, T difference) {
-  return kNorm == 1 ? sum + std::abs(difference) : std::fma(difference, difference, sum);
-}
-
-// Writes the distances from `point` to a chunk and returns the bits of the smallest.
-template <class T, int kNorm>
-G2VLM_ALWAYS_INLINE Bits<T> chunk_distances(const T* __restrict point, const Columns<T>& chunk,
-                                            T* __restrict out) {
-  const T* __restrict rows = chunk.rows.data();
-  const int32_t count = chunk.count;
-  if (chunk.dim == 3) {
-    const T x = point[0], y = point[1], z = point[2];
-    for (int32_t i = 0; i < count; ++i) {
-      const T sum = first_term<T, kNorm>(x - rows[i]);
-      out[i] = next_term<T, kNorm>(next_term<T, kNorm>(sum, y - rows[kChunk + i]),
-                                   z - rows[2 * kChunk + i]);
-    }
-  } else {
-    for (int32_t i = 0; i < count; ++i) out[i] = first_term<T, kNorm>(point[0] - rows[i]);
-    for (int32_t axis = 1; axis < chunk.dim; ++axis) {
-      const T coordinate = point[axis];
-      const T* __restrict row = rows + axis * kChunk;
-      for (int32_t i = 0; i < count; ++i) out[i] = next_term<T, kNorm>(out[i], coordinate - row[i]);
-    }
-  }
-  Bits<T> smallest = std::numeric_limits<Bits<T>>::max();
-  for (int32_t i = 0; i < count; ++i) smallest = std::min(smallest, bits_of(out[i]));
-  return smallest;
+int64_t points_of(const NearestSegment& segment) {
+  return int64_t{segment.query_end} - segment.query_begin + segment.target_end -
+         segment.target_begin;
 }
 
 template <class T>
-using ChunkDistances = Bits<T> (*)(const T* point, const Columns<T>& chunk, T* out);
-
-template <class T, int kNorm>
-Bits<T> chunk_distances_baseline(const T* point, const Columns<T>& chunk, T* out) {
-  return chunk_distances<T, kNorm>(point, chunk, out);
-}
-#ifdef G2VLM_X86_DISPATCH
-template <class T, int kNorm>
-G2VLM_AVX2 Bits<T> chunk_distances_avx2(const T* point, const Columns<T>& chunk, T* out) {
-  return chunk_distances<T, kNorm>(point, chunk, out);
-}
-template <class T, int kNorm>
-G2VLM_AVX512 Bits<T> chunk_distances_avx512(const T* point, const Columns<T>& chunk, T* out) {
-  return chunk_distances<T, kNorm>(point, chunk, out);
-}
-#endif
-
-template <class T, int kNorm>
-ChunkDistances<T> choose_chunk_distances() {
-#ifdef G2VLM_X86_DISPATCH
-  switch (instruction_set()) {
-    case InstructionSet::kAvx512:
-      return chunk_distances_avx512<T, kNorm>;
-    case InstructionSet::kAvx2:
-      return chunk_distances_avx2<T, kNorm>;
-    case InstructionSet::kBaseline:
-      break;
+NearestSegment segment_at(const NearestProblem<T>& p, int32_t number) {
+  NearestSegment segment{0, static_cast<int32_t>(p.num_queries), 0,
+                         static_cast<int32_t>(p.num_targets)};
+  if (p.query_offsets != nullptr) {
+    segment.query_begin = p.query_offsets[number];
+    segment.query_end = p.query_offsets[number + 1];
   }
-#endif
-  return chunk_distances_baseline<T, kNorm>;
+  if (p.target_offsets != nullptr) {
+    segment.target_begin = p.target_offsets[number];
+    segment.target_end = p.target_offsets[number + 1];
+  }
+  return segment;
 }
 
-// The k best targets of one query so far, sorted by (distance, index), in the output itself.
+// A segment that is much of all work is shared by the threads; others are taken whole.
 template <class T>
-struct Neighbours {
-  T* distance;
-  int32_t* index;
-  int32_t k;
-  int32_t found;
-
-  // Candidates come with rising index, so one enters only in front of strictly larger distances.
-  void insert(T value, int32_t candidate) {
-    int32_t slot = found < k ? found++ : k - 1;
-    for (; slot > 0 && value < distance[slot - 1]; --slot) {
-      distance[slot] = distance[slot - 1];
-      index[slot] = index[slot - 1];
-    }
-    distance[slot] = value;
-    index[slot] = candidate;
-  }
-};
-
-template <class T>
-class Search {
- public:
-  explicit Search(const NearestProblem<T>& problem)
-      : p_(problem),
-        distances_(problem.norm == 1 ? choose_chunk_distances<T, 1>()
-                                     : choose_chunk_distances<T, 2>()),
-        bound_(bits_of(problem.max_distance + T(0))) {}
-
-  // Searches targets [first, last) for queries [begin, end); at most kQueriesPerPiece of them.
-  void run(int64_t begin, int64_t end, int32_t first, int32_t last, Columns<T>& chunk) const {
-    std::fill(p_.distance + begin * p_.k, p_.distance + end * p_.k,
-              std::numeric_limits<T>::infinity());
-    std::fill(p_.index + begin * p_.k, p_.index + end * p_.k, -1);
-    std::array<int32_t, kQueriesPerPiece> found{};
-    while (first < last) {
-      const int32_t count = std::min(kChunk, last - first);
-      chunk.load(p_.target + int64_t{first} * p_.dim, count);
-      for (int64_t query = begin; query < end; ++query)
-        scan(query, first, count, chunk, found[query - begin]);
-      first += count;
-    }
-    for (int64_t query = begin; query < end; ++query) {
-      const T* point = p_.query + query * p_.dim;
-      if (std::any_of(point, point + p_.dim, [](T x) { return std::isnan(x); }))
-        std::fill_n(p_.distance + query * p_.k, p_.k, std::numeric_limits<T>::quiet_NaN());
+void search_trees(const NearestProblem<T>& p, const std::vector<NearestSegment>& segments,
+                  int threads) {
+  int64_t points = 0;
+  for (const NearestSegment& segment : segments) points += points_of(segment);
+  std::vector<NearestSegment> whole;
+  for (const NearestSegment& segment : segments) {
+    if (points_of(segment) * 4 * threads > points) {
+      search_nearest_tree(p, segment, threads);
+    } else {
+      whole.push_back(segment);
     }
   }
-
- private:
-  void scan(int64_t query, int32_t first, int32_t count, const Columns<T>& chunk,
-            int32_t& found) const {
-    T distances[kChunk];
-    Neighbours<T> best{p_.distance + query * p_.k, p_.index + query * p_.k, p_.k, found};
-    Bits<T> bound = limit(best);
-    if (distances_(p_.query + query * p_.dim, chunk, distances) >= bound) return;
-    for (int32_t i = 0; i < count; ++i) {
-      if (bits_of(distances[i]) >= bound) continue;
-      best.insert(distances[i], first + i);
-      bound = limit(best);
-    }
-    found = best.found;
-  }
-
-  // A candidate enters where its bits are below this: free slots take the bound itself.
-  Bits<T> limit(const Neighbours<T>& best) const {
-    return best.found < best.k ? bound_ + 1 : bits_of(best.distance[best.k - 1]);
-  }
-
-  const NearestProblem<T>& p_;
-  const ChunkDistances<T> distances_;
-  const Bits<T> bound_;
-};
+  parallel_for(static_cast<int64_t>(whole.size()), 1, threads, [&](int64_t i, int64_t) {
+    search_nearest_tree(p, whole[static_cast<size_t>(i)], 1);
+  });
+}
 
 }  // namespace
 
 template <class T>
 void nearest_cpu(const NearestProblem<T>& p, int threads) {
-  const int32_t whole_queries[] = {0, static_cast<int32_t>(p.num_queries)};
-  const int32_t whole_targets[] = {0, static_cast<int32_t>(p.num_targets)};
-  const int32_t* queries = p.query_offsets != nullptr ? p.query_offsets : whole_queries;
-  const int32_t* targets = p.target_offsets != nullptr ? p.target_offsets : whole_targets;
-  const Search<T> search(p);
-  parallel_for(p.num_queries, kQueriesPerPiece, threads, [&](int64_t begin, int64_t end) {
-    const StrictFloatingPoint strict;
-    Columns<T> chunk(p.dim);
-    const int32_t* after =
-        std::upper_bound(queries, queries + p.num_segments + 1, static_cast<int32_t>(begin));
-    for (int64_t segment = after - queries - 1; begin < end; ++segment) {
-      const int64_t stop = std::min<int64_t>(end, queries[segment + 1]);
-      search.run(begin, stop, targets[segment], targets[segment + 1], chunk);
-      begin = stop;
-    }
-  });
+  std::vector<NearestSegment> brute, trees;
+  for (int32_t number = 0; number < p.num_segments; ++number) {
+    const NearestSegment segment = segment_at(p, number);
+    (wants_tree(p, segment) ? trees : brute).push_back(segment);
+  }
+  search_nearest_brute(p, brute, threads);
+  search_trees(p, trees, threads);
 }
 
 template void nearest_cpu(const NearestProblem<float>&, int);

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <memory>
+#include <vector>
 
 #include "g2vlm/nearest.h"
 #include "g2vlm/parallel.h"
@@ -8,6 +10,10 @@ namespace g2vlm {
 namespace {
 
 constexpr int64_t kQueriesPerPiece = 4096;
+constexpr int64_t kEntriesPerPiece = 1 << 15;
+constexpr int64_t kTargetsPerRange = 1 << 12;  // their gradients stay in the second cache
+constexpr int64_t kMaxRanges = 1 << 10;
+constexpr int64_t kMaxPieces = 64;
 
 template <class T>
 T sign(T x) {
@@ -22,35 +28,95 @@ T slope(T grad, T query, T target, int32_t norm) {
 }
 
 template <class T>
+bool names_target(const NearestGradient<T>& p, int64_t entry) {
+  return p.index[entry] >= 0 && p.index[entry] < p.num_targets;
+}
+
+template <class T>
 void query_gradient(const NearestGradient<T>& p, int64_t query) {
   T* out = p.grad_query + query * p.dim;
   std::fill(out, out + p.dim, T(0));
   for (int32_t slot = 0; slot < p.k; ++slot) {
     const int64_t entry = query * p.k + slot;
-    const int64_t target = p.index[entry];
-    if (target < 0 || target >= p.num_targets) continue;
+    if (!names_target(p, entry)) continue;
+    const T* target = p.target + int64_t{p.index[entry]} * p.dim;
     for (int32_t axis = 0; axis < p.dim; ++axis)
-      out[axis] += slope(p.grad_distance[entry], p.query[query * p.dim + axis],
-                         p.target[target * p.dim + axis], p.norm);
+      out[axis] +=
+          slope(p.grad_distance[entry], p.query[query * p.dim + axis], target[axis], p.norm);
   }
 }
 
-// Every thread reads all indices and keeps the targets of its range, so that each target adds its
-// hits in rising order whatever the number of threads.
 template <class T>
-void target_gradients(const NearestGradient<T>& p, int64_t first, int64_t last) {
-  std::fill(p.grad_target + first * p.dim, p.grad_target + last * p.dim, T(0));
-  for (int64_t query = 0; query < p.num_queries; ++query) {
-    for (int32_t slot = 0; slot < p.k; ++slot) {
-      const int64_t entry = query * p.k + slot;
-      const int64_t target = p.index[entry];
-      if (target < first || target >= last) continue;
-      for (int32_t axis = 0; axis < p.dim; ++axis)
-        p.grad_target[target * p.dim + axis] -=
-            slope(p.grad_distance[entry], p.query[query * p.dim + axis],
-                  p.target[target * p.dim + axis], p.norm);
+void add_hit(const NearestGradient<T>& p, int64_t entry) {
+  const T* query = p.query + entry / p.k * p.dim;
+  const int64_t target = int64_t{p.index[entry]} * p.dim;
+  for (int32_t axis = 0; axis < p.dim; ++axis)
+    p.grad_target[target + axis] -=
+        slope(p.grad_distance[entry], query[axis], p.target[target + axis], p.norm);
+}
+
+// The entries that name a target, by ranges of targets; rising within each range, so that every
+// target adds its hits in rising order whatever the number of threads.
+class HitsByRange {
+ public:
+  template <class T>
+  HitsByRange(const NearestGradient<T>& p, int64_t targets_per_range, int threads) {
+    const int64_t entries = p.num_queries * p.k;
+    const int64_t ranges = (p.num_targets + targets_per_range - 1) / targets_per_range;
+    const int64_t grain = std::max(kEntriesPerPiece, (entries + kMaxPieces - 1) / kMaxPieces);
+    const int64_t pieces = (entries + grain - 1) / grain;
+    std::vector<int64_t> places(static_cast<size_t>(pieces * ranges));
+    parallel_for(entries, grain, threads, [&](int64_t begin, int64_t end) {
+      int64_t* count = places.data() + begin / grain * ranges;
+      for (int64_t entry = begin; entry < end; ++entry)
+        if (names_target(p, entry)) ++count[p.index[entry] / targets_per_range];
+    });
+    starts_.push_back(0);
+    for (int64_t range = 0, next = 0; range < ranges; ++range) {
+      for (int64_t piece = 0; piece < pieces; ++piece) {
+        int64_t& place = places[static_cast<size_t>(piece * ranges + range)];
+        const int64_t count = place;
+        place = next;
+        next += count;
+      }
+      starts_.push_back(next);
     }
+    entries_.reset(new int64_t[static_cast<size_t>(starts_.back())]);
+    parallel_for(entries, grain, threads, [&](int64_t begin, int64_t end) {
+      int64_t* place = places.data() + begin / grain * ranges;
+      for (int64_t entry = begin; entry < end; ++entry)
+        if (names_target(p, entry)) entries_[place[p.index[entry] / targets_per_range]++] = entry;
+    });
   }
+
+  const int64_t* begin(int64_t range) const { return entries_.get() + at(range); }
+  const int64_t* end(int64_t range) const { return entries_.get() + at(range + 1); }
+
+ private:
+  int64_t at(int64_t range) const { return starts_[static_cast<size_t>(range)]; }
+
+  std::vector<int64_t> starts_;
+  std::unique_ptr<int64_t[]> entries_;
+};
+
+template <class T>
+void target_gradients(const NearestGradient<T>& p, int threads) {
+  const int64_t entries = p.num_queries * p.k;
+  if (threads == 1 || entries <= kEntriesPerPiece) {
+    const StrictFloatingPoint strict;
+    std::fill_n(p.grad_target, p.num_targets * p.dim, T(0));
+    for (int64_t entry = 0; entry < entries; ++entry)
+      if (names_target(p, entry)) add_hit(p, entry);
+    return;
+  }
+  const int64_t range = std::max(kTargetsPerRange, (p.num_targets + kMaxRanges - 1) / kMaxRanges);
+  const HitsByRange hits(p, range, threads);
+  parallel_for(p.num_targets, range, threads, [&](int64_t begin, int64_t end) {
+    const StrictFloatingPoint strict;
+    std::fill(p.grad_target + begin * p.dim, p.grad_target + end * p.dim, T(0));
+    const int64_t* stop = hits.end(begin / range);
+    for (const int64_t* hit = hits.begin(begin / range); hit < stop; ++hit) add_hit(p, *hit);
+  });
 }
 
 }  // namespace
@@ -62,15 +128,7 @@ void nearest_backward_cpu(const NearestGradient<T>& p, int threads) {
       const StrictFloatingPoint strict;
       for (int64_t query = begin; query < end; ++query) query_gradient(p, query);
     });
-  if (p.grad_target != nullptr) {
-    const int64_t entries = p.num_queries * p.k;
-    const int ranges = entries > kQueriesPerPiece ? std::max(threads, 1) : 1;
-    parallel_for(p.num_targets, (p.num_targets + ranges - 1) / ranges, threads,
-                 [&](int64_t begin, int64_t end) {
-                   const StrictFloatingPoint strict;
-                   target_gradients(p, begin, end);
-                 });
-  }
+  if (p.grad_target != nullptr) target_gradients(p, threads);
 }
 
 template void nearest_backward_cpu(const NearestGradient<float>&, int);
