@@ -92,8 +92,22 @@ def test_without_a_scan_a_room_is_generated_and_its_truth_is_told(
     assert len(answers) >= 3
     assert all(answer["truth"] for answer in answers)
     assert result.reconstruction.fused.score is not None
-    measured = len(result.reconstruction.cloud.points) - result.reconstruction.cloud.predicted
-    assert np.isfinite(result.reconstruction.cloud.points[:measured]).all()
+    cloud = result.reconstruction.cloud
+    measured = cloud.points[: len(cloud.points) - cloud.predicted]
+    assert np.isfinite(measured).all()
+    assert len(measured) > len(result.reconstruction.fused.mesh.vertices)
+
+
+@pytest.mark.parametrize("voxel_size", [1e-7, 5.0])
+def test_voxel_size_that_does_not_fit_the_scan_is_blamed_on_the_option(
+    voxel_size: float, frame_folder: Path, tmp_path: Path
+) -> None:
+    config = RunConfig(
+        scan=frame_folder, out=tmp_path / "out", checkpoint=tmp_path, voxel_size=voxel_size
+    )
+    with pytest.raises(ConfigError, match=rf"--voxel-size .* metres .*got {voxel_size:g};"):
+        run(config)
+    assert os.listdir(tmp_path) == ["scan"]
 
 
 def test_bad_scan_leaves_nothing_behind(frame_folder: Path, tmp_path: Path) -> None:

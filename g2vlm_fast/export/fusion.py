@@ -17,24 +17,33 @@ from torch import Tensor
 
 from g2vlm_fast.export.mesh import ColoredMesh, from_open3d
 from g2vlm_fast.geometry.cameras import inverse_pose
-from g2vlm_fast.geometry.frames import sample_surface
 
-_BLOCK = 16
-_VOXEL_SIZES_MM = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 80)
-_VOXELS_A_DEPTH = 150
-"""Voxels that the median depth is divided into: about what a 640 pixel wide sensor resolves."""
+BLOCK = 16
+"""Voxels along each side of a block, the unit that memory is taken in."""
 
-_VOXELS_A_SIGMA = 2.0
-"""Voxels smaller than this many standard deviations of depth would draw its noise."""
+BLOCK_BYTES = BLOCK**3 * 4 * (1 + 1 + 3)
+"""Distance, weight and colour of each voxel."""
 
 _TRUNCATION_VOXELS = 3.0
-_TOLERANCE = 1.001
-_BYTES_A_VOXEL = 4 * (1 + 1 + 3)
-_BLOCKS_A_SURFACE_BLOCK = 3.0
-"""Blocks that truncation touches for each block that holds surface."""
 
 MIN_WEIGHT = 3.0
 """Views that must have measured a voxel before a surface is drawn through it."""
+
+_ANY_WEIGHT = 0.5
+"""Below the weight of a single measurement."""
+
+
+@dataclass(frozen=True)
+class SurfacePoints:
+    """Points of a surface."""
+
+    position: NDArray[np.float32]  # [N, 3] metres, world
+    normal: NDArray[np.float32]  # [N, 3] unit, out of the surface
+    color: NDArray[np.float32]  # [N, 3] in [0, 1]
+
+    def subset(self, keep: NDArray[np.bool_]) -> SurfacePoints:
+        """The points where ``keep [N]`` is true."""
+        return SurfacePoints(self.position[keep], self.normal[keep], self.color[keep])
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ class FusedVolume:
             (core.float32,) * 3,
             [core.SizeVector([1]), core.SizeVector([1]), core.SizeVector([3])],
             voxel_size,
-            _BLOCK,
+            BLOCK,
             1024,
         )
 
@@ -99,6 +108,26 @@ class FusedVolume:
         if self._grid.hashmap().size() == 0:
             raise ValueError("FusedVolume.mesh: nothing was fused; is any depth above 0?")
         return from_open3d(self._grid.extract_triangle_mesh(weight_threshold=min_weight))
+
+    def surface_points(self) -> SurfacePoints:
+        """Every place where the fused distance changes its sign, however few views measured it.
+
+        At most one point on each edge between two voxels, the mean of all measurements near it.
+        """
+        if self._grid.hashmap().size() == 0:
+            raise ValueError("FusedVolume.surface_points: nothing was fused; is any depth above 0?")
+        cloud = self._grid.extract_point_cloud(weight_threshold=_ANY_WEIGHT)
+        if "normals" not in cloud.point:
+            nothing = np.zeros((0, 3), dtype=np.float32)
+            return SurfacePoints(nothing, nothing, nothing)
+        normal = cloud.point.normals.numpy()
+        length = np.linalg.norm(normal, axis=1, keepdims=True)
+        known = length[:, 0] > 0  # a distance that is level has no normal
+        return SurfacePoints(
+            cloud.point.positions.numpy()[known],
+            (normal[known] / length[known]).astype(np.float32),
+            cloud.point.colors.numpy()[known].clip(0, 1),
+        )
 
     def voxels(self) -> Voxels:
         """Every voxel of every block in use."""
@@ -143,55 +172,9 @@ def fuse(
         depth: ``[V, H, W]`` float32 metres, 0 = missing.
         intrinsics: ``[V, 3, 3]`` pixels.
         poses: ``[V, 4, 4]`` camera to world.
-        voxel_size: metres, for example from :func:`choose_voxel_size`.
+        voxel_size: metres, for example from ``export.voxel_size.choose_voxel_size``.
     """
     volume = FusedVolume(voxel_size)
     for view in zip(images, depth, intrinsics, poses, strict=True):
         volume.integrate(*view)
     return volume
-
-
-def choose_voxel_size(
-    depth: Tensor,
-    intrinsics: Tensor,
-    poses: Tensor,
-    *,
-    depth_sigma: Tensor | None = None,
-    max_bytes: int = 2 << 30,
-) -> float:
-    """The finest voxel size, in metres, that the sensor resolves and memory holds.
-
-    Args:
-        depth: ``[V, H, W]`` metres, 0 = missing.
-        intrinsics: ``[V, 3, 3]`` pixels.
-        poses: ``[V, 4, 4]`` camera to world.
-        depth_sigma: ``[V, H, W]`` metres, the noise of depth, if it is known.
-        max_bytes: memory that the volume may take.
-
-    Raises:
-        ValueError: no depth, or a scene too large for the largest voxel.
-    """
-    measured = depth[depth > 0]
-    if measured.numel() == 0:
-        raise ValueError("choose_voxel_size: no pixel has depth")
-    finest = float(measured[:: max(1, measured.numel() // 100_000)].median()) / _VOXELS_A_DEPTH
-    if depth_sigma is not None:
-        noise = depth_sigma[depth > 0]
-        finest = max(
-            finest, _VOXELS_A_SIGMA * float(noise[:: max(1, len(noise) // 100_000)].median())
-        )
-    points = sample_surface(depth, intrinsics, poses)[0]
-    sizes = [millimetres / 1000 for millimetres in _VOXEL_SIZES_MM]
-    resolved = max([size for size in sizes if size <= finest * _TOLERANCE], default=sizes[0])
-    for size in sizes[sizes.index(resolved) :]:
-        place = (points / (size * _BLOCK)).floor().long()
-        place -= place.amin(dim=0)
-        extent = place.amax(dim=0) + 1
-        key = (place[:, 0] * extent[1] + place[:, 1]) * extent[2] + place[:, 2]
-        blocks = len(key.unique())
-        if blocks * _BLOCKS_A_SURFACE_BLOCK * _BLOCK**3 * _BYTES_A_VOXEL <= max_bytes:
-            return size
-    raise ValueError(
-        f"choose_voxel_size: the scene needs more than {max_bytes >> 20} MiB even with "
-        f"{_VOXEL_SIZES_MM[-1]} mm voxels; crop it, or fuse it in parts"
-    )

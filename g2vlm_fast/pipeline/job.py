@@ -33,7 +33,12 @@ from g2vlm_fast.pipeline.checkpoint import (
 from g2vlm_fast.pipeline.config import RunConfig
 from g2vlm_fast.pipeline.progress import TRAINING
 from g2vlm_fast.pipeline.questions import check_questions
-from g2vlm_fast.pipeline.reconstruction import Reconstruction, fuse_scene, reconstruct
+from g2vlm_fast.pipeline.reconstruction import (
+    Reconstruction,
+    check_voxel_size,
+    fuse_scene,
+    reconstruct,
+)
 from g2vlm_fast.pipeline.results import write_results
 from g2vlm_fast.pipeline.understanding import Understanding, pick_views, understand
 from g2vlm_fast.records import Task
@@ -122,18 +127,19 @@ def run(
         if config.scan is not None:
             with clock.stage("Checking conventions"), _blamed_on(config):
                 scene, conventions, alignment = _put_upright(scene)
+        check_voxel_size(config.voxel_size, scene)
         if config.checkpoint is None and not is_checkpoint(checkpoint) and train is not None:
             with clock.stage(TRAINING):
                 train(checkpoint)
         with clock.stage("Loading the model"):
             model = load_model(checkpoint)
         with clock.stage("Fusing depth"), _blamed_on(config):
-            voxel_size, fused = fuse_scene(scene, config.voxel_size)
+            fused = fuse_scene(scene, config.voxel_size)
         with clock.stage("Looking and reasoning"):
             views = pick_views(scene, config.model_views)
             seen = understand(model.model, scene, views, model.image_size, questions)
         with clock.stage("Completing the surface"):
-            reconstruction = reconstruct(model.model, scene, voxel_size, fused, seen)
+            reconstruction = reconstruct(model.model, scene, fused, seen)
         result = RunResult(
             config.out, scene, conventions, alignment, reconstruction, seen, model, clock.seconds
         )

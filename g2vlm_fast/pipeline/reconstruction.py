@@ -13,12 +13,15 @@ from g2vlm_fast.data import Scene
 from g2vlm_fast.data.sampling import sample_surface
 from g2vlm_fast.eval.facts import hidden_surface
 from g2vlm_fast.eval.metrics.surface import surface_distances
+from g2vlm_fast.export.cloud import dense_cloud
 from g2vlm_fast.export.completion import complete_hidden, join
-from g2vlm_fast.export.fusion import MIN_WEIGHT, choose_voxel_size, fuse
+from g2vlm_fast.export.fusion import MIN_WEIGHT, SurfacePoints, fuse
 from g2vlm_fast.export.mesh import ColoredMesh
 from g2vlm_fast.export.raycast import DepthAgreement, depth_agreement
+from g2vlm_fast.export.voxel_size import choose_voxel_size, voxel_size_range
 from g2vlm_fast.geometry.cameras import unproject
 from g2vlm_fast.model import G2VLM
+from g2vlm_fast.pipeline.config import ConfigError
 from g2vlm_fast.pipeline.understanding import Understanding
 
 THRESHOLD = 0.05  # metres, of precision, recall and F-score
@@ -49,8 +52,17 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Fused:
+    """What the views measured, as one."""
+
+    voxel_size: float
+    mesh: ColoredMesh
+    points: SurfacePoints  # the vertices of the mesh, and what too few views saw for it
+
+
+@dataclass(frozen=True)
 class Cloud:
-    """A coloured point cloud."""
+    """A coloured point cloud of everything that was measured, and of what the model adds."""
 
     points: NDArray[np.float32]
     colors: NDArray[np.float32]
@@ -70,8 +82,34 @@ class Reconstruction:
     cloud: Cloud
 
 
-def fuse_scene(scene: Scene, voxel_size: float | None) -> tuple[float, ColoredMesh]:
-    """Fuse the depth of a scene; returns the voxel size and the mesh.
+def check_voxel_size(voxel_size: float | None, scene: Scene) -> None:
+    """Refuse a voxel size that no scan of this depth can be fused with.
+
+    Raises:
+        ConfigError: names the option and the range.
+    """
+    if voxel_size is None or scene.depth is None:
+        return
+    smallest, largest = voxel_size_range(scene.depth, scene.intrinsics, scene.poses)
+    if smallest <= voxel_size <= largest:
+        return
+    reason = (
+        "finer ones do not fit into memory"
+        if voxel_size < smallest
+        else "coarser ones leave no surface of what was seen"
+    )
+    raise ConfigError(
+        f"--voxel-size must be between {smallest:.2g} and {largest:.2g} metres for this scan "
+        f"({reason}), got {voxel_size:g}; leave it out to have one chosen"
+    )
+
+
+def fuse_scene(scene: Scene, voxel_size: float | None) -> Fused:
+    """Fuse the depth of a scene.
+
+    Args:
+        scene: with depth.
+        voxel_size: metres; None for what the sensor resolves and memory holds.
 
     Raises:
         ValueError: the scene has no depth, or too little of it for a surface.
@@ -87,13 +125,11 @@ def fuse_scene(scene: Scene, voxel_size: float | None) -> tuple[float, ColoredMe
             f"scene {scene.name!r}: fusion left no surface at {1000 * size:g} mm; the views may "
             "not overlap: try a larger --voxel-size or a smaller --stride"
         )
-    return size, mesh
+    return Fused(size, mesh, dense_cloud(volume, mesh, *geometry))
 
 
 @torch.no_grad()
-def reconstruct(
-    model: G2VLM, scene: Scene, voxel_size: float, fused: ColoredMesh, seen: Understanding
-) -> Reconstruction:
+def reconstruct(model: G2VLM, scene: Scene, fused: Fused, seen: Understanding) -> Reconstruction:
     """Complete a fused mesh where no view has looked, and judge both."""
     assert scene.depth is not None
     encoded = seen.encoded
@@ -105,7 +141,8 @@ def reconstruct(
             parts.append(model.signed_distance(encoded, chunk, offsets))
         return torch.cat(parts)
 
-    vertices = torch.from_numpy(fused.vertices)
+    mesh = fused.mesh
+    vertices = torch.from_numpy(mesh.vertices)
     some = vertices[:: max(1, len(vertices) // 50_000)]
     low, high = some.quantile(some.new_tensor([0.005, 0.995]), dim=0)
     added = complete_hidden(
@@ -115,12 +152,13 @@ def reconstruct(
         scene.poses,
         (low, high),
         truncation=float(model.config.truncation),
-        reference=(fused.vertices, fused.colors),
+        reference=(mesh.vertices, mesh.colors),
     )
-    alone, completed = _judge(scene, fused), _judge(scene, join(fused, added))
+    alone, completed = _judge(scene, mesh), _judge(scene, join(mesh, added))
+    cloud = _cloud(fused.points, seen)
     if _contradicts(completed.agreement, alone.agreement):
-        return Reconstruction(voxel_size, alone, alone, 0, len(added.faces), _cloud(fused, seen))
-    return Reconstruction(voxel_size, alone, completed, len(added.faces), 0, _cloud(fused, seen))
+        return Reconstruction(fused.voxel_size, alone, alone, 0, len(added.faces), cloud)
+    return Reconstruction(fused.voxel_size, alone, completed, len(added.faces), 0, cloud)
 
 
 def _contradicts(completed: DepthAgreement, alone: DepthAgreement) -> bool:
@@ -163,8 +201,8 @@ def _area_samples(mesh: ColoredMesh, generator: torch.Generator) -> Tensor:
     return corners[face, 0] + u * first[face] + v * second[face]
 
 
-def _cloud(fused: ColoredMesh, seen: Understanding) -> Cloud:
-    """What was measured, as fused; and the model's depth at pixels where nothing was measured."""
+def _cloud(measured: SurfacePoints, seen: Understanding) -> Cloud:
+    """What was measured; then the model's depth at pixels where nothing was measured."""
     prediction = seen.encoded.prediction()
     batch = seen.batch
     if prediction.depth is None or prediction.normal is None or prediction.confidence is None:
@@ -176,8 +214,8 @@ def _cloud(fused: ColoredMesh, seen: Understanding) -> Cloud:
     colors = batch.images.movedim(1, -1)[new]
     normals = prediction.normal.movedim(1, -1)[new].float()
     return Cloud(
-        np.concatenate([fused.vertices, points.numpy()]),
-        np.concatenate([fused.colors, colors.numpy()]),
-        np.concatenate([fused.normals, normals.numpy()]),
+        np.concatenate([measured.position, points.numpy()]),
+        np.concatenate([measured.color, colors.numpy()]),
+        np.concatenate([measured.normal, normals.numpy()]),
         len(points),
     )

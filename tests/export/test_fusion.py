@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from g2vlm_fast.data import Scene
-from g2vlm_fast.export.fusion import FusedVolume, choose_voxel_size, fuse
+from g2vlm_fast.export.fusion import FusedVolume, fuse
 from g2vlm_fast.export.mesh import ColoredMesh
 from g2vlm_fast.export.raycast import MeshRaycaster, depth_agreement
+from g2vlm_fast.export.voxel_size import choose_voxel_size, voxel_size_range
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,14 @@ def test_empty_depth_leaves_nothing_to_mesh() -> None:
     )
     with pytest.raises(ValueError, match="nothing was fused"):
         volume.mesh()
+    with pytest.raises(ValueError, match="nothing was fused"):
+        volume.surface_points()
+
+
+def test_volume_without_a_surface_has_no_points(clean_room: Scene) -> None:
+    assert clean_room.depth is not None
+    geometry = (clean_room.depth, clean_room.intrinsics, clean_room.poses)
+    assert len(fuse(clean_room.images, *geometry, 50.0).surface_points().position) == 0
 
 
 def test_voxel_size_follows_depth_noise_and_memory(clean_room: Scene) -> None:
@@ -97,6 +106,32 @@ def test_voxel_size_follows_depth_noise_and_memory(clean_room: Scene) -> None:
     assert choose_voxel_size(*geometry, max_bytes=20 << 20) > size
     with pytest.raises(ValueError, match="MiB"):
         choose_voxel_size(*geometry, max_bytes=1 << 10)
+
+
+def test_range_of_voxel_sizes_holds_the_chosen_one_and_follows_scale_and_memory(
+    clean_room: Scene,
+) -> None:
+    assert clean_room.depth is not None
+    depth, intrinsics, poses = clean_room.depth, clean_room.intrinsics, clean_room.poses
+    smallest, largest = voxel_size_range(depth, intrinsics, poses)
+    assert 3 * smallest < choose_voxel_size(depth, intrinsics, poses) < largest / 10
+    quarter = voxel_size_range(depth, intrinsics, poses, max_bytes=2 << 30)
+    assert quarter == pytest.approx((2 * smallest, largest))
+    moved = poses.clone()
+    moved[:, :3, 3] *= 2
+    doubled = voxel_size_range(2 * depth, intrinsics, moved)
+    assert doubled == pytest.approx((2 * smallest, 2 * largest), rel=0.1)
+    with pytest.raises(ValueError, match="no pixel has depth"):
+        voxel_size_range(torch.zeros_like(depth), intrinsics, poses)
+
+
+def test_range_of_voxel_sizes_is_about_the_memory_that_fusion_takes(clean_room: Scene) -> None:
+    assert clean_room.depth is not None
+    geometry = (clean_room.depth, clean_room.intrinsics, clean_room.poses)
+    volume = fuse(clean_room.images, *geometry, 0.02)
+    taken = volume.voxels().weight.numel() * 20
+    smallest = voxel_size_range(*geometry, max_bytes=taken).smallest
+    assert 0.02 <= smallest <= 0.045
 
 
 def test_rendered_depth_is_exact() -> None:
