@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from g2vlm_fast.ops import _dispatch
-from g2vlm_fast.ops import _geometry_attention_backends as _backends
 from g2vlm_fast.ops._autograd import first_derivative_only
 from g2vlm_fast.ops._checks import (
     check_flag,
@@ -21,9 +21,19 @@ from g2vlm_fast.ops._checks import (
     check_tensor,
 )
 from g2vlm_fast.ops._flops import flop_formula
+from g2vlm_fast.ops._geometry_attention_arguments import (
+    Options,
+    ResultGradients,
+    Results,
+    TokenGradients,
+    Tokens,
+    empty_gradients,
+    empty_results,
+    wide,
+)
+from g2vlm_fast.ops._geometry_attention_backends import register
 from g2vlm_fast.ops._registration import define_op
 from g2vlm_fast.ops.bias import BiasSpec
-from g2vlm_fast.ops.reference import geometry_attention as reference
 
 MAX_HEAD_DIM = 256
 MINIMUM_SPREAD = 1e-3  # metres; keeps the gradient of the spread finite
@@ -133,13 +143,12 @@ def geometry_attention(
             k_position = k_position.view_as(k_position)
         if k_offsets is not None:
             k_offsets = k_offsets.view_as(k_offsets)
-    tensors = (q, k, v, bias_parameters, q_position, k_position, q_gate)
-    arguments = (q_offsets, k_offsets, spec.codes, spec.constants, causal, scale)
-    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
-        results = _GeometryAttention.apply(*tensors, *arguments, return_position_mean)
-    else:
-        results = _forward(*tensors, *arguments, return_position_mean)
-    out, lse, mean, variance = results
+    tokens = Tokens(q, k, v, bias_parameters, q_position, k_position, q_gate, q_offsets, k_offsets)
+    options = Options(spec.codes, spec.constants, causal, scale)
+    run: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] = _forward
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tokens):
+        run = _GeometryAttention.apply
+    out, lse, mean, variance = run(*tokens, *options, return_position_mean)
     if not (return_lse or return_position_mean):
         return out
     if not return_position_mean:
@@ -175,26 +184,31 @@ def _check(
             f"{_OP}: the heads of q must be a multiple of those of k, got {heads} and {k.shape[1]}"
         )
     check_instance(_OP, "bias", spec, BiasSpec)
-    wide = {reference.wide(q.dtype)}
+    wides = {wide(q.dtype)}
     if bias_parameters is not None:
         shape: tuple[str | int, ...] = ("H", spec.num_parameters)
-        check_tensor(_OP, "bias_parameters", bias_parameters, shape, wide, sizes, q.device)
+        check_tensor(_OP, "bias_parameters", bias_parameters, shape, wides, sizes, q.device)
     if q_position is not None:
         per_head = isinstance(q_position, Tensor) and q_position.dim() == 3
         shape = ("Lq", "H", 3) if per_head else ("Lq", 3)
-        check_tensor(_OP, "q_position", q_position, shape, wide, sizes, q.device)
+        check_tensor(_OP, "q_position", q_position, shape, wides, sizes, q.device)
     if k_position is not None:
-        check_tensor(_OP, "k_position", k_position, ("Lk", 3), wide, sizes, q.device)
+        check_tensor(_OP, "k_position", k_position, ("Lk", 3), wides, sizes, q.device)
     if q_gate is not None:
-        check_tensor(_OP, "q_gate", q_gate, ("Lq", "H"), wide, sizes, q.device)
+        check_tensor(_OP, "q_gate", q_gate, ("Lq", "H"), wides, sizes, q.device)
+
+
+# The ops take records field by field: these are the ranges of their arguments.
+_FORWARD_TOKENS, _FORWARD_OPTIONS = slice(0, 9), slice(9, 13)
+_BACKWARD_TOKENS, _BACKWARD_OPTIONS = slice(4, 13), slice(17, 21)
 
 
 class _GeometryAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         results = _forward(*arguments)
-        ctx.save_for_backward(*arguments[:9], *results)
-        ctx.static = arguments[9:13]
+        ctx.save_for_backward(*arguments[_FORWARD_TOKENS], *results)
+        ctx.options = arguments[_FORWARD_OPTIONS]
         ctx.set_materialize_grads(False)
         return results
 
@@ -203,9 +217,8 @@ class _GeometryAttention(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         if all(grad is None for grad in grads):
             return (None,) * 14
-        saved = ctx.saved_tensors
         position_gradients = ctx.needs_input_grad[4] or ctx.needs_input_grad[5]
-        gradients = _backward(*grads, *saved, *ctx.static, position_gradients)
+        gradients = _backward(*grads, *ctx.saved_tensors, *ctx.options, position_gradients)
         present = (
             gradient if needed else None
             for gradient, needed in zip(gradients, ctx.needs_input_grad, strict=False)
@@ -213,38 +226,41 @@ class _GeometryAttention(torch.autograd.Function):
         return (*present, *(None,) * 7)
 
 
-def _run_forward(q: Tensor, k: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    check_offset_values(_OP, "q_offsets", arguments[5], q.shape[0])
-    check_offset_values(_OP, "k_offsets", arguments[6], k.shape[0])
-    return _dispatch.implementation(_OP, q)(q, k, *arguments)
+def _run_forward(*arguments: Any) -> Results:
+    tokens = Tokens(*arguments[_FORWARD_TOKENS])
+    check_offset_values(_OP, "q_offsets", tokens.q_offsets, tokens.q.shape[0])
+    check_offset_values(_OP, "k_offsets", tokens.k_offsets, tokens.k.shape[0])
+    run = _dispatch.implementation(_OP, tokens.q)
+    results: Results = run(tokens, Options(*arguments[_FORWARD_OPTIONS]), arguments[-1])
+    return results
 
 
-def _run_backward(
-    grad_out: Tensor | None,
-    grad_lse: Tensor | None,
-    grad_mean: Tensor | None,
-    grad_variance: Tensor | None,
-    q: Tensor,
-    *arguments: Any,
-) -> tuple[Tensor, ...]:
-    mean = arguments[10]
-    if mean.shape[0] == 0:
+def _run_backward(*arguments: Any) -> tuple[Tensor, ...]:
+    grads = ResultGradients(*arguments[:4])
+    tokens, results = Tokens(*arguments[_BACKWARD_TOKENS]), Results(*arguments[13:17])
+    if results.mean.shape[0] == 0:
         # The mean was not asked for; compiled graphs pass gradients without rows.
-        grad_mean = grad_variance = None
-    run = _dispatch.implementation(f"{_OP}_backward", q)
-    return run(grad_out, grad_lse, grad_mean, grad_variance, q, *arguments)
+        grads = grads._replace(mean=None, variance=None)
+    run = _dispatch.implementation(f"{_OP}_backward", tokens.q)
+    options = Options(*arguments[_BACKWARD_OPTIONS])
+    return _without_gaps(run(grads, tokens, results, options, arguments[-1]))
 
 
-def _forward_fake(q: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    return _backends.empty_outputs(q, arguments[-1])
+def _run_forward_fake(*arguments: Any) -> Results:
+    return empty_results(arguments[0], arguments[-1])
 
 
-def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
-    gradients = _backends.gradient_storage(arguments[4:11], arguments[-1])
-    return _backends.without_gaps(gradients, arguments[14].dtype)
+def _run_backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
+    return _without_gaps(empty_gradients(Tokens(*arguments[_BACKWARD_TOKENS]), arguments[-1]))
 
 
-_backends.register(_OP)
+def _without_gaps(gradients: TokenGradients) -> tuple[Tensor, ...]:
+    """Return gradients as the op does: a tensor without elements for each None."""
+    q = gradients.q
+    return tuple(q.new_empty(0, dtype=wide(q.dtype)) if x is None else x for x in gradients)
+
+
+register(_OP)
 
 _TENSORS = (
     "Tensor q, Tensor k, Tensor v, Tensor? bias_parameters, Tensor? q_position, "
@@ -255,7 +271,7 @@ _STATIC = "int[] terms, float[] constants, bool causal, float scale"
 _forward = define_op(
     f"{_OP}({_TENSORS}, {_STATIC}, bool position_mean) -> (Tensor, Tensor, Tensor, Tensor)",
     implementation=_run_forward,
-    fake=_forward_fake,
+    fake=_run_forward_fake,
 )
 _backward = define_op(
     f"{_OP}_backward(Tensor? grad_out, Tensor? grad_lse, Tensor? grad_mean, "
@@ -263,28 +279,28 @@ _backward = define_op(
     f"{_STATIC}, bool position_gradients) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     implementation=_run_backward,
-    fake=_backward_fake,
+    fake=_run_backward_fake,
 )
 
 
-def _products(q: tuple[int, ...], k: tuple[int, ...], q_offsets: tuple[int, ...] | None) -> int:
-    """Count the multiply-adds of one product of scores, twice each.
+def _products(tokens: Tokens) -> int:
+    """Count the multiply-adds of one product of scores, twice each, from the shapes of tokens.
 
     Lengths of segments are data: they are taken as equal, which is exact for one segment.
     """
-    segments = 1 if q_offsets is None else q_offsets[0] - 1
-    rows, heads, dim = q
-    return 2 * rows * k[0] * heads * dim // segments
+    segments = 1 if tokens.q_offsets is None else tokens.q_offsets[0] - 1
+    rows, heads, dim = tokens.q
+    return int(2 * rows * tokens.k[0] * heads * dim // segments)
 
 
-def _flops(q: Any, k: Any, *arguments: Any, **_: Any) -> int:
+def _flops(*arguments: Any, **_: Any) -> int:
     """Return 4 Lq Lk H D: the scores, and the weighted sum of values."""
-    return 2 * _products(q, k, arguments[5])
+    return 2 * _products(Tokens(*arguments[_FORWARD_TOKENS]))
 
 
 def _flops_backward(*arguments: Any, **_: Any) -> int:
     """Return 10 Lq Lk H D: scores again, and the gradients of probabilities, q, k and v."""
-    return 5 * _products(arguments[4], arguments[5], arguments[11])
+    return 5 * _products(Tokens(*arguments[_BACKWARD_TOKENS]))
 
 
 flop_formula(_OP, _flops)

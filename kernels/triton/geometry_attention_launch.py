@@ -1,6 +1,7 @@
 """Launches the Triton kernels of ``geometry_attention``: tile sizes, grids, fixed-order sums."""
 
 import contextlib
+from collections.abc import Sequence
 
 import torch
 import triton
@@ -9,7 +10,15 @@ from torch import Tensor
 from g2vlm_fast.kernels.triton.geometry_attention import forward_kernel
 from g2vlm_fast.kernels.triton.geometry_attention_key import key_kernel
 from g2vlm_fast.kernels.triton.geometry_attention_query import query_kernel
+from g2vlm_fast.kernels.triton.geometry_attention_tiles import Problem, Sizes
 from g2vlm_fast.kernels.triton.interpreter import repair_interpreter
+from g2vlm_fast.ops._geometry_attention_arguments import (
+    Options,
+    ResultGradients,
+    Results,
+    TokenGradients,
+    Tokens,
+)
 
 repair_interpreter()
 
@@ -87,172 +96,128 @@ def padded_head_dim(head_dim: int) -> int:
     return max(16, triton.next_power_of_2(head_dim))
 
 
-def term_columns(codes: list[int]) -> dict[str, int]:
-    """Return the constexpr arguments that name the columns of a bias spec's terms, -1 = absent."""
+def problem_of(
+    heads: int, group: int, head_dim: int, single: bool, causal: bool, codes: Sequence[int]
+) -> Problem:
+    """Return what the kernels are compiled for."""
     columns = {"DISTANCE": -1, "SQUARED": -1, "DIRECTION": -1, "PARAMETERS": 0}
     for code in codes:
         columns[("DISTANCE", "SQUARED", "DIRECTION")[code]] = columns["PARAMETERS"]
         columns["PARAMETERS"] += 3 if code == 2 else 1
-    return columns
+    return Problem(
+        H=heads,
+        GROUP=group,
+        D=head_dim,
+        D_PADDED=padded_head_dim(head_dim),
+        CAUSAL=causal,
+        PRECISION="ieee" if single else "tf32",
+        **columns,
+    )
 
 
-def _shared_arguments(q, k, q_position, q_offsets, k_offsets, codes, constants, causal, scale):
-    """Return the run-time scalars and the compile-time arguments that all kernels take."""
-    offsets = q_offsets if q_offsets is not None else k_offsets
+def _describe(tokens: Tokens, options: Options) -> tuple[Sizes, Problem]:
+    q, k = tokens.q, tokens.k
+    offsets = tokens.q_offsets if tokens.q_offsets is not None else tokens.k_offsets
     stride = head_stride = 0
-    if q_position is not None:
-        stride = q_position.stride(0)
-        head_stride = q_position.stride(1) if q_position.dim() == 3 else 0
-    eps = next((value for code, value in zip(codes, constants, strict=True) if code == 0), 0.0)
-    segments = 1 if offsets is None else offsets.shape[0] - 1
-    scalars = (q.shape[0], k.shape[0], segments, scale, eps, stride, head_stride)
-    static = {
-        "H": q.shape[1],
-        "GROUP": q.shape[1] // k.shape[1],
-        "D": q.shape[2],
-        "D_PADDED": padded_head_dim(q.shape[2]),
-        "CAUSAL": causal,
-        "PRECISION": "ieee" if q.dtype == torch.float32 else "tf32",
-        **term_columns(codes),
-    }
-    return scalars, static
+    if tokens.q_position is not None:
+        stride = tokens.q_position.stride(0)
+        head_stride = tokens.q_position.stride(1) if tokens.q_position.dim() == 3 else 0
+    terms = zip(options.terms, options.constants, strict=True)
+    sizes = Sizes(
+        num_queries=q.shape[0],
+        num_keys=k.shape[0],
+        num_segments=1 if offsets is None else offsets.shape[0] - 1,
+        scale=options.scale,
+        eps=next((constant for code, constant in terms if code == 0), 0.0),
+        q_position_stride=stride,
+        q_position_head_stride=head_stride,
+    )
+    heads, head_dim = q.shape[1:]
+    group, single = heads // k.shape[1], q.dtype == torch.float32
+    return sizes, problem_of(heads, group, head_dim, single, options.causal, options.terms)
+
+
+def _is_rich(tokens: Tokens, options: Options, moments: bool) -> bool:
+    return len(options.terms) > 1 or tokens.q_gate is not None or options.causal or moments
 
 
 def _on_device_of(tensor: Tensor):
     return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
 
 
-def _uncovered(tensor: Tensor, offsets: Tensor | None) -> Tensor:
-    """Mark rows that broken offsets leave to no segment: they stay NaN."""
-    return tensor if offsets is None else tensor.fill_(float("nan"))
+def _mark_uncovered(offsets: Tensor | None, *tensors: Tensor | None) -> None:
+    """Fill with NaN, which stays in rows that broken offsets leave to no segment."""
+    if offsets is None:
+        return
+    for tensor in tensors:
+        if tensor is not None:
+            tensor.fill_(float("nan"))
 
 
-def forward(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias_parameters: Tensor | None,
-    q_position: Tensor | None,
-    k_position: Tensor | None,
-    q_gate: Tensor | None,
-    q_offsets: Tensor | None,
-    k_offsets: Tensor | None,
-    codes: list[int],
-    constants: list[float],
-    causal: bool,
-    scale: float,
-    position_mean: bool,
-    outputs: tuple[Tensor, Tensor, Tensor, Tensor],
-) -> None:
-    """Write out, lse, mean and variance into ``outputs``; every tensor is dense."""
-    scalars, static = _shared_arguments(
-        q, k, q_position, q_offsets, k_offsets, codes, constants, causal, scale
-    )
-    rich = len(codes) > 1 or q_gate is not None or causal or position_mean
+def forward(tokens: Tokens, options: Options, position_mean: bool, results: Results) -> None:
+    """Write ``results``; every tensor is dense."""
+    sizes, problem = _describe(tokens, options)
+    q = tokens.q
+    rich = _is_rich(tokens, options, position_mean)
     blocks = block_sizes("forward", q.shape[2], q.element_size(), rich)
-    grid = (q.shape[0] // blocks["BLOCK_Q"] + scalars[2], q.shape[1])
-    inputs = (q, k, v, bias_parameters, q_position, k_position, q_gate, q_offsets, k_offsets)
-    outputs = tuple(_uncovered(each, q_offsets) for each in outputs)
+    grid = (q.shape[0] // blocks["BLOCK_Q"] + sizes.num_segments, q.shape[1])
+    _mark_uncovered(tokens.q_offsets, *results)
     with _on_device_of(q):
-        forward_kernel[grid](
-            *inputs, *outputs, *scalars, **static, **blocks, POSITION_MEAN=position_mean
-        )
+        forward_kernel[grid](tokens, results, sizes, problem, position_mean, **blocks)
 
 
 def backward(
-    grads: tuple[Tensor, Tensor | None, Tensor | None, Tensor | None],
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias_parameters: Tensor | None,
-    q_position: Tensor | None,
-    k_position: Tensor | None,
-    q_gate: Tensor | None,
-    q_offsets: Tensor | None,
-    k_offsets: Tensor | None,
-    out: Tensor,
-    lse: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    codes: list[int],
-    constants: list[float],
-    causal: bool,
-    scale: float,
-    gradients: list[Tensor | None],
+    grads: ResultGradients,
+    tokens: Tokens,
+    results: Results,
+    options: Options,
+    gradients: TokenGradients,
 ) -> None:
-    """Write the gradients of q, k, v, bias_parameters, both positions and q_gate that are wanted.
-
-    ``gradients`` holds storage in that order, None for what is absent or not wanted.
-    """
-    grad_q, grad_k, grad_v, grad_parameters, grad_q_position, grad_k_position, grad_gate = gradients
-    scalars, static = _shared_arguments(
-        q, k, q_position, q_offsets, k_offsets, codes, constants, causal, scale
-    )
-    rows, heads, _ = q.shape
+    """Write the ``gradients`` that are wanted; every tensor is dense, ``grads.out`` is there."""
+    sizes, problem = _describe(tokens, options)
+    q, k, lse = tokens.q, tokens.k, results.lse
+    rows, heads, head_dim = q.shape
     delta = torch.empty_like(lse)
-    parameters = static["PARAMETERS"]
-    features = lse.new_empty((rows, heads, parameters)) if parameters else None
-    per_head = None
-    if parameters and grad_q_position is not None:
-        per_head = lse.new_empty((rows, heads, 3))
-    per_key_head = None
-    if grad_k_position is not None:
+    features = per_head = per_key_head = None
+    if problem.PARAMETERS:
+        features = lse.new_empty((rows, heads, problem.PARAMETERS))
+        if gradients.q_position is not None:
+            per_head = lse.new_empty((rows, heads, 3))
+    if gradients.k_position is not None:
         per_key_head = lse.new_empty((k.shape[0], k.shape[1], 3))
-    for each in (delta, grad_q, features, per_head):
-        if each is not None:
-            _uncovered(each, q_offsets)
-    for each in (grad_k, grad_v, per_key_head):
-        if each is not None:
-            _uncovered(each, k_offsets)
-    geometry = (bias_parameters, q_position, k_position, q_gate, q_offsets, k_offsets)
-    grad_out, grad_lse, grad_mean, grad_variance = grads
-    moments = grad_mean is not None or grad_variance is not None
-    rich = len(codes) > 1 or q_gate is not None or causal or moments
+    _mark_uncovered(tokens.q_offsets, delta, gradients.q, features, per_head)
+    _mark_uncovered(tokens.k_offsets, gradients.k, gradients.v, per_key_head)
+    moments = grads.mean is not None or grads.variance is not None
+    rich = _is_rich(tokens, options, moments)
+    given = (grads, tokens, results, delta)
     with _on_device_of(q):
-        blocks = block_sizes("query", q.shape[2], q.element_size(), rich)
-        query_kernel[(rows // blocks["BLOCK_Q"] + scalars[2], heads)](
-            grad_out,
-            grad_lse,
-            grad_mean,
-            grad_variance,
-            *(q, k, v, *geometry),
-            *(out, lse, mean, variance),
-            *(delta, grad_q, features, per_head),
-            *scalars,
-            **static,
-            **blocks,
+        blocks = block_sizes("query", head_dim, q.element_size(), rich)
+        query_kernel[(rows // blocks["BLOCK_Q"] + sizes.num_segments, heads)](
+            *given, gradients.q, features, per_head, sizes, problem, **blocks
         )
-        blocks = block_sizes("key", q.shape[2], q.element_size(), rich)
-        key_kernel[(k.shape[0] // blocks["BLOCK_K"] + scalars[2], k.shape[1])](
-            grad_out,
-            grad_mean,
-            grad_variance,
-            *(q, k, v, *geometry),
-            *(lse, mean, delta),
-            *(grad_k, grad_v, per_key_head),
-            *scalars,
-            **static,
-            **blocks,
+        blocks = block_sizes("key", head_dim, q.element_size(), rich)
+        key_kernel[(k.shape[0] // blocks["BLOCK_K"] + sizes.num_segments, k.shape[1])](
+            *given, gradients.k, gradients.v, per_key_head, sizes, problem, **blocks
         )
     if features is not None:
-        _sum_features(features, bias_parameters, q_gate, grad_parameters, grad_gate)
-    if grad_q_position is not None:
+        _sum_features(features, tokens, gradients)
+    if gradients.q_position is not None:
         if per_head is None:
-            grad_q_position.zero_()
+            gradients.q_position.zero_()
         else:
-            shared = grad_q_position.dim() == 2
-            grad_q_position.copy_(per_head.sum(1) if shared else per_head)
-    if grad_k_position is not None:
-        torch.sum(per_key_head, 1, out=grad_k_position)
+            shared = gradients.q_position.dim() == 2
+            gradients.q_position.copy_(per_head.sum(1) if shared else per_head)
+    if per_key_head is not None:
+        torch.sum(per_key_head, 1, out=gradients.k_position)
 
 
-def _sum_features(features, bias_parameters, q_gate, grad_parameters, grad_gate) -> None:
+def _sum_features(features: Tensor, tokens: Tokens, gradients: TokenGradients) -> None:
     """Turn ``sum_j dS_ij phi_p`` into the gradients of the parameters and of the gate."""
-    if q_gate is None:
-        torch.sum(features, 0, out=grad_parameters)
+    if tokens.q_gate is None:
+        torch.sum(features, 0, out=gradients.bias_parameters)
         return
-    gate = q_gate[..., None]
-    torch.sum(torch.where(gate == 0, 0, gate * features), 0, out=grad_parameters)
-    slope = (features * bias_parameters).sum(-1)
+    gate = tokens.q_gate[..., None]
+    torch.sum(torch.where(gate == 0, 0, gate * features), 0, out=gradients.bias_parameters)
+    slope = (features * tokens.bias_parameters).sum(-1)
     # A row whose gate is 0 and whose position is not finite stands nowhere.
-    grad_gate.copy_(torch.where((q_gate == 0) & ~slope.isfinite(), 0, slope))
+    gradients.q_gate.copy_(torch.where((tokens.q_gate == 0) & ~slope.isfinite(), 0, slope))

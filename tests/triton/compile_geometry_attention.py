@@ -19,46 +19,43 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from g2vlm_fast.kernels.triton import geometry_attention_launch as launch
+from g2vlm_fast.kernels.triton.geometry_attention_tiles import Sizes
+from g2vlm_fast.ops._geometry_attention_arguments import ResultGradients, Results, Tokens
 
-HEADS, GROUP = 16, 1
-POINTERS = {
-    "forward": "q k v parameters q_position k_position q_gate q_offsets k_offsets out lse mean "
-    "variance",
-    "query": "grad_out grad_lse grad_mean grad_variance q k v parameters q_position k_position "
-    "q_gate q_offsets k_offsets out lse mean variance delta grad_q grad_features grad_q_position",
-    "key": "grad_out grad_mean grad_variance q k v parameters q_position k_position q_gate "
-    "q_offsets k_offsets lse mean delta grad_k grad_v grad_k_position",
-}
-SCALARS = {
-    "num_queries": "i32",
-    "num_keys": "i32",
-    "num_segments": "i32",
-    "scale": "fp32",
-    "eps": "fp32",
-    "q_position_stride": "i32",
-    "q_position_head_stride": "i32",
-}
+HEADS = 16
 KERNELS = {
     "forward": launch.forward_kernel,
     "query": launch.query_kernel,
     "key": launch.key_kernel,
 }
+RECORDS = {"grads": ResultGradients, "tokens": Tokens, "results": Results, "sizes": Sizes}
+SIZES = Sizes("i32", "i32", "i32", "fp32", "fp32", "i32", "i32")
 TERMS = {"distance": 0, "squared": 1, "direction": 2}
-IN_DTYPE = {"q", "k", "v", "out", "grad_out", "grad_q", "grad_k", "grad_v"}
+HALF = {"q", "k", "v", "out", "grad_q", "grad_k", "grad_v"}
 ABSENT_WITHOUT = {
-    "parameters": set(TERMS),
+    "bias_parameters": set(TERMS),
     "q_position": set(TERMS),
     "k_position": {*TERMS, "mean"},
     "q_gate": {"gate"},
     "q_offsets": {"packed"},
     "k_offsets": {"packed"},
-    "grad_lse": {"mean"},
-    "grad_mean": {"mean"},
-    "grad_variance": {"mean"},
+    "grads.lse": {"mean"},
+    "grads.mean": {"mean"},
+    "grads.variance": {"mean"},
     "grad_features": set(TERMS),
     "grad_q_position": {"position"},
     "grad_k_position": {"position"},
 }
+
+
+def pointer_type(argument: str, name: str, dtype: str, features: set[str]) -> str | None:
+    """Return the type of a tensor that a kernel takes, None where it is absent."""
+    for key in (name, f"{argument}.{name}"):
+        if key in ABSENT_WITHOUT and not ABSENT_WITHOUT[key] & features:
+            return None
+    if name.endswith("offsets"):
+        return "*i32"
+    return f"*{dtype if name in HALF else 'fp32'}"
 
 
 def compile_case(kernel: str, head_dim: int, dtype: str, features: set[str]) -> dict[str, object]:
@@ -67,34 +64,31 @@ def compile_case(kernel: str, head_dim: int, dtype: str, features: set[str]) -> 
     rich = len(codes) > 1 or bool({"gate", "causal", "mean"} & features)
     blocks = launch.block_sizes(kernel, head_dim, 4 if dtype == "fp32" else 2, rich)
     options = {name: blocks.pop(name) for name in ("num_warps", "num_stages")}
-    constants: dict[str, object] = {
-        **launch.term_columns(codes),
-        "H": HEADS,
-        "GROUP": GROUP,
-        "D": head_dim,
-        "D_PADDED": launch.padded_head_dim(head_dim),
-        "CAUSAL": "causal" in features,
-        "PRECISION": "ieee" if dtype == "fp32" else "tf32",
-        **blocks,
-    }
+    problem = launch.problem_of(HEADS, 1, head_dim, dtype == "fp32", "causal" in features, codes)
+    static: dict[str, object] = {"PROBLEM": problem, **blocks}
     if kernel == "forward":
-        constants["POSITION_MEAN"] = "mean" in features
-    signature = {}
-    for name in POINTERS[kernel].split():
-        if name in ABSENT_WITHOUT and not ABSENT_WITHOUT[name] & features:
-            constants[name] = None
-            signature[name] = "constexpr"
-        elif name.endswith("offsets"):
-            signature[name] = "*i32"
-        else:
-            signature[name] = f"*{dtype if name in IN_DTYPE else 'fp32'}"
-    signature |= SCALARS | dict.fromkeys(constants, "constexpr")
-    signature = {name: signature[name] for name in function.arg_names}
-    aligned = {
-        (position,): [["tt.divisibility", 16]]
-        for position, name in enumerate(function.arg_names)
-        if signature[name].startswith("*")
-    }
+        static["POSITION_MEAN"] = "mean" in features
+    signature: dict[str, object] = {}
+    constants: dict[tuple[int, ...], object] = {}
+    aligned: dict[tuple[int, ...], object] = {}
+    for place, argument in enumerate(function.arg_names):
+        if argument in static:
+            constants[place,] = static[argument]
+            signature[argument] = "constexpr"
+            continue
+        record = RECORDS.get(argument)
+        types = []
+        for field, name in enumerate(record._fields if record else (argument,)):
+            path = (place, field) if record else (place,)
+            found = (
+                SIZES[field] if record is Sizes else pointer_type(argument, name, dtype, features)
+            )
+            types.append(found or "constexpr")
+            if found is None:
+                constants[path] = None
+            elif found.startswith("*"):
+                aligned[path] = [["tt.divisibility", 16]]
+        signature[argument] = record(*types) if record else types[0]
     source = ASTSource(function, signature, constants, aligned)
     compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
     return {"shared": compiled.metadata.shared, **registers_and_spills(compiled.asm["ptx"])}

@@ -12,6 +12,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from g2vlm_fast.ops._geometry_attention_arguments import (
+    Options,
+    ResultGradients,
+    Results,
+    TokenGradients,
+    Tokens,
+    wide,
+)
 from g2vlm_fast.ops.bias import Direction, Distance, SquaredDistance
 
 _CHUNK_SCORES = 1 << 22
@@ -47,38 +55,17 @@ class _Scores(NamedTuple):
     ungated: Tensor | None  # [H, rows, n]
 
 
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype of the arithmetic: float64 for float64, float32 for the rest."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def geometry_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias_parameters: Tensor | None,
-    q_position: Tensor | None,
-    k_position: Tensor | None,
-    q_gate: Tensor | None,
-    q_offsets: Tensor | None,
-    k_offsets: Tensor | None,
-    terms: Sequence[int],
-    constants: Sequence[float],
-    causal: bool,
-    scale: float,
-    position_mean: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return out, lse, and the mean and variance of key positions (no rows unless asked)."""
-    inputs = _widen(
-        q, k, v, bias_parameters, q_position, k_position, q_gate, terms, constants, scale
-    )
+def geometry_attention(tokens: Tokens, options: Options, position_mean: bool) -> Results:
+    """Return the results, the mean and variance of key positions without rows unless asked for."""
+    inputs = _widen(tokens, options)
+    q = tokens.q
     rows, heads = q.shape[:2]
     statistics_rows = rows if position_mean else 0
     out = torch.zeros_like(inputs.q)
     lse = inputs.q.new_full((heads, rows), -torch.inf)
     mean = inputs.q.new_zeros((heads, statistics_rows, 3))
     variance = inputs.q.new_zeros((heads, statistics_rows))
-    for chunk in _chunks(q, k, q_offsets, k_offsets, causal):
+    for chunk in _chunks(tokens, options.causal):
         scores = _scores(inputs, chunk)
         probability, lse[:, chunk.queries] = _softmax(scores.value)
         out[:, chunk.queries] = probability @ inputs.v[:, chunk.keys]
@@ -91,65 +78,50 @@ def geometry_attention(
             alive = probability.sum(-1, keepdim=True) != 0
             mean[:, chunk.queries] = torch.where(alive, average + center, 0)
             variance[:, chunk.queries] = (probability * spread).sum(-1)
-    return (
-        out.transpose(0, 1).to(q.dtype).contiguous(),
-        lse.T.contiguous(),
-        mean.transpose(0, 1).contiguous(),
-        variance.T.contiguous(),
+    return Results(
+        out=out.transpose(0, 1).to(q.dtype).contiguous(),
+        lse=lse.T.contiguous(),
+        mean=mean.transpose(0, 1).contiguous(),
+        variance=variance.T.contiguous(),
     )
 
 
 def geometry_attention_backward(
-    grad_out: Tensor | None,
-    grad_lse: Tensor | None,
-    grad_mean: Tensor | None,
-    grad_variance: Tensor | None,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias_parameters: Tensor | None,
-    q_position: Tensor | None,
-    k_position: Tensor | None,
-    q_gate: Tensor | None,
-    q_offsets: Tensor | None,
-    k_offsets: Tensor | None,
-    out: Tensor,
-    lse: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    terms: Sequence[int],
-    constants: Sequence[float],
-    causal: bool,
-    scale: float,
+    grads: ResultGradients,
+    tokens: Tokens,
+    results: Results,
+    options: Options,
     position_gradients: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of q, k, v, bias_parameters, q_position, k_position and q_gate.
+) -> TokenGradients:
+    """Return the gradients of the tokens.
 
     With probabilities P and ``dP`` the gradient with respect to them,
     ``dS = P * (dP - sum_j P dP + d_lse)``. The mean and the variance are two more values that
     P averages: they add ``e . (d_mean + d_variance e)`` to dP, with ``e = k_position - mean``,
     whose average under P is ``d_variance * variance``.
     """
-    x = _widen(q, k, v, bias_parameters, q_position, k_position, q_gate, terms, constants, scale)
-    dtype = x.q.dtype
+    x = _widen(tokens, options)
+    dtype, scale, q_position = x.q.dtype, options.scale, tokens.q_position
+    grad_mean, grad_variance = grads.mean, grads.variance
     grad_q, grad_k, grad_v = map(torch.zeros_like, (x.q, x.k, x.v))
-    grad_parameters, grad_gate = _zeros_like(bias_parameters, dtype), _zeros_like(x.q_gate, dtype)
+    grad_parameters = _zeros_like(tokens.bias_parameters, dtype)
+    grad_gate = _zeros_like(x.q_gate, dtype)
     grad_q_position = _zeros_like(x.q_position if position_gradients else None, dtype)
     grad_k_position = _zeros_like(x.k_position if position_gradients else None, dtype)
-    d_out = torch.zeros_like(x.q) if grad_out is None else grad_out.to(dtype).transpose(0, 1)
-    delta = (d_out * out.to(dtype).transpose(0, 1)).sum(-1)
-    if grad_lse is not None:
-        delta = delta - grad_lse.T
+    d_out = torch.zeros_like(x.q) if grads.out is None else grads.out.to(dtype).transpose(0, 1)
+    delta = (d_out * results.out.to(dtype).transpose(0, 1)).sum(-1)
+    if grads.lse is not None:
+        delta = delta - grads.lse.T
     if grad_variance is not None:
-        delta = delta + (grad_variance * variance).T
-    for chunk in _chunks(q, k, q_offsets, k_offsets, causal):
+        delta = delta + (grad_variance * results.variance).T
+    for chunk in _chunks(tokens, options.causal):
         rows, keys = chunk.queries, chunk.keys
         scores = _scores(x, chunk)
-        probability = _probability(scores.value, lse.T[:, rows])
+        probability = _probability(scores.value, results.lse.T[:, rows])
         grad_probability = d_out[:, rows] @ x.v[:, keys].mT
         if grad_mean is not None or grad_variance is not None:
             assert x.k_position is not None
-            offset = x.k_position[keys] - mean.transpose(0, 1)[:, rows, None]
+            offset = x.k_position[keys] - results.mean.transpose(0, 1)[:, rows, None]
             pull = torch.zeros_like(offset)
             if grad_mean is not None:
                 grad_probability = grad_probability + (
@@ -166,7 +138,7 @@ def geometry_attention_backward(
         grad_q[:, rows] = scale * grad_score @ x.k[:, keys]
         grad_k[:, keys] += scale * grad_score.mT @ x.q[:, rows]
         grad_v[:, keys] += probability.mT @ d_out[:, rows]
-        if scores.basis is None or bias_parameters is None:
+        if scores.basis is None or grad_parameters is None:
             continue
         gated = grad_score
         if x.q_gate is not None and grad_gate is not None:
@@ -177,7 +149,6 @@ def geometry_attention_backward(
             grad_gate[:, rows] = slope.masked_fill(unanchored, 0)
             gated = torch.where(gate == 0, 0, gate * grad_score)
         products = torch.where(gated == 0, 0, gated * scores.basis)
-        assert grad_parameters is not None
         grad_parameters += products.sum((-1, -2)).T
         if position_gradients:
             slope = _grad_difference(x, scores)
@@ -188,56 +159,45 @@ def geometry_attention_backward(
                 grad_q_position[:, rows] = per_head.sum(0, keepdim=True) if shared else per_head
             if grad_k_position is not None:
                 grad_k_position[keys] += grad_difference.sum((0, 1))
-    absent = x.q.new_empty(0)
     if grad_q_position is not None:
         assert q_position is not None
         grad_q_position = grad_q_position.transpose(0, 1).reshape(q_position.shape)
-    return (
-        grad_q.transpose(0, 1).to(q.dtype).contiguous(),
-        _sum_groups(grad_k, k),
-        _sum_groups(grad_v, v),
-        absent if grad_parameters is None else grad_parameters,
-        absent.clone() if grad_q_position is None else grad_q_position.contiguous(),
-        absent.clone() if grad_k_position is None else grad_k_position,
-        absent.clone() if grad_gate is None else grad_gate.T.contiguous(),
+    return TokenGradients(
+        q=grad_q.transpose(0, 1).to(tokens.q.dtype).contiguous(),
+        k=_sum_groups(grad_k, tokens.k),
+        v=_sum_groups(grad_v, tokens.v),
+        bias_parameters=grad_parameters,
+        q_position=None if grad_q_position is None else grad_q_position.contiguous(),
+        k_position=grad_k_position,
+        q_gate=None if grad_gate is None else grad_gate.T.contiguous(),
     )
 
 
-def _widen(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias_parameters: Tensor | None,
-    q_position: Tensor | None,
-    k_position: Tensor | None,
-    q_gate: Tensor | None,
-    terms: Sequence[int],
-    constants: Sequence[float],
-    scale: float,
-) -> _Inputs:
+def _widen(tokens: Tokens, options: Options) -> _Inputs:
+    q, k, v = tokens.q, tokens.k, tokens.v
     group = q.shape[1] // k.shape[1]
     dtype = wide(q.dtype)
+    q_position = tokens.q_position
     if q_position is not None:
         q_position = q_position[None] if q_position.dim() == 2 else q_position.transpose(0, 1)
     return _Inputs(
         q.to(dtype).transpose(0, 1),
         k.to(dtype).repeat_interleave(group, 1).transpose(0, 1),
         v.to(dtype).repeat_interleave(group, 1).transpose(0, 1),
-        bias_parameters,
+        tokens.bias_parameters,
         q_position,
-        k_position,
-        None if q_gate is None else q_gate.T,
-        terms,
-        constants,
-        scale,
+        tokens.k_position,
+        None if tokens.q_gate is None else tokens.q_gate.T,
+        options.terms,
+        options.constants,
+        options.scale,
     )
 
 
-def _chunks(
-    q: Tensor, k: Tensor, q_offsets: Tensor | None, k_offsets: Tensor | None, causal: bool
-) -> Iterator[_Chunk]:
-    q_bounds = [0, q.shape[0]] if q_offsets is None else q_offsets.tolist()
-    k_bounds = [0, k.shape[0]] if k_offsets is None else k_offsets.tolist()
+def _chunks(tokens: Tokens, causal: bool) -> Iterator[_Chunk]:
+    q, k = tokens.q, tokens.k
+    q_bounds = [0, q.shape[0]] if tokens.q_offsets is None else tokens.q_offsets.tolist()
+    k_bounds = [0, k.shape[0]] if tokens.k_offsets is None else tokens.k_offsets.tolist()
     for b in range(len(q_bounds) - 1):
         first, last = q_bounds[b : b + 2]
         keys = slice(*k_bounds[b : b + 2])

@@ -1,0 +1,102 @@
+"""The records that the op ``geometry_attention`` and all of its backends take and return.
+
+They need torch alone: the reference, the native and the Triton kernels share them. Shapes and
+meanings are those of :func:`g2vlm_fast.ops.geometry_attention`; every field that may be absent says
+so by its type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Tokens(NamedTuple):
+    """Queries and keys, where they stand, and which segments they form."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    bias_parameters: Tensor | None
+    q_position: Tensor | None
+    k_position: Tensor | None
+    q_gate: Tensor | None
+    q_offsets: Tensor | None
+    k_offsets: Tensor | None
+
+
+class Options(NamedTuple):
+    """What is no tensor."""
+
+    terms: Sequence[int]  # codes of the terms of the bias
+    constants: Sequence[float]  # one a term
+    causal: bool
+    scale: float
+
+
+class Results(NamedTuple):
+    """What the forward pass returns; mean and variance have no rows where not asked for."""
+
+    out: Tensor
+    lse: Tensor
+    mean: Tensor
+    variance: Tensor
+
+
+class ResultGradients(NamedTuple):
+    """The gradients of :class:`Results` that arrived."""
+
+    out: Tensor | None
+    lse: Tensor | None
+    mean: Tensor | None
+    variance: Tensor | None
+
+
+class TokenGradients(NamedTuple):
+    """The gradients of the floating fields of :class:`Tokens`; None where there is none."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    bias_parameters: Tensor | None
+    q_position: Tensor | None
+    k_position: Tensor | None
+    q_gate: Tensor | None
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype of the arithmetic: float64 for float64, float32 for the rest."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def empty_results(q: Tensor, position_mean: bool) -> Results:
+    """Return storage for the results; mean and variance have no rows unless asked for."""
+    rows, heads, _ = q.shape
+    statistics_rows = rows if position_mean else 0
+    dtype = wide(q.dtype)
+    return Results(
+        out=q.new_empty(q.shape),
+        lse=q.new_empty((rows, heads), dtype=dtype),
+        mean=q.new_empty((statistics_rows, heads, 3), dtype=dtype),
+        variance=q.new_empty((statistics_rows, heads), dtype=dtype),
+    )
+
+
+def empty_gradients(tokens: Tokens, position_gradients: bool) -> TokenGradients:
+    """Return storage for gradients; a position whose gradient is not wanted gets None."""
+
+    def room(value: Tensor | None, wanted: bool = True) -> Tensor | None:
+        return value.new_empty(value.shape) if wanted and value is not None else None
+
+    return TokenGradients(
+        q=tokens.q.new_empty(tokens.q.shape),
+        k=tokens.k.new_empty(tokens.k.shape),
+        v=tokens.v.new_empty(tokens.v.shape),
+        bias_parameters=room(tokens.bias_parameters),
+        q_position=room(tokens.q_position, position_gradients),
+        k_position=room(tokens.k_position, position_gradients),
+        q_gate=room(tokens.q_gate),
+    )
