@@ -184,7 +184,7 @@ def test_default_checkpoint_follows_the_environment_and_the_release(
 ) -> None:
     monkeypatch.setenv("G2VLM_CHECKPOINT", str(tmp_path / "here"))
     assert default_checkpoint() == tmp_path / "here"
-    monkeypatch.delenv("G2VLM_CHECKPOINT")
+    monkeypatch.setenv("G2VLM_CHECKPOINT", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(checkpoints, "__version__", "1.2.3+cu130")
     assert default_checkpoint() == tmp_path / "g2vlm-fast" / "1.2.3" / "demo" / "checkpoint"

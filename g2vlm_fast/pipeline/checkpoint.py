@@ -56,8 +56,9 @@ def default_checkpoint() -> Path:
 
     Each release keeps its own in the cache, as those of others may not fit its model.
     """
-    if VARIABLE in os.environ:
-        return Path(os.environ[VARIABLE]).expanduser()
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named).expanduser()
     return _cached_checkpoint()
 
 

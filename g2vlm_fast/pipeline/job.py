@@ -105,12 +105,13 @@ def run(
         train: makes the default checkpoint where there is none; without it that is an error.
 
     Returns:
-        What was found; the same lies in ``config.out``: ``cloud.ply``, ``mesh.ply``,
+        What was found; the same lies in ``config.out``: ``cloud.ply`` (what was measured, about
+        a point a voxel, then what the model adds where nothing was), ``mesh.ply``,
         ``scene_graph.json``, ``caption.json``, ``answer.json``, ``previews/*.png`` and
         ``report.html``.
 
     Raises:
-        ConfigError: an option is out of range.
+        ConfigError: an option is out of range, for this scene or for this model.
         ScanError: the scan cannot be read, or has too little depth for a surface.
         ConventionError: its numbers mean something else than they were read as.
         ModelError: the checkpoint cannot be loaded.

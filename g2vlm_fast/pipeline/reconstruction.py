@@ -99,7 +99,7 @@ def check_voxel_size(voxel_size: float | None, scene: Scene) -> None:
         else "coarser ones leave no surface of what was seen"
     )
     raise ConfigError(
-        f"--voxel-size must be between {smallest:.2g} and {largest:.2g} metres for this scan "
+        f"--voxel-size must be between {smallest:.2g} and {largest:.2g} metres for this scene "
         f"({reason}), got {voxel_size:g}; leave it out to have one chosen"
     )
 
