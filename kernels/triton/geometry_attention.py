@@ -49,18 +49,13 @@ def forward_kernel(
     tile = locate_queries(tokens, sizes, BLOCK_Q)
     if tile.first >= tile.end:
         return
-    D: tl.constexpr = PROBLEM.D
     D_PADDED: tl.constexpr = PROBLEM.D_PADDED
-    Q_STRIDE: tl.constexpr = PROBLEM.H * D
-    K_STRIDE: tl.constexpr = PROBLEM.H // PROBLEM.GROUP * D
     PRECISION: tl.constexpr = PROBLEM.PRECISION
     BIASED: tl.constexpr = PROBLEM.PARAMETERS > 0
     rows = tile.first + tl.arange(0, BLOCK_Q)
     inside = rows < tile.end
-    columns = tl.arange(0, D_PADDED)
-    q_tile = load_rows(tokens.q + head * D, rows, columns, inside, Q_STRIDE, D)
-    k_base = tokens.k + head // PROBLEM.GROUP * D
-    v_base = tokens.v + head // PROBLEM.GROUP * D
+    q_tile = load_rows(tokens.q, rows, inside, head, PROBLEM.H, PROBLEM)
+    kv_head = head // PROBLEM.GROUP
     if BIASED or POSITION_MEAN:
         k_begin = tile.other_begin
         center = load_points(tokens.k_position, k_begin, k_begin < tile.other_end, 3)
@@ -76,7 +71,7 @@ def forward_kernel(
     for start in range(tile.other_begin, last_visible, BLOCK_K):
         keys = start + tl.arange(0, BLOCK_K)
         present = keys < tile.other_end
-        k_tile = load_rows(k_base, keys, columns, present, K_STRIDE, D)
+        k_tile = load_rows(tokens.k, keys, present, kv_head, PROBLEM.KV_HEADS, PROBLEM)
         score = score_products(q_tile, k_tile, sizes.scale, PRECISION)
         if BIASED or POSITION_MEAN:
             k_point = spread(load_centered(tokens.k_position, keys, present, 3, center), 0)
@@ -104,13 +99,13 @@ def forward_kernel(
             moment += inner(step, step) * total * share
             mean = plus(mean, times(step, share))
         total += tile_total
-        v_tile = load_rows(v_base, keys, columns, present, K_STRIDE, D)
+        v_tile = load_rows(tokens.v, keys, present, kv_head, PROBLEM.KV_HEADS, PROBLEM)
         attended *= decay[:, None]
         attended = tl.dot(probability.to(v_tile.dtype), v_tile, attended, input_precision=PRECISION)
     blind = total == 0.0
     inverse = 1.0 / tl.where(blind, 1.0, total)
     wide_rows = rows.to(tl.int64) * PROBLEM.H + head
-    store_rows(results.out, wide_rows, columns, attended * inverse[:, None], inside, D)
+    store_rows(results.out, wide_rows, attended * inverse[:, None], inside, PROBLEM)
     log_total = (highest + tl.log2(tl.where(blind, 1.0, total))) * LN_2
     tl.store(results.lse + wide_rows, tl.where(blind, -float("inf"), log_total), mask=inside)
     if POSITION_MEAN:

@@ -52,20 +52,15 @@ def key_kernel(
     tile = locate_keys(tokens, sizes, BLOCK_K)
     if tile.first >= tile.end:
         return
-    D: tl.constexpr = PROBLEM.D
     D_PADDED: tl.constexpr = PROBLEM.D_PADDED
     GROUP: tl.constexpr = PROBLEM.GROUP
-    KV_HEADS: tl.constexpr = PROBLEM.H // GROUP
-    Q_STRIDE: tl.constexpr = PROBLEM.H * D
-    K_STRIDE: tl.constexpr = KV_HEADS * D
     PRECISION: tl.constexpr = PROBLEM.PRECISION
     BIASED: tl.constexpr = PROBLEM.PARAMETERS > 0
     MOMENTS: tl.constexpr = grads.mean is not None or grads.variance is not None
     keys = tile.first + tl.arange(0, BLOCK_K)
     inside = keys < tile.end
-    columns = tl.arange(0, D_PADDED)
-    k_tile = load_rows(tokens.k + kv_head * D, keys, columns, inside, K_STRIDE, D)
-    v_tile = load_rows(tokens.v + kv_head * D, keys, columns, inside, K_STRIDE, D)
+    k_tile = load_rows(tokens.k, keys, inside, kv_head, PROBLEM.KV_HEADS, PROBLEM)
+    v_tile = load_rows(tokens.v, keys, inside, kv_head, PROBLEM.KV_HEADS, PROBLEM)
     if BIASED or MOMENTS:
         center = load_points(tokens.k_position, tile.first, tile.first < tile.end, 3)
         k_point = load_centered(tokens.k_position, keys, inside, 3, center)
@@ -84,8 +79,8 @@ def key_kernel(
             rows = start + tl.arange(0, BLOCK_Q)
             present = rows < tile.other_end
             wide_rows = rows.to(tl.int64) * PROBLEM.H + head
-            q_tile = load_rows(tokens.q + head * D, rows, columns, present, Q_STRIDE, D)
-            grad_tile = load_rows(grads.out + head * D, rows, columns, present, Q_STRIDE, D)
+            q_tile = load_rows(tokens.q, rows, present, head, PROBLEM.H, PROBLEM)
+            grad_tile = load_rows(grads.out, rows, present, head, PROBLEM.H, PROBLEM)
             row_lse = tl.load(results.lse + wide_rows, mask=present, other=-float("inf"))
             row_lse = tl.where(row_lse == -float("inf"), float("inf"), row_lse * LOG2_E)
             row_delta = tl.load(delta + wide_rows, mask=present, other=0.0)
@@ -138,9 +133,9 @@ def key_kernel(
                         radial_q = plus(radial_q, sum_pairs(radial, q_point, 1))
                 if PROBLEM.DIRECTION >= 0:
                     own = plus(own, sum_pairs(grad_score, slopes.direction, 1))
-    wide_keys = keys.to(tl.int64) * KV_HEADS + kv_head
-    store_rows(grad_k, wide_keys, columns, grad_k_tile * sizes.scale, inside, D)
-    store_rows(grad_v, wide_keys, columns, grad_v_tile, inside, D)
+    wide_keys = keys.to(tl.int64) * PROBLEM.KV_HEADS + kv_head
+    store_rows(grad_k, wide_keys, grad_k_tile * sizes.scale, inside, PROBLEM)
+    store_rows(grad_v, wide_keys, grad_v_tile, inside, PROBLEM)
     if grad_k_position is not None:
         own = minus(plus(own, times(k_point, radial_sum)), radial_q)
         store_points(grad_k_position, wide_keys, own, inside)

@@ -63,20 +63,17 @@ def query_kernel(
     tile = locate_queries(tokens, sizes, BLOCK_Q)
     if tile.first >= tile.end:
         return
-    D: tl.constexpr = PROBLEM.D
     D_PADDED: tl.constexpr = PROBLEM.D_PADDED
-    Q_STRIDE: tl.constexpr = PROBLEM.H * D
-    K_STRIDE: tl.constexpr = PROBLEM.H // PROBLEM.GROUP * D
     PRECISION: tl.constexpr = PROBLEM.PRECISION
     BIASED: tl.constexpr = PROBLEM.PARAMETERS > 0
     MOMENTS: tl.constexpr = grads.mean is not None or grads.variance is not None
     rows = tile.first + tl.arange(0, BLOCK_Q)
     inside = rows < tile.end
     wide_rows = rows.to(tl.int64) * PROBLEM.H + head
-    columns = tl.arange(0, D_PADDED)
-    q_tile = load_rows(tokens.q + head * D, rows, columns, inside, Q_STRIDE, D)
-    grad_tile = load_rows(grads.out + head * D, rows, columns, inside, Q_STRIDE, D)
-    out_tile = load_rows(results.out + head * D, rows, columns, inside, Q_STRIDE, D)
+    q_tile = load_rows(tokens.q, rows, inside, head, PROBLEM.H, PROBLEM)
+    grad_tile = load_rows(grads.out, rows, inside, head, PROBLEM.H, PROBLEM)
+    out_tile = load_rows(results.out, rows, inside, head, PROBLEM.H, PROBLEM)
+    kv_head = head // PROBLEM.GROUP
     row_lse = tl.load(results.lse + wide_rows, mask=inside, other=-float("inf"))
     blind = row_lse == -float("inf")
     row_lse = tl.where(blind, float("inf"), row_lse * LOG2_E)
@@ -115,10 +112,8 @@ def query_kernel(
     for start in range(tile.other_begin, last_visible, BLOCK_K):
         keys = start + tl.arange(0, BLOCK_K)
         present = keys < tile.other_end
-        k_base = tokens.k + head // PROBLEM.GROUP * D
-        v_base = tokens.v + head // PROBLEM.GROUP * D
-        k_tile = load_rows(k_base, keys, columns, present, K_STRIDE, D)
-        v_tile = load_rows(v_base, keys, columns, present, K_STRIDE, D)
+        k_tile = load_rows(tokens.k, keys, present, kv_head, PROBLEM.KV_HEADS, PROBLEM)
+        v_tile = load_rows(tokens.v, keys, present, kv_head, PROBLEM.KV_HEADS, PROBLEM)
         score = score_products(q_tile, k_tile, sizes.scale, PRECISION)
         if BIASED:
             k_point = spread(load_centered(tokens.k_position, keys, present, 3, center), 0)
@@ -155,7 +150,7 @@ def query_kernel(
                 else:
                     radial_sum += tl.sum(radial, 1)
                     radial_k = plus(radial_k, sum_pairs(radial, k_point, 1))
-    store_rows(grad_q, wide_rows, columns, grad_q_tile * sizes.scale, inside, D)
+    store_rows(grad_q, wide_rows, grad_q_tile * sizes.scale, inside, PROBLEM)
     missed = tl.where(blind, 0.0, score_sum - row_grad_lse)
     tl.store(delta + wide_rows, row_delta + missed, mask=inside)
     if BIASED:

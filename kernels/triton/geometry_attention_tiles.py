@@ -50,6 +50,10 @@ class Problem(NamedTuple):
     DIRECTION: int
     PARAMETERS: int
 
+    @property
+    def KV_HEADS(self) -> int:
+        return self.H // self.GROUP
+
 
 class Tile(NamedTuple):
     """Rows of one side from ``first`` to at most ``end``, and their segment on the other side."""
@@ -145,16 +149,20 @@ def locate_keys(tokens, sizes, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def load_rows(base, rows, columns, inside, STRIDE: tl.constexpr, D: tl.constexpr):
-    """Load ``[rows, columns]`` of a matrix; rows that are not ``inside`` and padding are 0."""
-    pointers = base + rows.to(tl.int64)[:, None] * STRIDE + columns[None, :]
+def load_rows(base, rows, inside, head, HEADS: tl.constexpr, PROBLEM: tl.constexpr):
+    """Load ``[rows, D_PADDED]`` of one head; rows that are not ``inside`` and padding are 0."""
+    D: tl.constexpr = PROBLEM.D
+    columns = tl.arange(0, PROBLEM.D_PADDED)
+    pointers = base + head * D + rows.to(tl.int64)[:, None] * (HEADS * D) + columns[None, :]
     return tl.load(pointers, mask=inside[:, None] & (columns < D)[None, :], other=0.0)
 
 
 @triton.jit
-def store_rows(base, rows, columns, values, inside, D: tl.constexpr):
-    """Store ``[rows, columns]`` of a dense matrix in its dtype."""
-    pointers = base + rows[:, None] * D + columns[None, :]
+def store_rows(base, wide_rows, values, inside, PROBLEM: tl.constexpr):
+    """Store ``[rows, D_PADDED]`` without its padding; ``wide_rows`` count rows of one head."""
+    D: tl.constexpr = PROBLEM.D
+    columns = tl.arange(0, PROBLEM.D_PADDED)
+    pointers = base + wide_rows[:, None] * D + columns[None, :]
     mask = inside[:, None] & (columns < D)[None, :]
     tl.store(pointers, values.to(base.dtype.element_ty), mask=mask)
 
