@@ -10,6 +10,42 @@ cuda_architectures: str
 cuda_version: str
 version: str
 
+def chamfer_loss_backward_cuda(
+    grad_loss: torch.Tensor,
+    share: torch.Tensor,
+    x_distance: torch.Tensor,
+    y_distance: torch.Tensor | None,
+    x_weights: torch.Tensor | None,
+    y_weights: torch.Tensor | None,
+    x_offsets: torch.Tensor | None,
+    y_offsets: torch.Tensor | None,
+    y_length: int,
+    penalty: int,
+    scale: float,
+    squared: bool,
+    mean: bool,
+    x_grad: torch.Tensor,
+    y_grad: torch.Tensor | None,
+    x_weights_grad: torch.Tensor | None,
+    y_weights_grad: torch.Tensor | None,
+) -> None: ...
+def chamfer_loss_cuda(
+    x_distance: torch.Tensor,
+    y_distance: torch.Tensor | None,
+    x_weights: torch.Tensor | None,
+    y_weights: torch.Tensor | None,
+    x_offsets: torch.Tensor | None,
+    y_offsets: torch.Tensor | None,
+    y_length: int,
+    penalty: int,
+    scale: float,
+    squared: bool,
+    mean: bool,
+    loss: torch.Tensor,
+    share: torch.Tensor,
+    workspace: torch.Tensor,
+) -> None: ...
+def chamfer_loss_workspace_cuda(x_length: int, y_length: int, segments: int) -> int: ...
 def compact_rows(
     offsets: torch.Tensor,
     entries: torch.Tensor,
@@ -260,6 +296,38 @@ def nearest_cuda(
     max_distance: float,
     workspace: torch.Tensor | None,
 ) -> None: ...
+def nearest_pair_backward_cuda(
+    x_grad_distance: torch.Tensor,
+    y_grad_distance: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    x_index: torch.Tensor,
+    y_index: torch.Tensor,
+    x_grad: torch.Tensor | None,
+    y_grad: torch.Tensor | None,
+    workspace: torch.Tensor,
+) -> None: ...
+def nearest_pair_backward_workspace_cuda(x: torch.Tensor, y: torch.Tensor) -> int: ...
+def nearest_pair_cuda(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    x_offsets: torch.Tensor | None,
+    y_offsets: torch.Tensor | None,
+    x_distance: torch.Tensor,
+    x_index: torch.Tensor,
+    y_distance: torch.Tensor | None,
+    y_index: torch.Tensor | None,
+    tree: bool,
+    max_distance: float,
+    workspace: torch.Tensor,
+) -> None: ...
+def nearest_pair_workspace_cuda(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    x_offsets: torch.Tensor | None,
+    y_offsets: torch.Tensor | None,
+    tree: bool,
+) -> int: ...
 def sort_rows(
     offsets: torch.Tensor,
     entries: torch.Tensor,

@@ -50,6 +50,25 @@ class Direction:
         return self.segments.max(self.weighted(values))
 
 
+def directions_of(
+    x: Tensor,
+    y: Tensor,
+    offsets: tuple[Tensor | None, Tensor | None],
+    weights: tuple[Tensor | None, Tensor | None],
+    count: int,
+) -> list[Direction]:
+    """Return the first ``count`` of the directions from x to y and back."""
+    rows = [
+        Segments(each, points.shape[0], points.device)
+        for each, points in zip(offsets, (x, y), strict=True)
+    ]
+    comparable = None
+    if any(each is not None for each in offsets) or not (x.shape[0] and y.shape[0]):
+        comparable = (rows[0].count > 0) & (rows[1].count > 0)
+    pairs = zip(rows, weights, strict=True)
+    return [Direction(segments, weight, comparable) for segments, weight in pairs][:count]
+
+
 def reduce_terms(directions: list[Direction], values: list[Tensor], reduction: str) -> Tensor:
     """Reduce the per-point ``values`` of each direction as :func:`chamfer_distance` says."""
     pairs = list(zip(directions, values, strict=True))

@@ -72,6 +72,33 @@ def backward_cpu(
     return gradients
 
 
+TREE_FROM = 4096
+"""Mean points of a segment, of the smaller cloud, from which trees beat comparing all pairs."""
+
+
+def has_pair_kernel(query: Tensor, target: Tensor) -> bool:
+    """Whether the kernels for two clouds in three dimensions take these points."""
+    rows = query.shape[0] + target.shape[0]
+    return query.dtype is torch.float32 and query.shape[1] == 3 and rows < 2**31 - 1
+
+
+def wants_tree(query: Tensor, target: Tensor, offsets: Tensor | None) -> bool:
+    """Whether the points are so many that trees are faster."""
+    segments = 1 if offsets is None else max(offsets.shape[0] - 1, 1)
+    return min(query.shape[0], target.shape[0]) >= TREE_FROM * segments
+
+
+def dense(
+    query: Tensor, target: Tensor, query_offsets: Tensor | None, target_offsets: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    return (
+        query.contiguous(),
+        target.contiguous(),
+        None if query_offsets is None else query_offsets.contiguous(),
+        None if target_offsets is None else target_offsets.contiguous(),
+    )
+
+
 def forward_cuda(
     query: Tensor,
     target: Tensor,
@@ -82,17 +109,16 @@ def forward_cuda(
     max_distance: float,
 ) -> tuple[Tensor, Tensor]:
     distance, index = empty_neighbours(query, k)
-    _C.nearest_cuda(
-        query.contiguous(),
-        target.contiguous(),
-        None if query_offsets is None else query_offsets.contiguous(),
-        None if target_offsets is None else target_offsets.contiguous(),
-        distance,
-        index,
-        norm,
-        max_distance,
-        query.new_empty(query.shape[0], dtype=torch.int64) if k == 1 else None,
-    )
+    clouds = dense(query, target, query_offsets, target_offsets)
+    one = k == 1 and norm == 2 and has_pair_kernel(query, target)
+    if one and wants_tree(query, target, query_offsets):
+        space = _C.nearest_pair_workspace_cuda(*clouds, True)
+        workspace = query.new_empty(space, dtype=torch.uint8)
+        flat = distance[:, 0], index[:, 0]
+        _C.nearest_pair_cuda(*clouds, *flat, None, None, True, max_distance, workspace)
+        return distance, index
+    keys = query.new_empty(query.shape[0], dtype=torch.int64) if k == 1 else None
+    _C.nearest_cuda(*clouds, distance, index, norm, max_distance, keys)
     return distance, index
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from g2vlm_fast.ops import _dispatch
+from g2vlm_fast.ops._chamfer_loss import chamfer_loss
 from g2vlm_fast.ops._chamfer_terms import (
-    Direction,
+    directions_of,
     fscore,
     misalignment,
     penalty,
@@ -25,8 +26,8 @@ from g2vlm_fast.ops._checks import (
     check_offsets,
     check_tensor,
 )
-from g2vlm_fast.ops._segments import Segments
 from g2vlm_fast.ops.nearest import nearest
+from g2vlm_fast.ops.nearest_pair import nearest_pair
 
 ROBUST = (None, "huber", "geman_mcclure", "truncated")
 REDUCTIONS = ("mean", "sum", "max", "none")
@@ -124,24 +125,39 @@ def chamfer_distance(
             None if each is None else each.float()
             for each in (x_weights, y_weights, x_normals, y_normals)
         )
-    x_rows = Segments(x_offsets, x.shape[0], x.device)
-    y_rows = Segments(y_offsets, y.shape[0], y.device)
-    comparable = None
-    if x_offsets is not None or y_offsets is not None or not (x.shape[0] and y.shape[0]):
-        comparable = (x_rows.count > 0) & (y_rows.count > 0)
+    if one_sided:
+        distance, index = nearest(x, y, query_offsets=x_offsets, target_offsets=y_offsets)
+        distances, indices = [distance[:, 0]], [index[:, 0]]
+    else:
+        x_distance, x_index, y_distance, y_index = nearest_pair(
+            x, y, x_offsets=x_offsets, y_offsets=y_offsets
+        )
+        distances, indices = [x_distance, y_distance], [x_index, y_index]
 
-    forth = Direction(x_rows, x_weights, comparable)
-    directions, found = [forth], [nearest(x, y, query_offsets=x_offsets, target_offsets=y_offsets)]
-    if not one_sided:
-        directions.append(Direction(y_rows, y_weights, comparable))
-        found.append(nearest(y, x, query_offsets=y_offsets, target_offsets=x_offsets))
-    distances = [distance[:, 0] for distance, _ in found]
-    indices = [index[:, 0] for _, index in found]
-
-    penalties = [
-        penalty(direction.matched(distance), squared, robust, scale)
-        for direction, distance in zip(directions, distances, strict=True)
-    ]
+    fused = x.is_cuda and x.dtype is torch.float32 and reduction in ("mean", "sum")
+    has_normals = x_normals is not None and y_normals is not None
+    directions = []
+    if not fused or has_normals or fscore_at:
+        directions = directions_of(
+            x, y, (x_offsets, y_offsets), (x_weights, y_weights), len(distances)
+        )
+    if fused:
+        loss = chamfer_loss(
+            distances,
+            (x_weights, y_weights),
+            (x_offsets, y_offsets),
+            y.shape[0],
+            squared=squared,
+            robust=robust,
+            scale=scale,
+            mean=reduction == "mean",
+        )
+    else:
+        penalties = [
+            penalty(direction.matched(distance), squared, robust, scale)
+            for direction, distance in zip(directions, distances, strict=True)
+        ]
+        loss = reduce_terms(directions, penalties, reduction)
     normal_loss = None
     if x_normals is not None and y_normals is not None:
         pairs = [(x_normals, y_normals), (y_normals, x_normals)]
@@ -151,7 +167,7 @@ def chamfer_distance(
         ]
         normal_loss = reduce_terms(directions, misalignments, reduction)
     return ChamferResult(
-        loss=reduce_terms(directions, penalties, reduction),
+        loss=loss,
         normal_loss=normal_loss,
         fscore=fscore(directions, distances, fscore_at) if fscore_at else None,
         x_index=indices[0],

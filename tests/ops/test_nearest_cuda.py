@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from g2vlm_fast.ops import chamfer_distance, nearest
+from g2vlm_fast.ops import _nearest_backends, chamfer_distance, nearest, nearest_pair
 from g2vlm_fast.ops.reference import nearest as reference
 
 pytestmark = pytest.mark.gpu
@@ -49,7 +49,7 @@ DISTRIBUTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 @pytest.mark.parametrize(
     ("queries", "targets"),
-    [(1, 1), (100, 33), (129, 255), (1025, 257), (3000, 5000), (20000, 511)],
+    [(1, 1), (100, 33), (129, 255), (1025, 257), (3000, 5000), (20000, 511), (6000, 4100)],
 )
 def test_distances_and_indices_are_those_of_the_cpu(name: str, queries: int, targets: int) -> None:
     generator = torch.Generator().manual_seed(queries + targets)
@@ -70,16 +70,91 @@ def test_every_k_norm_and_dimension(dtype: torch.dtype, norm: int, k: int, dim: 
     _assert_same_bits(query, target, norm=norm, k=k)
 
 
-@pytest.mark.parametrize("k", [1, 4])
-def test_many_ragged_segments(k: int) -> None:
+def _with_what_is_no_number(x: Tensor) -> Tensor:
+    marks = torch.rand(x.shape, generator=torch.Generator().manual_seed(5))
+    return x.masked_fill(marks < 0.01, torch.nan).masked_fill(marks > 0.99, torch.inf)
+
+
+@pytest.mark.parametrize("method", ["brute", "tree"])
+@pytest.mark.parametrize("name", [*DISTRIBUTIONS, "not_finite", "plane"])
+@pytest.mark.parametrize(
+    ("first", "second"), [(1, 1), (1, 0), (0, 3), (100, 33), (1024, 1025), (9000, 40000)]
+)
+def test_both_directions_are_those_of_the_cpu(
+    name: str, first: int, second: int, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_nearest_backends, "TREE_FROM", 0 if method == "tree" else 2**40)
+    flat = torch.tensor([1.0, 1.0, 0.0])
+    others = {"not_finite": _with_what_is_no_number, "plane": lambda x: x * flat}
+    change = (DISTRIBUTIONS | others)[name]
+    generator = torch.Generator().manual_seed(first + second)
+    x = change(torch.randn(first, 3, generator=generator))
+    y = change(torch.randn(second, 3, generator=generator))
+    shared = min(first, second) // 3
+    y[:shared] = x[:shared]
+    _assert_same_pair(x, y)
+
+
+@pytest.mark.parametrize("method", ["brute", "tree"])
+def test_both_directions_of_many_ragged_segments(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_nearest_backends, "TREE_FROM", 0 if method == "tree" else 2**40)
+    x, y, offsets = _many_segments()
+    y[::70, 0] = torch.nan
+    _assert_same_pair(x, y, x_offsets=offsets[0], y_offsets=offsets[1])
+
+
+def _assert_same_pair(x: Tensor, y: Tensor, **offsets: Tensor) -> None:
+    expected = nearest_pair(x, y, **offsets)
+    on_device = {name: value.cuda() for name, value in offsets.items()}
+    found = nearest_pair(x.cuda(), y.cuda(), **on_device)
+    for one, two in zip(found, expected, strict=True):
+        number = ~two.isnan()
+        assert torch.equal(~one.isnan().cpu(), number)
+        assert torch.equal(_bits(one)[number], _bits(two)[number])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(1000, 900), (60_000, 40_000), (400_000, 300_000), (600_000, 3), (3, 600_000), (300, 1)],
+)
+def test_gradients_of_both_directions_are_right_and_repeat(first: int, second: int) -> None:
+    generator = torch.Generator().manual_seed(first)
+    x = torch.randn(first, 3, generator=generator).cuda().requires_grad_()
+    y = torch.randn(second, 3, generator=generator).cuda().requires_grad_()
+    grads = [torch.randn(n, generator=generator).cuda() for n in (first, second)]
+
+    def step() -> tuple[Tensor, ...]:
+        x_distance, _, y_distance, _ = nearest_pair(x, y)
+        return torch.autograd.grad([x_distance, y_distance], [x, y], grads)
+
+    found = step()
+    _, x_index, _, y_index = nearest_pair(x.detach(), y.detach())
+    doubles = [each.detach().double() for each in (*grads, x, y)]
+    truth = reference.nearest_pair_backward(*doubles, x_index, y_index, True, True)
+    for one, again, true in zip(found, step(), truth, strict=True):
+        assert torch.equal(one, again)
+        assert (one.double() - true).norm() <= 1e-6 * true.norm()
+    (alone,) = torch.autograd.grad(nearest_pair(x, y.detach())[::2], [x], grads)
+    assert torch.equal(alone, found[0])
+
+
+def _many_segments() -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     lengths = torch.randint(0, 90, (2, 700), generator=generator)
     lengths[:, ::7] = 0
     lengths[0, 5], lengths[1, 9] = 3000, 4000
     offsets = torch.cat([torch.zeros(2, 1, dtype=torch.long), lengths.cumsum(1)], dim=1).int()
-    query = torch.randn(int(offsets[0, -1]), 3, generator=generator)
-    target = torch.randn(int(offsets[1, -1]), 3, generator=generator)
-    query[::50, 1] = torch.nan
+    x = torch.randn(int(offsets[0, -1]), 3, generator=generator)
+    y = torch.randn(int(offsets[1, -1]), 3, generator=generator)
+    x[::50, 1] = torch.nan
+    return x, y, offsets
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_many_ragged_segments(k: int) -> None:
+    query, target, offsets = _many_segments()
     _assert_same_bits(query, target, k=k, query_offsets=offsets[0], target_offsets=offsets[1])
 
 
@@ -87,7 +162,11 @@ def test_many_ragged_segments(k: int) -> None:
 @pytest.mark.parametrize(
     "wrong", [(0, 10, 20), (5, 7, 40), (-9, 900, -3), (40, 20, 0), (2**31 - 1, 0, 2**31 - 1)]
 )
-def test_wrong_offsets_read_nothing_out_of_bounds(wrong: tuple[int, ...], k: int) -> None:
+@pytest.mark.parametrize("tree_from", [0, 2**40])
+def test_wrong_offsets_read_nothing_out_of_bounds(
+    wrong: tuple[int, ...], k: int, tree_from: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_nearest_backends, "TREE_FROM", tree_from)
     points = torch.rand(40, 3, device="cuda")
     offsets = torch.tensor(wrong, dtype=torch.int32, device="cuda")
     right = torch.tensor([0, 20, 40], dtype=torch.int32, device="cuda")
@@ -100,7 +179,9 @@ def test_wrong_offsets_read_nothing_out_of_bounds(wrong: tuple[int, ...], k: int
         assert index.max() < 40
         assert index.min() >= -1
         assert torch.equal(distance.isfinite(), index >= 0)
-    loss = chamfer_distance(points, points, x_offsets=offsets, y_offsets=right).loss
+    x = points.clone().requires_grad_()
+    loss = chamfer_distance(x, points, x_offsets=offsets, y_offsets=right).loss
+    loss.backward()
     torch.cuda.synchronize()
     assert loss.shape == ()
 

@@ -81,3 +81,36 @@ def nearest_backward(
         return torch.zeros_like(points).index_add_(0, rows, values)
 
     return scatter(query, want_query, row, grad), scatter(target, want_target, found, -grad)
+
+
+def nearest_pair(
+    x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the nearest of each point in the other cloud: distances and indices, both ways."""
+    x_distance, x_index = nearest(x, y, x_offsets, y_offsets, 1, 2, torch.inf)
+    y_distance, y_index = nearest(y, x, y_offsets, x_offsets, 1, 2, torch.inf)
+    return x_distance[:, 0], x_index[:, 0], y_distance[:, 0], y_index[:, 0]
+
+
+def nearest_pair_backward(
+    x_grad_distance: Tensor,
+    y_grad_distance: Tensor,
+    x: Tensor,
+    y: Tensor,
+    x_index: Tensor,
+    y_index: Tensor,
+    want_x: bool,
+    want_y: bool,
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of x and y; one that is not wanted comes back without elements."""
+    return add_both_ways(
+        nearest_backward(x_grad_distance[:, None], x, y, x_index[:, None], 2, want_x, want_y),
+        nearest_backward(y_grad_distance[:, None], y, x, y_index[:, None], 2, want_y, want_x),
+    )
+
+
+def add_both_ways(
+    forth: tuple[Tensor, Tensor], back: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Add gradients (of x, of y) of one direction and (of y, of x) of the other."""
+    return forth[0] + back[1], forth[1] + back[0]

@@ -86,7 +86,14 @@ def _shaped(given: Mapping[str, Any]) -> InputFactory:
 
 SPEC = OpSpec(
     op="chamfer",
-    kernels=("nearest", "nearest_backward"),
+    kernels=(
+        "nearest_pair",
+        "nearest_pair_backward",
+        "nearest",
+        "nearest_backward",
+        "chamfer_loss",
+        "chamfer_loss_backward",
+    ),
     function=chamfer_distance,
     reference=reference.chamfer_distance,
     small={

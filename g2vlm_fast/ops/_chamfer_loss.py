@@ -1,0 +1,195 @@
+"""The registered op that turns the distances of two clouds into one loss."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from g2vlm_fast import _C
+from g2vlm_fast.ops import _dispatch
+from g2vlm_fast.ops._chamfer_terms import Direction, penalty, reduce_terms
+from g2vlm_fast.ops._registration import define_op
+from g2vlm_fast.ops._segments import Segments
+
+_OP = "chamfer_loss"
+_PENALTIES = ("", "huber", "geman_mcclure", "truncated")
+
+Inputs = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None]
+Options = tuple[int, int, float, bool, bool]
+
+
+def chamfer_loss(
+    distances: list[Tensor],
+    weights: tuple[Tensor | None, Tensor | None],
+    offsets: tuple[Tensor | None, Tensor | None],
+    y_length: int,
+    *,
+    squared: bool,
+    robust: str | None,
+    scale: float | None,
+    mean: bool,
+) -> Tensor:
+    """Return the loss of :func:`chamfer_distance` for the reductions "mean" and "sum".
+
+    Args:
+        distances: squared, ``[n]`` and, unless one-sided, ``[m]``.
+        weights: of x and y.
+        offsets: of x and y.
+        y_length: m, which one-sided distances do not tell.
+        squared, robust, scale: the penalty.
+        mean: or sum.
+    """
+    y_distance = distances[1] if len(distances) == 2 else None
+    y_weights = None if y_distance is None else weights[1]
+    inputs = (distances[0], y_distance, weights[0], y_weights, *offsets)
+    options = (y_length, _PENALTIES.index(robust or ""), scale or 1.0, squared, mean)
+    if torch.is_grad_enabled() and any(
+        each is not None and each.requires_grad for each in inputs[:4]
+    ):
+        return _ChamferLoss.apply(*inputs, *options)[0]
+    return _forward(*inputs, *options)[0]
+
+
+def composite(inputs: Inputs, options: Options) -> Tensor:
+    """Return the loss in plain torch, differentiable as often as one likes."""
+    x_distance, y_distance, x_weights, y_weights, x_offsets, y_offsets = inputs
+    y_length, kind, scale, squared, mean = options
+    x_rows = Segments(x_offsets, x_distance.shape[0], x_distance.device)
+    y_rows = Segments(y_offsets, y_length, x_distance.device)
+    comparable = (x_rows.count > 0) & (y_rows.count > 0)
+    directions = [Direction(x_rows, x_weights, comparable)]
+    distances = [x_distance]
+    if y_distance is not None:
+        directions.append(Direction(y_rows, y_weights, comparable))
+        distances.append(y_distance)
+    penalties = [
+        penalty(direction.matched(distance), squared, _PENALTIES[kind] or None, scale)
+        for direction, distance in zip(directions, distances, strict=True)
+    ]
+    return reduce_terms(directions, penalties, "mean" if mean else "sum")
+
+
+class _ChamferLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
+        loss, share = _forward(*arguments)
+        ctx.save_for_backward(*arguments[:6], share)
+        ctx.options = arguments[6:]
+        ctx.mark_non_differentiable(share)
+        ctx.set_materialize_grads(False)
+        return loss, share
+
+    @staticmethod
+    def backward(ctx: Any, grad_loss: Tensor | None, _: Any) -> tuple[Any, ...]:
+        if grad_loss is None:
+            return (None,) * 11
+        *inputs, share = ctx.saved_tensors
+        needed = ctx.needs_input_grad[:4]
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            wanted = [each for each, need in zip(inputs, needed, strict=False) if need]
+            loss = composite(tuple(inputs), ctx.options)
+            twice = iter(torch.autograd.grad(loss, wanted, grad_loss, create_graph=True))
+            gradients = [next(twice) if need else None for need in needed]
+        else:
+            found = _backward(grad_loss, share, *inputs, *ctx.options)
+            gradients = [
+                gradient if need else None for gradient, need in zip(found, needed, strict=True)
+            ]
+        return (*gradients, *(None,) * 7)
+
+
+def _empty_gradients(inputs: tuple[Tensor | None, ...], like: Tensor) -> tuple[Tensor, ...]:
+    """Return storage for the gradients of distances and weights; no elements for what is None."""
+    return tuple(
+        like.new_empty(0) if each is None else like.new_empty(each.shape) for each in inputs[:4]
+    )
+
+
+def _forward_reference(*arguments: Any) -> tuple[Tensor, Tensor]:
+    x_distance = arguments[0]
+    return composite(arguments[:6], arguments[6:]), x_distance.new_empty(0)
+
+
+def _backward_reference(grad_loss: Tensor, share: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    with torch.enable_grad():
+        inputs = [
+            None if each is None else each.detach().requires_grad_(index < 4)
+            for index, each in enumerate(arguments[:6])
+        ]
+        loss = composite(cast("Inputs", tuple(inputs)), arguments[6:])
+        present = [each for each in inputs[:4] if each is not None]
+        found = iter(torch.autograd.grad(loss, present, grad_loss))
+    empty = arguments[0].new_empty(0)
+    return tuple(empty if each is None else next(found) for each in inputs[:4])
+
+
+def _dense(tensors: tuple[Tensor | None, ...]) -> list[Any]:
+    return [None if each is None else each.contiguous() for each in tensors]
+
+
+def _segments(x_offsets: Tensor | None) -> int:
+    return 1 if x_offsets is None else x_offsets.shape[0] - 1
+
+
+def _forward_cuda(*arguments: Any) -> tuple[Tensor, Tensor]:
+    x_distance, _, _, _, x_offsets, _, y_length, *_ = arguments
+    segments = _segments(x_offsets)
+    space = _C.chamfer_loss_workspace_cuda(x_distance.shape[0], y_length, segments)
+    loss = x_distance.new_empty(())
+    share = x_distance.new_empty(2, segments, 2)
+    workspace = x_distance.new_empty(space, dtype=torch.uint8)
+    _C.chamfer_loss_cuda(*_dense(arguments[:6]), *arguments[6:], loss, share, workspace)
+    return loss, share
+
+
+def _backward_cuda(grad_loss: Tensor, share: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    gradients = _empty_gradients(arguments[:4], arguments[0])
+    present: list[Any] = [
+        None if each is None else gradient
+        for each, gradient in zip(arguments[:4], gradients, strict=True)
+    ]
+    _C.chamfer_loss_backward_cuda(
+        grad_loss.contiguous(), share, *_dense(arguments[:6]), *arguments[6:], *present
+    )
+    return gradients
+
+
+def _run_forward(x_distance: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
+    return _dispatch.implementation(_OP, x_distance)(x_distance, *arguments)
+
+
+def _run_backward(grad_loss: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    return _dispatch.implementation(f"{_OP}_backward", grad_loss)(grad_loss, *arguments)
+
+
+def _forward_fake(x_distance: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
+    return x_distance.new_empty(()), x_distance.new_empty(2, _segments(arguments[3]), 2)
+
+
+def _backward_fake(grad_loss: Tensor, share: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    return _empty_gradients(arguments[:4], arguments[0])
+
+
+_ARGUMENTS = (
+    "Tensor x_distance, Tensor? y_distance, Tensor? x_weights, Tensor? y_weights, "
+    "Tensor? x_offsets, Tensor? y_offsets, SymInt y_length, int penalty, float scale, "
+    "bool squared, bool mean"
+)
+_forward = define_op(
+    f"{_OP}({_ARGUMENTS}) -> (Tensor, Tensor)", implementation=_run_forward, fake=_forward_fake
+)
+_backward = define_op(
+    f"{_OP}_backward(Tensor grad_loss, Tensor share, {_ARGUMENTS}) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+    implementation=_run_backward,
+    fake=_backward_fake,
+)
+for _op, _backend, _run, _dtypes in (
+    (_OP, "cuda", _forward_cuda, _dispatch.FLOAT32),
+    (_OP, "reference", _forward_reference, _dispatch.FLOAT32_64),
+    (f"{_OP}_backward", "cuda", _backward_cuda, _dispatch.FLOAT32),
+    (f"{_OP}_backward", "reference", _backward_reference, _dispatch.FLOAT32_64),
+):
+    _dispatch.register_backend(_op, _backend, _run, devices=("cuda",), dtypes=_dtypes)

@@ -1,0 +1,112 @@
+"""The implementations of :func:`g2vlm_fast.ops.nearest_pair`, one function per backend."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from g2vlm_fast import _C
+from g2vlm_fast.ops import _dispatch
+from g2vlm_fast.ops import _nearest_backends as one_way
+from g2vlm_fast.ops._nearest_backends import empty_gradients
+from g2vlm_fast.ops.reference import nearest as reference
+
+__all__ = ["empty_gradients", "empty_neighbours"]
+
+Neighbours = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def empty_neighbours(x: Tensor, y: Tensor) -> Neighbours:
+    return (
+        x.new_empty(x.shape[0]),
+        x.new_empty(x.shape[0], dtype=torch.int32),
+        y.new_empty(y.shape[0]),
+        y.new_empty(y.shape[0], dtype=torch.int32),
+    )
+
+
+def forward_cpu(
+    x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None
+) -> Neighbours:
+    forth = one_way.forward_cpu(x, y, x_offsets, y_offsets, 1, 2, torch.inf)
+    back = one_way.forward_cpu(y, x, y_offsets, x_offsets, 1, 2, torch.inf)
+    return (*(each[:, 0] for each in forth), *(each[:, 0] for each in back))  # type: ignore[return-value]
+
+
+def forward_cuda(
+    x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None
+) -> Neighbours:
+    if not one_way.has_pair_kernel(x, y):
+        forth = one_way.forward_cuda(x, y, x_offsets, y_offsets, 1, 2, torch.inf)
+        back = one_way.forward_cuda(y, x, y_offsets, x_offsets, 1, 2, torch.inf)
+        return (*(each[:, 0] for each in forth), *(each[:, 0] for each in back))  # type: ignore[return-value]
+    clouds = one_way.dense(x, y, x_offsets, y_offsets)
+    tree = one_way.wants_tree(x, y, x_offsets)
+    neighbours = empty_neighbours(x, y)
+    space = _C.nearest_pair_workspace_cuda(*clouds, tree)
+    workspace = x.new_empty(space, dtype=torch.uint8)
+    _C.nearest_pair_cuda(*clouds, *neighbours, tree, torch.inf, workspace)
+    return neighbours
+
+
+def backward_cpu(
+    x_grad_distance: Tensor,
+    y_grad_distance: Tensor,
+    x: Tensor,
+    y: Tensor,
+    x_index: Tensor,
+    y_index: Tensor,
+    want_x: bool,
+    want_y: bool,
+) -> tuple[Tensor, Tensor]:
+    return reference.add_both_ways(
+        one_way.backward_cpu(x_grad_distance[:, None], x, y, x_index[:, None], 2, want_x, want_y),
+        one_way.backward_cpu(y_grad_distance[:, None], y, x, y_index[:, None], 2, want_y, want_x),
+    )
+
+
+def backward_cuda(
+    x_grad_distance: Tensor,
+    y_grad_distance: Tensor,
+    x: Tensor,
+    y: Tensor,
+    x_index: Tensor,
+    y_index: Tensor,
+    want_x: bool,
+    want_y: bool,
+) -> tuple[Tensor, Tensor]:
+    if not one_way.has_pair_kernel(x, y):
+        return reference.add_both_ways(
+            one_way.backward_cuda(
+                x_grad_distance[:, None], x, y, x_index[:, None], 2, want_x, want_y
+            ),
+            one_way.backward_cuda(
+                y_grad_distance[:, None], y, x, y_index[:, None], 2, want_y, want_x
+            ),
+        )
+    gradients = empty_gradients(x, y, want_x, want_y)
+    x, y = x.contiguous(), y.contiguous()
+    space = _C.nearest_pair_backward_workspace_cuda(x, y)
+    _C.nearest_pair_backward_cuda(
+        x_grad_distance.contiguous(),
+        y_grad_distance.contiguous(),
+        x,
+        y,
+        x_index.contiguous(),
+        y_index.contiguous(),
+        gradients[0] if want_x else None,
+        gradients[1] if want_y else None,
+        x.new_empty(space, dtype=torch.uint8),
+    )
+    return gradients
+
+
+for _op, _backend, _devices, _run in (
+    ("nearest_pair", "cpu", ("cpu",), forward_cpu),
+    ("nearest_pair", "cuda", ("cuda",), forward_cuda),
+    ("nearest_pair", "reference", ("cpu", "cuda"), reference.nearest_pair),
+    ("nearest_pair_backward", "cpu", ("cpu",), backward_cpu),
+    ("nearest_pair_backward", "cuda", ("cuda",), backward_cuda),
+    ("nearest_pair_backward", "reference", ("cpu", "cuda"), reference.nearest_pair_backward),
+):
+    _dispatch.register_backend(_op, _backend, _run, devices=_devices, dtypes=_dispatch.FLOAT32_64)

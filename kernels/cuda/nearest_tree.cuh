@@ -1,0 +1,89 @@
+// Trees of boxes over packed clouds that are sorted along a Hilbert curve.
+//
+// A leaf holds 32 consecutive points of one segment, a node 32 consecutive boxes of the level below
+// it: a lane each. Every segment has a tree of its own; level 0 are the boxes of the leaves.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "nearest_segments.cuh"
+#include "rounding.cuh"
+
+namespace g2vlm {
+
+constexpr int kFanout = 32;
+constexpr int kFanoutBits = 5;
+constexpr int kMaxLevels = 6;
+constexpr unsigned kAllLanes = 0xFFFFFFFF;
+constexpr int32_t kNoRow = 0x7FFFFFFF;  // of the slots that fill up the last leaf of a segment
+
+struct Box {
+  float4 low;   // w: the lowest row inside, as an integer
+  float4 high;  // w: unused
+};
+
+struct Tree {
+  const float* points;  // [length, 3], as they came
+  Segments segments;    // with offsets that never fall
+  float4* sorted;       // [leaves * 32] x, y, z and the row; NaN and kNoRow in filling slots
+  Box* boxes;           // level after level
+  int64_t first[kMaxLevels + 1];  // where each level begins in `boxes`
+  int32_t levels;
+
+  __host__ __device__ int64_t length() const { return segments.length; }
+  __host__ __device__ int64_t leaves() const { return nodes(0); }
+
+  // An upper bound of the boxes of a level, known to the host.
+  __host__ __device__ int64_t nodes(int level) const {
+    return (segments.length >> kFanoutBits * (level + 1)) + segments.count;
+  }
+  // Where the boxes of a segment begin in their level: ranges of different segments are disjoint.
+  __device__ int64_t start(int level, int32_t segment) const {
+    return (segments.begin(segment) >> kFanoutBits * (level + 1)) + segment;
+  }
+  __device__ static int64_t boxes_of(int level, int64_t points) {
+    const int bits = kFanoutBits * (level + 1);
+    return (points + (int64_t{1} << bits) - 1) >> bits;
+  }
+  // The segment in whose range a box of a level lies.
+  __device__ int32_t segment_of(int level, int64_t node) const {
+    int32_t low = 0, high = segments.count - 1;
+    while (low < high) {
+      const int32_t middle = low + (high - low + 1) / 2;
+      if (start(level, middle) <= node)
+        low = middle;
+      else
+        high = middle - 1;
+    }
+    return low;
+  }
+};
+
+// Floats as unsigned integers of the same order; NaN comes last whatever its sign.
+__device__ inline uint32_t ordered(float value) {
+  const uint32_t bits = __float_as_uint(value);
+  return isnan(value) ? kAllLanes : bits & 0x80000000 ? ~bits : bits | 0x80000000;
+}
+__device__ inline float from_ordered(uint32_t value) {
+  return __uint_as_float(value & 0x80000000 ? value & 0x7FFFFFFF : ~value);
+}
+__device__ inline float warp_min(float value) {
+  const uint32_t smallest = __reduce_min_sync(kAllLanes, ordered(value));
+  return smallest == kAllLanes ? INFINITY : from_ordered(smallest);
+}
+__device__ inline float warp_max(float value) {
+  return -warp_min(-value);
+}
+
+// The smallest squared distance that fits the gaps along the axes, rounded as that of a pair is: no
+// pair of points in boxes so far apart has a smaller one, because every step is monotone.
+__device__ inline float squared_length(float x, float y, float z) {
+  return next_term<2>(next_term<2>(first_term<2>(x), y), z);
+}
+__device__ inline float gap(float low, float high, float other_low, float other_high) {
+  return fmaxf(fmaxf(subtract(other_low, high), subtract(low, other_high)), 0.0F);
+}
+
+}  // namespace g2vlm
