@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -134,7 +133,7 @@ def geometry_attention(
         scale = q.shape[2] ** -0.5
     else:
         check_number(_OP, "scale", scale)
-        if not math.isfinite(scale):
+        if abs(scale) == torch.inf:
             raise ValueError(f"{_OP}: scale must be finite, got {scale}")
     if torch.compiler.is_compiling():
         # Self-attention passes one tensor twice, which Dynamo refuses in an autograd.Function.

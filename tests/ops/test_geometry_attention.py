@@ -351,3 +351,15 @@ def test_flops_count_equal_segments() -> None:
             out.sum().backward()
         assert forward == 4 * 8 * 12 * 4 * 16 // segments
         assert counter.get_total_flops() - forward == 10 * 8 * 12 * 4 * 16 // segments
+
+
+def test_a_scale_that_changes_from_call_to_call_compiles() -> None:
+    torch._dynamo.reset()
+    tokens = torch.rand(6, 2, 8)
+
+    def attend(scale: float) -> torch.Tensor:
+        return geometry_attention(tokens, tokens, tokens, scale=scale)
+
+    compiled = torch.compile(attend, fullgraph=True, dynamic=True, backend="aot_eager")
+    for scale in (0.1, 0.2, 0.3):
+        torch.testing.assert_close(compiled(scale), attend(scale))
