@@ -140,7 +140,8 @@ def _forward_cuda(*arguments: Any) -> tuple[Tensor, Tensor]:
     loss = x_distance.new_empty(())
     share = x_distance.new_empty(2, segments, 2)
     workspace = x_distance.new_empty(space, dtype=torch.uint8)
-    _C.chamfer_loss_cuda(*_dense(arguments[:6]), *arguments[6:], loss, share, workspace)
+    results: list[Any] = [loss, share, workspace]
+    _C.chamfer_loss_cuda(*_dense(arguments[:6]), *arguments[6:], *results)
     return loss, share
 
 
