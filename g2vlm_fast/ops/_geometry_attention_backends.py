@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,30 +21,24 @@ from g2vlm_fast.ops._geometry_attention_arguments import (
 )
 from g2vlm_fast.ops.reference import geometry_attention as reference
 
-_Record = TypeVar("_Record", Tokens, Results, ResultGradients)
 
-
-def _dense(record: _Record) -> _Record:
-    """Return the record with contiguous tensors."""
-    dense: list[Any] = [None if each is None else each.contiguous() for each in record]
-    return type(record)(*dense)
-
-
-def _widened(tokens: Tokens) -> Tokens:
-    """Return the tokens in the dtype of the arithmetic."""
-    dtype = wide(tokens.q.dtype)
-    return tokens._replace(q=tokens.q.to(dtype), k=tokens.k.to(dtype), v=tokens.v.to(dtype))
+def _dense(record: Tokens | Results | ResultGradients) -> list[Any]:
+    """Return the fields of a record, contiguous."""
+    return [None if each is None else each.contiguous() for each in record]
 
 
 def _forward_cpu(tokens: Tokens, options: Options, position_mean: bool) -> Results:
     """Run the CPU kernel; half precision is computed in float32 and rounded once."""
-    dtype, tokens = tokens.q.dtype, _dense(_widened(tokens))
+    dtype = tokens.q.dtype
+    if wide(dtype) != dtype:
+        widened = _forward_cpu(_widened(tokens), options, position_mean)
+        return widened._replace(out=widened.out.to(dtype))
     results = empty_results(tokens.q, position_mean)
-    arguments: list[Any] = [*tokens, *options, results.out, results.lse]
+    arguments = [*_dense(tokens), *options, results.out, results.lse]
     arguments += [results.mean, results.variance] if position_mean else [None, None]
     arguments.append(torch.get_num_threads())
     _C.geometry_attention_cpu(*arguments)
-    return results._replace(out=results.out.to(dtype))
+    return results
 
 
 def _backward_cpu(
@@ -54,17 +48,31 @@ def _backward_cpu(
     options: Options,
     position_gradients: bool,
 ) -> TokenGradients:
-    dtype, tokens = tokens.q.dtype, _dense(_widened(tokens))
-    results = _dense(results._replace(out=results.out.to(tokens.q.dtype)))
-    out = torch.zeros_like(results.out) if grads.out is None else grads.out.to(tokens.q.dtype)
-    grads = _dense(grads._replace(out=out))
+    dtype, arithmetic = tokens.q.dtype, wide(tokens.q.dtype)
+    if grads.out is None:
+        grads = grads._replace(out=torch.zeros_like(results.out))
+    if arithmetic != dtype:
+        assert grads.out is not None
+        widened = _backward_cpu(
+            grads._replace(out=grads.out.to(arithmetic)),
+            _widened(tokens),
+            results._replace(out=results.out.to(arithmetic)),
+            options,
+            position_gradients,
+        )
+        q, k, v = widened.q.to(dtype), widened.k.to(dtype), widened.v.to(dtype)
+        return widened._replace(q=q, k=k, v=v)
     gradients = empty_gradients(tokens, position_gradients)
-    arguments: list[Any] = [*grads, *tokens, *results, *options, *gradients]
+    arguments = [*_dense(grads), *_dense(tokens), *_dense(results), *options, *gradients]
     arguments.append(torch.get_num_threads())
     _C.geometry_attention_backward_cpu(*arguments)
-    return gradients._replace(
-        q=gradients.q.to(dtype), k=gradients.k.to(dtype), v=gradients.v.to(dtype)
-    )
+    return gradients
+
+
+def _widened(tokens: Tokens) -> Tokens:
+    """Return the tokens in the dtype of the arithmetic."""
+    dtype = wide(tokens.q.dtype)
+    return tokens._replace(q=tokens.q.to(dtype), k=tokens.k.to(dtype), v=tokens.v.to(dtype))
 
 
 def _check_triton(q: Tensor) -> None:
@@ -82,7 +90,7 @@ def _forward_triton(tokens: Tokens, options: Options, position_mean: bool) -> Re
     from g2vlm_fast.kernels.triton import geometry_attention_launch as launch
 
     results = empty_results(tokens.q, position_mean)
-    launch.forward(_dense(tokens), options, position_mean, results)
+    launch.forward(Tokens(*_dense(tokens)), options, position_mean, results)
     return results
 
 
@@ -98,7 +106,13 @@ def _backward_triton(
     if grads.out is None:
         grads = grads._replace(out=torch.zeros_like(results.out))
     gradients = empty_gradients(tokens, position_gradients)
-    launch.backward(_dense(grads), _dense(tokens), _dense(results), options, gradients)
+    launch.backward(
+        ResultGradients(*_dense(grads)),
+        Tokens(*_dense(tokens)),
+        Results(*_dense(results)),
+        options,
+        gradients,
+    )
     return gradients
 
 
