@@ -72,8 +72,9 @@ def backward_cpu(
     return gradients
 
 
-TREE_FROM = 4096
-"""Mean points of a segment, of the smaller cloud, from which trees beat comparing all pairs."""
+BRUTE_FORCE_UP_TO = 240_000_000, 700
+"""Pairs, and pairs a point, up to which comparing them all beats trees (H100; the crossovers that
+were measured stand in benchmarks/reports/nearest.md)."""
 
 
 def has_pair_kernel(query: Tensor, target: Tensor) -> bool:
@@ -83,9 +84,11 @@ def has_pair_kernel(query: Tensor, target: Tensor) -> bool:
 
 
 def wants_tree(query: Tensor, target: Tensor, offsets: Tensor | None) -> bool:
-    """Whether the points are so many that trees are faster."""
-    segments = 1 if offsets is None else max(offsets.shape[0] - 1, 1)
-    return min(query.shape[0], target.shape[0]) >= TREE_FROM * segments
+    """Whether the points are so many that trees are faster, were all segments equally long."""
+    segments = 1 if offsets is None else offsets.shape[0] - 1
+    n, m = query.shape[0], target.shape[0]
+    pairs, pairs_a_point = BRUTE_FORCE_UP_TO
+    return n * m // segments > pairs + pairs_a_point * (n + m)
 
 
 def dense(

@@ -25,23 +25,41 @@ def empty_neighbours(x: Tensor, y: Tensor) -> Neighbours:
     )
 
 
-def forward_cpu(
-    x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None
+def _refuse_choice(method: str) -> None:
+    if method != "auto":
+        raise _dispatch.BackendError(
+            f"nearest_pair: method={method!r} can be chosen on the cuda backend for float32 points "
+            "in three dimensions only; use method='auto'"
+        )
+
+
+def _reference(
+    x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None, method: str
 ) -> Neighbours:
+    if method == "tree":  # it compares all pairs
+        _refuse_choice(method)
+    return reference.nearest_pair(x, y, x_offsets, y_offsets)
+
+
+def forward_cpu(
+    x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None, method: str
+) -> Neighbours:
+    _refuse_choice(method)
     forth = one_way.forward_cpu(x, y, x_offsets, y_offsets, 1, 2, torch.inf)
     back = one_way.forward_cpu(y, x, y_offsets, x_offsets, 1, 2, torch.inf)
     return (*(each[:, 0] for each in forth), *(each[:, 0] for each in back))  # type: ignore[return-value]
 
 
 def forward_cuda(
-    x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None
+    x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None, method: str
 ) -> Neighbours:
     if not one_way.has_pair_kernel(x, y):
+        _refuse_choice(method)
         forth = one_way.forward_cuda(x, y, x_offsets, y_offsets, 1, 2, torch.inf)
         back = one_way.forward_cuda(y, x, y_offsets, x_offsets, 1, 2, torch.inf)
         return (*(each[:, 0] for each in forth), *(each[:, 0] for each in back))  # type: ignore[return-value]
     clouds = one_way.dense(x, y, x_offsets, y_offsets)
-    tree = one_way.wants_tree(x, y, x_offsets)
+    tree = method == "tree" or (method == "auto" and one_way.wants_tree(x, y, x_offsets))
     neighbours = empty_neighbours(x, y)
     space = _C.nearest_pair_workspace_cuda(*clouds, tree)
     workspace = x.new_empty(space, dtype=torch.uint8)
@@ -104,7 +122,7 @@ def backward_cuda(
 for _op, _backend, _devices, _run in (
     ("nearest_pair", "cpu", ("cpu",), forward_cpu),
     ("nearest_pair", "cuda", ("cuda",), forward_cuda),
-    ("nearest_pair", "reference", ("cpu", "cuda"), reference.nearest_pair),
+    ("nearest_pair", "reference", ("cpu", "cuda"), _reference),
     ("nearest_pair_backward", "cpu", ("cpu",), backward_cpu),
     ("nearest_pair_backward", "cuda", ("cuda",), backward_cuda),
     ("nearest_pair_backward", "reference", ("cpu", "cuda"), reference.nearest_pair_backward),

@@ -9,13 +9,20 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.ops import _dispatch
-from g2vlm_fast.ops._checks import check_offset_values, check_offsets, check_rows, check_tensor
+from g2vlm_fast.ops._checks import (
+    check_choice,
+    check_offset_values,
+    check_offsets,
+    check_rows,
+    check_tensor,
+)
 from g2vlm_fast.ops._flops import flop_formula
 from g2vlm_fast.ops._nearest_pair_backends import empty_gradients, empty_neighbours
 from g2vlm_fast.ops._registration import define_op
 from g2vlm_fast.ops.reference import nearest as reference
 
 _OP = "nearest_pair"
+METHODS = ("auto", "brute", "tree")
 
 
 def nearest_pair(
@@ -24,6 +31,7 @@ def nearest_pair(
     *,
     x_offsets: Tensor | None = None,
     y_offsets: Tensor | None = None,
+    method: str = "auto",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Find the nearest y of every x and the nearest x of every y, exactly, segment by segment.
 
@@ -35,6 +43,9 @@ def nearest_pair(
         y: ``[m, D]``, same dtype and device.
         x_offsets: ``[B + 1]`` int32, the segments of x; None for one segment.
         y_offsets: ``[B + 1]`` int32, the segments of y.
+        method: ``"brute"`` compares all pairs, ``"tree"`` sorts both clouds along a space-filling
+            curve and searches trees of boxes, ``"auto"`` takes what is faster for so many points.
+            Only the CUDA backend leaves the choice, for float32 in three dimensions.
 
     Returns:
         ``x_distance [n]`` (squared) and ``x_index [n]`` int32 into the packed y, then
@@ -59,11 +70,12 @@ def nearest_pair(
     if x_offsets is not None or y_offsets is not None:
         check_offsets(_OP, "x_offsets", x_offsets, sizes, device)
         check_offsets(_OP, "y_offsets", y_offsets, sizes, device)
+    check_choice(_OP, "method", method, METHODS)
     if dtype is torch.float16 or dtype is torch.bfloat16:
         x, y = x.float(), y.float()
     if (x.requires_grad or y.requires_grad) and torch.is_grad_enabled():
-        return _NearestPair.apply(x, y, x_offsets, y_offsets)
-    return _forward(x, y, x_offsets, y_offsets)
+        return _NearestPair.apply(x, y, x_offsets, y_offsets, method)
+    return _forward(x, y, x_offsets, y_offsets, method)
 
 
 class _NearestPair(torch.autograd.Function):
@@ -81,16 +93,16 @@ class _NearestPair(torch.autograd.Function):
         twice = torch.is_grad_enabled() and not torch.compiler.is_compiling()
         backward: Any = reference.nearest_pair_backward if twice else _backward
         x_grad, y_grad = backward(grads[0], grads[2], *ctx.saved_tensors, want_x, want_y)
-        return x_grad if want_x else None, y_grad if want_y else None, None, None
+        return x_grad if want_x else None, y_grad if want_y else None, None, None, None
 
 
 def _run_forward(
-    x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None
+    x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None, method: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     if x_offsets is not None or y_offsets is not None:
         check_offset_values(_OP, "x_offsets", x_offsets, x.shape[0])
         check_offset_values(_OP, "y_offsets", y_offsets, y.shape[0])
-    return _dispatch.implementation(_OP, x)(x, y, x_offsets, y_offsets)
+    return _dispatch.implementation(_OP, x)(x, y, x_offsets, y_offsets, method)
 
 
 def _run_backward(
@@ -117,10 +129,10 @@ def _backward_flops(
 
 
 _forward = define_op(
-    f"{_OP}(Tensor x, Tensor y, Tensor? x_offsets, Tensor? y_offsets) "
+    f"{_OP}(Tensor x, Tensor y, Tensor? x_offsets, Tensor? y_offsets, str method) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
     implementation=_run_forward,
-    fake=lambda x, y, x_offsets, y_offsets: empty_neighbours(x, y),
+    fake=lambda x, y, x_offsets, y_offsets, method: empty_neighbours(x, y),
 )
 _backward = define_op(
     f"{_OP}_backward(Tensor x_grad_distance, Tensor y_grad_distance, Tensor x, Tensor y, "

@@ -18,6 +18,7 @@ constexpr int kThreads = 128;
 constexpr int kRows = 8;      // of a thread: a column's minimum is looked up among them
 constexpr int kColumns = 32;  // a row's minimum is looked up among them
 constexpr int kTile = 256;
+constexpr int kBlocksOfProcessor = 6;  // what the registers of compare_all allow
 constexpr int kRowsOfBlock = kThreads * kRows;
 constexpr uint32_t kInfinite = 0x7F800000;  // bits of the largest distance that can be found
 
@@ -44,7 +45,8 @@ struct Clouds {
 };
 
 // Block (x, y) takes every gridDim.y-th tile, from the y-th on, for its rows.
-__global__ void __launch_bounds__(kThreads) compare_all(const __grid_constant__ Clouds clouds) {
+__global__ void __launch_bounds__(kThreads, kBlocksOfProcessor)
+    compare_all(const __grid_constant__ Clouds clouds) {
   __shared__ float4 tile[kTile];
   const Segments &rows = clouds.segments[0], &columns = clouds.segments[1];
   const int64_t block_row = int64_t{blockIdx.x} * kRowsOfBlock;
@@ -184,7 +186,8 @@ void nearest_pair_brute_cuda(const NearestPairProblem& p, void* workspace, int d
                "cudaDeviceGetAttribute");
     const unsigned blocks = blocks_for(p.length[0], kRowsOfBlock);
     const int64_t tiles = p.length[1] / p.segments / kTile;
-    const int64_t wanted = (6 * int64_t{processors} + blocks - 1) / blocks;
+    // As many blocks as run at once, or fewer: a few more would take as long as twice as many.
+    const int64_t wanted = kBlocksOfProcessor * int64_t{processors} / blocks;
     const auto splits =
         static_cast<unsigned>(std::clamp<int64_t>(wanted, 1, std::clamp<int64_t>(tiles, 1, 1024)));
     compare_all<<<{blocks, splits}, kThreads, 0, s>>>(plan.clouds);

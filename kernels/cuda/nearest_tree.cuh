@@ -61,6 +61,13 @@ struct Tree {
   }
 };
 
+// Distances from each point of two clouds to the other, and which it is; null for a cloud that does
+// not search.
+struct Neighbours {
+  float* distance[2];
+  int32_t* index[2];
+};
+
 // Floats as unsigned integers of the same order; NaN comes last whatever its sign.
 __device__ inline uint32_t ordered(float value) {
   const uint32_t bits = __float_as_uint(value);

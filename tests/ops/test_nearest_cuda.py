@@ -75,6 +75,11 @@ def _with_what_is_no_number(x: Tensor) -> Tensor:
     return x.masked_fill(marks < 0.01, torch.nan).masked_fill(marks > 0.99, torch.inf)
 
 
+def _only(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = (-1, 0) if method == "tree" else (2**62, 0)
+    monkeypatch.setattr(_nearest_backends, "BRUTE_FORCE_UP_TO", limits)
+
+
 @pytest.mark.parametrize("method", ["brute", "tree"])
 @pytest.mark.parametrize("name", [*DISTRIBUTIONS, "not_finite", "plane"])
 @pytest.mark.parametrize(
@@ -83,7 +88,7 @@ def _with_what_is_no_number(x: Tensor) -> Tensor:
 def test_both_directions_are_those_of_the_cpu(
     name: str, first: int, second: int, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_nearest_backends, "TREE_FROM", 0 if method == "tree" else 2**40)
+    _only(method, monkeypatch)
     flat = torch.tensor([1.0, 1.0, 0.0])
     others = {"not_finite": _with_what_is_no_number, "plane": lambda x: x * flat}
     change = (DISTRIBUTIONS | others)[name]
@@ -99,7 +104,7 @@ def test_both_directions_are_those_of_the_cpu(
 def test_both_directions_of_many_ragged_segments(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_nearest_backends, "TREE_FROM", 0 if method == "tree" else 2**40)
+    _only(method, monkeypatch)
     x, y, offsets = _many_segments()
     y[::70, 0] = torch.nan
     _assert_same_pair(x, y, x_offsets=offsets[0], y_offsets=offsets[1])
@@ -113,6 +118,26 @@ def _assert_same_pair(x: Tensor, y: Tensor, **offsets: Tensor) -> None:
         number = ~two.isnan()
         assert torch.equal(~one.isnan().cpu(), number)
         assert torch.equal(_bits(one)[number], _bits(two)[number])
+
+
+@pytest.mark.parametrize("far", [1e3, 1e30, torch.inf])
+def test_a_point_far_away_leaves_the_search_as_fast(far: float) -> None:
+    """All points of a scan in one cell of the grid would be compared with all others."""
+    x = torch.rand(400_000, 3, generator=torch.Generator().manual_seed(0)).cuda()
+    y = x.flip(0).clone()
+
+    def seconds() -> float:
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        nearest_pair(x, y)
+        end.record()
+        end.synchronize()
+        return begin.elapsed_time(end) / 1e3
+
+    seconds()
+    near = min(seconds() for _ in range(5))
+    x[7], y[100] = far, -far
+    assert min(seconds() for _ in range(5)) < 3 * near
 
 
 @pytest.mark.parametrize(
@@ -162,11 +187,11 @@ def test_many_ragged_segments(k: int) -> None:
 @pytest.mark.parametrize(
     "wrong", [(0, 10, 20), (5, 7, 40), (-9, 900, -3), (40, 20, 0), (2**31 - 1, 0, 2**31 - 1)]
 )
-@pytest.mark.parametrize("tree_from", [0, 2**40])
+@pytest.mark.parametrize("method", ["brute", "tree"])
 def test_wrong_offsets_read_nothing_out_of_bounds(
-    wrong: tuple[int, ...], k: int, tree_from: int, monkeypatch: pytest.MonkeyPatch
+    wrong: tuple[int, ...], k: int, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_nearest_backends, "TREE_FROM", tree_from)
+    _only(method, monkeypatch)
     points = torch.rand(40, 3, device="cuda")
     offsets = torch.tensor(wrong, dtype=torch.int32, device="cuda")
     right = torch.tensor([0, 20, 40], dtype=torch.int32, device="cuda")

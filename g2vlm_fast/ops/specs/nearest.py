@@ -137,8 +137,6 @@ SPEC = OpSpec(
         "empty": _empty,
     },
     timed={
-        "brute_B8_N16384": _clouds(8, 16384),
-        "brute_B1_N65536": _clouds(1, 65536),
         "cpu_room_N16384": _clouds(1, 16384),
         "cpu_room_N65536": _clouds(1, 65536),
         "cpu_room_N1000000": _clouds(1, 1000000),

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.ops.nearest_pair import nearest_pair
-from g2vlm_fast.ops.specs.base import Hostile, Inputs, OpSpec, Tolerance
+from g2vlm_fast.ops.specs.base import Cost, Hostile, InputFactory, Inputs, OpSpec, Tolerance
+from g2vlm_fast.ops.specs.clouds import packed_pair, room
 from g2vlm_fast.ops.specs.compare import relative_error
 from g2vlm_fast.ops.specs.points import grid_points, normal_points, offsets
 
@@ -46,6 +47,16 @@ def _empty(generator: torch.Generator) -> Inputs:
     return {"x": normal_points(generator, 0), "y": normal_points(generator, 4)}
 
 
+def _brute_force(batch: int, points: int) -> InputFactory:
+    return packed_pair(room, batch, points, points, ("x", "y"), method="brute")
+
+
+def _cost(inputs: Inputs) -> Cost:
+    """Every point is read, and a distance and an index are written for it."""
+    x, y = inputs["x"], inputs["y"]
+    return Cost(x.nbytes + y.nbytes + (x.shape[0] + y.shape[0]) * (x.element_size() + 4), 0)
+
+
 def _errors(inputs: Inputs, actual: list[Tensor], expected: list[Tensor]) -> list[float]:
     """Distances compare as numbers; an index is as good as the distance of the pair it names."""
     errors = []
@@ -75,7 +86,12 @@ SPEC = OpSpec(
         "not_finite": _not_finite,
         "empty": _empty,
     },
-    timed={},
+    timed={
+        "brute_B8_N16384": _brute_force(8, 16384),
+        "brute_B1_N65536": _brute_force(1, 65536),
+    },
+    cost=_cost,
+    suite="nearest",
     grad_inputs=("x", "y"),
     tolerance={
         torch.float64: Tolerance(1e-14, 1e-14),
@@ -100,6 +116,7 @@ SPEC = OpSpec(
             "y_offsets",
         ),
         Hostile("dimensions that differ", lambda i: {**i, "y": i["y"][:, :2]}, ValueError, "y"),
+        Hostile("unknown method", lambda i: {**i, "method": "grid"}, ValueError, "method"),
         Hostile("dtypes that differ", lambda i: {**i, "y": i["y"].float()}, TypeError, "y"),
     ),
 )

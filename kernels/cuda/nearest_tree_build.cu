@@ -1,0 +1,272 @@
+#include <algorithm>
+#include <cub/device/device_radix_sort.cuh>
+
+#include "common.cuh"
+#include "hilbert.cuh"
+#include "nearest_tree_build.cuh"
+
+namespace g2vlm {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / 32;
+constexpr int kSamples = 256;     // of the points of a segment
+constexpr int kTail = 32;         // one in so many samples at either end may lie far outside
+constexpr int kKeyBits = 48;      // a multiple of the 8 bits that a pass of the sort takes
+constexpr int kMaxGridBits = 16;  // an axis
+
+// Makes offsets that never fall and stay in range out of any offsets; a block a cloud.
+struct Offsets {
+  const int32_t* given[2];
+  int32_t* clean[2];
+  int64_t length[2];
+  int32_t count;
+};
+__global__ void __launch_bounds__(1024) clean_offsets(const __grid_constant__ Offsets o) {
+  __shared__ int32_t largest[1024];
+  const int cloud = blockIdx.x, thread = threadIdx.x;
+  const int32_t each = (o.count + 1023) / 1024;
+  const int32_t begin = min(thread * each, o.count), end = min(begin + each, o.count);
+  const auto valid = [&](int32_t i) {
+    return static_cast<int32_t>(min(max(int64_t{o.given[cloud][i]}, int64_t{0}), o.length[cloud]));
+  };
+  int32_t most = 0;
+  for (int32_t i = begin; i < end; ++i) most = max(most, valid(i));
+  largest[thread] = most;
+  for (int stride = 1; stride < 1024; stride *= 2) {
+    __syncthreads();
+    const int32_t other = thread >= stride ? largest[thread - stride] : 0;
+    __syncthreads();
+    largest[thread] = max(largest[thread], other);
+  }
+  __syncthreads();
+  most = thread == 0 ? 0 : largest[thread - 1];
+  for (int32_t i = begin; i < end; ++i) o.clean[cloud][i] = most = max(most, valid(i));
+}
+
+// The position of a thread's sample among the points of both clouds: spread evenly, in no step
+// that rows of an image could share.
+__device__ int64_t sample_of(int64_t points) {
+  if (points <= kSamples) return threadIdx.x;
+  const uint64_t golden = threadIdx.x * uint64_t{0x9E3779B97F4A7C15};
+  return static_cast<int64_t>((golden >> 32) * static_cast<uint64_t>(points) >> 32);
+}
+
+// A block a segment: most of its points lie among the cubes of the grid, by a sample. So a few
+// points far away leave the order of the rest alone.
+__global__ void __launch_bounds__(kSamples)
+    lay_grids(const __grid_constant__ Pair pair, Grid* grids) {
+  __shared__ float sorted[kSamples];
+  const Segments &first = pair.tree[0].segments, &second = pair.tree[1].segments;
+  const int32_t segment = blockIdx.x;
+  const int64_t begin[2] = {first.begin(segment), second.begin(segment)};
+  const int64_t count = first.end(segment) - begin[0];
+  const int64_t points = count + second.end(segment) - begin[1];
+  const int thread = threadIdx.x, samples = static_cast<int>(min(points, int64_t{kSamples}));
+  int width = 1;
+  while (width < samples) width *= 2;
+  const int64_t position = sample_of(points);
+  const bool of_second = position >= count;
+  const int64_t row = of_second ? begin[1] + position - count : begin[0] + position;
+  Grid grid{};
+  float extent = 0.0F;
+  for (int axis = 0; axis < 3; ++axis) {
+    float value = thread < samples ? pair.tree[of_second].points[row * 3 + axis] : NAN;
+    const int finite = __syncthreads_count(isfinite(value));
+    // Halves keep the extents of huge coordinates finite.
+    sorted[thread] = isfinite(value) ? 0.5F * value : INFINITY;
+    for (int size = 2; size <= width; size *= 2) {
+      for (int stride = size / 2; stride > 0; stride /= 2) {
+        __syncthreads();
+        const int other = thread ^ stride;
+        if (other < thread || other >= width) continue;
+        const float a = sorted[thread], b = sorted[other];
+        if ((a > b) == ((thread & size) == 0)) sorted[thread] = b, sorted[other] = a;
+      }
+    }
+    __syncthreads();
+    if (finite == 0) continue;
+    // The grid ends where the samples end, but not far beyond most of them.
+    const int tail = finite / kTail;
+    const float most_low = sorted[tail], most_high = sorted[finite - 1 - tail];
+    const float spread = most_high - most_low;
+    const float low = fmaxf(sorted[0], most_low - spread / 4) - spread / 64;
+    const float high = fminf(sorted[finite - 1], most_high + spread / 4) + spread / 64;
+    grid.low[axis] = low;
+    extent = fmaxf(extent, high - low);
+  }
+  grid.scale = 1.0F / extent;
+  if (thread == 0) grids[segment] = grid;
+}
+
+// The number of a cell along an axis, for places from 0 to 1; what is no number goes to 0.
+__device__ uint32_t cell_of(float place, int bits) {
+  const auto last = static_cast<float>((1U << bits) - 1);
+  return static_cast<uint32_t>(fminf(fmaxf(place * last, 0.0F), last));
+}
+
+// Where a place outside the grid lies on the axis of the outer curve, from 0 to 1: the middle half
+// is the grid, and beyond it distances shrink like logarithms.
+__device__ float outer_place(float place) {
+  const float from_middle = 2.0F * place - 1.0F;
+  const float inside = fminf(fmaxf(from_middle, -1.0F), 1.0F);
+  const float beyond = __log2f(fmaxf(fabsf(from_middle), 1.0F));
+  return 0.5F + 0.25F * inside + copysignf(__fdividef(0.25F * beyond, beyond + 4.0F), from_middle);
+}
+
+// The position of a point on the curve through the grid, or behind it on the one outside.
+__device__ uint64_t position_of(const Grid& grid, float x, float y, float z, int bits) {
+  float place[3] = {grid.place(0, x), grid.place(1, y), grid.place(2, z)};
+  bool outside = false;
+#pragma unroll
+  for (const float each : place) outside |= !(each >= 0.0F && each <= 1.0F);
+  if (outside) {
+#pragma unroll
+    for (float& each : place) each = outer_place(each);
+  }
+  const uint64_t position = hilbert_position(cell_of(place[0], bits), cell_of(place[1], bits),
+                                             cell_of(place[2], bits), bits);
+  return uint64_t{outside} << 3 * bits | position;
+}
+
+// A thread a point: (segment, cloud, position on the curve), rows that no segment covers last.
+__global__ void __launch_bounds__(kThreads)
+    make_keys(const __grid_constant__ Pair pair, const Grid* grids, int bits, uint64_t* keys,
+              uint32_t* rows, const __grid_constant__ Neighbours unknown) {
+  const int64_t item = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (item >= pair.rows()) return;
+  const int cloud = item >= pair.tree[0].length();
+  const Tree& tree = pair.tree[cloud];
+  const int64_t row = item - cloud * pair.tree[0].length();
+  const int32_t segment = tree.segments.of(row);
+  rows[item] = static_cast<uint32_t>(row);
+  if (!tree.segments.covers(segment, row)) {
+    keys[item] = uint64_t{2} * tree.segments.count << (3 * bits + 1);
+    if (unknown.distance[cloud] != nullptr) {
+      unknown.distance[cloud][row] = NAN;
+      unknown.index[cloud][row] = -1;
+    }
+    return;
+  }
+  const float* point = tree.points + row * 3;
+  const uint64_t position = position_of(grids[segment], point[0], point[1], point[2], bits);
+  const uint64_t place = 2 * static_cast<uint64_t>(segment) + cloud;
+  keys[item] = place << (3 * bits + 1) | position;
+}
+
+__device__ void write_box(Box* box, float4 low, float4 high, int32_t row, bool writes) {
+  const float3 least = {warp_min(low.x), warp_min(low.y), warp_min(low.z)};
+  const float3 most = {warp_max(high.x), warp_max(high.y), warp_max(high.z)};
+  const int32_t lowest = __reduce_min_sync(kAllLanes, row);
+  if (!writes) return;
+  box->low = {least.x, least.y, least.z, __int_as_float(lowest)};
+  box->high = {most.x, most.y, most.z, 0.0F};
+}
+
+// A warp a leaf: fetches its points and bounds them.
+__global__ void __launch_bounds__(kThreads)
+    make_leaves(const __grid_constant__ Pair pair, const uint32_t* rows) {
+  const int cloud = blockIdx.y;
+  const Tree& tree = pair.tree[cloud];
+  const int64_t leaf = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
+  if (leaf >= tree.leaves()) return;
+  const int lane = threadIdx.x % 32;
+  const int32_t segment = tree.segment_of(0, leaf);
+  const int64_t place = (leaf - tree.start(0, segment)) * kFanout + lane;
+  const int64_t count = tree.segments.end(segment) - tree.segments.begin(segment);
+  if (place - lane >= count) return;
+  float4 point = {NAN, NAN, NAN, __int_as_float(kNoRow)};
+  if (place < count) {
+    const int64_t row = rows[pair.sorted_begin(cloud, segment) + place];
+    const float* given = tree.points + row * 3;
+    point = {given[0], given[1], given[2], __int_as_float(static_cast<int32_t>(row))};
+  }
+  tree.sorted[leaf * kFanout + lane] = point;
+  const bool number = !(isnan(point.x) || isnan(point.y) || isnan(point.z));
+  const float4 counts = number ? point : float4{NAN, NAN, NAN, 0.0F};
+  write_box(tree.boxes + leaf, counts, counts, __float_as_int(point.w), lane == 0);
+}
+
+// A warp a node of a level above the leaves.
+__global__ void __launch_bounds__(kThreads)
+    make_nodes(const __grid_constant__ Pair pair, int level) {
+  const Tree& tree = pair.tree[blockIdx.y];
+  const int64_t node = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
+  if (level >= tree.levels || node >= tree.nodes(level)) return;
+  const int lane = threadIdx.x % 32;
+  const int32_t segment = tree.segment_of(level, node);
+  const int64_t count = tree.segments.end(segment) - tree.segments.begin(segment);
+  const int64_t place = (node - tree.start(level, segment)) * kFanout + lane;
+  const int64_t below = Tree::boxes_of(level - 1, count);
+  if (place - lane >= below) return;
+  Box box{{NAN, NAN, NAN, __int_as_float(kNoRow)}, {NAN, NAN, NAN, 0.0F}};
+  if (place < below)
+    box = tree.boxes[tree.first[level - 1] + tree.start(level - 1, segment) + place];
+  write_box(tree.boxes + tree.first[level] + node, box.low, box.high, __float_as_int(box.low.w),
+            lane == 0);
+}
+
+}  // namespace
+
+TreeBuilder::TreeBuilder(const PackedClouds& clouds, Workspace& kept, Workspace& scratch) {
+  const int64_t total = clouds.length[0] + clouds.length[1];
+  for (int cloud = 0; cloud < 2; ++cloud) {
+    const int64_t length = clouds.length[cloud];
+    const bool given = clouds.offsets[cloud] != nullptr;
+    given_offsets_[cloud] = clouds.offsets[cloud];
+    clean_offsets_[cloud] = given ? kept.take<int32_t>(clouds.segments + 1) : nullptr;
+    Tree& tree = pair_.tree[cloud];
+    tree.points = clouds.points[cloud];
+    tree.segments = {clean_offsets_[cloud], clouds.segments, length};
+    tree.sorted = kept.take<float4>(tree.leaves() * kFanout);
+    tree.levels = 1;
+    tree.first[0] = 0;
+    tree.first[1] = tree.nodes(0);
+    while ((length - 1) >> kFanoutBits * tree.levels >= kFanout) {
+      tree.first[tree.levels + 1] = tree.first[tree.levels] + tree.nodes(tree.levels);
+      ++tree.levels;
+    }
+    tree.boxes = kept.take<Box>(tree.first[tree.levels]);
+  }
+  grids_ = kept.take<Grid>(clouds.segments);
+  const int place_bits = bits_of_number(2 * static_cast<uint64_t>(clouds.segments));
+  grid_bits_ = std::clamp((kKeyBits - 1 - place_bits) / 3, 1, kMaxGridBits);
+  key_bits_ = place_bits + 1 + 3 * grid_bits_;
+  for (int i = 0; i < 2; ++i) {
+    keys_.d_buffers[i] = scratch.take<uint64_t>(total);
+    rows_.d_buffers[i] = scratch.take<uint32_t>(total);
+  }
+  check_cuda(cub::DeviceRadixSort::SortPairs(nullptr, sort_bytes_, keys_, rows_,
+                                             static_cast<int>(total), 0, key_bits_),
+             "nearest");
+  sort_space_ = scratch.take<char>(static_cast<int64_t>(sort_bytes_));
+}
+
+void TreeBuilder::build(const Grid* grids, const Neighbours& unknown, cudaStream_t stream) {
+  const Tree &a = pair_.tree[0], &b = pair_.tree[1];
+  const int64_t total = a.length() + b.length(), longest = std::max(a.length(), b.length());
+  if (clean_offsets_[0] != nullptr) {
+    const Offsets offsets{{given_offsets_[0], given_offsets_[1]},
+                          {clean_offsets_[0], clean_offsets_[1]},
+                          {a.length(), b.length()},
+                          a.segments.count + 1};
+    clean_offsets<<<2, 1024, 0, stream>>>(offsets);
+  }
+  if (grids == nullptr) {
+    lay_grids<<<static_cast<unsigned>(a.segments.count), kSamples, 0, stream>>>(pair_, grids_);
+    grids = grids_;
+  }
+  make_keys<<<blocks_for(total, kThreads), kThreads, 0, stream>>>(
+      pair_, grids, grid_bits_, keys_.Current(), rows_.Current(), unknown);
+  check_cuda(cub::DeviceRadixSort::SortPairs(sort_space_, sort_bytes_, keys_, rows_,
+                                             static_cast<int>(total), 0, key_bits_, stream),
+             "nearest");
+  make_leaves<<<{blocks_for(std::max(a.leaves(), b.leaves()), kWarps), 2}, kThreads, 0, stream>>>(
+      pair_, rows_.Current());
+  for (int level = 1; level < std::max(a.levels, b.levels); ++level)
+    make_nodes<<<{blocks_for(std::max(a.nodes(level), b.nodes(level)), kWarps), 2}, kThreads, 0,
+                 stream>>>(pair_, level);
+  check_cuda(cudaGetLastError(), "nearest");
+}
+
+}  // namespace g2vlm

@@ -1,0 +1,64 @@
+// Sorts packed clouds along a Hilbert curve and puts trees of boxes over them.
+#pragma once
+
+#include <cub/util_type.cuh>
+
+#include "nearest_tree.cuh"
+#include "workspace.cuh"
+
+namespace g2vlm {
+
+// Two clouds, on the device; the second may have no points.
+struct Pair {
+  Tree tree[2];
+
+  __device__ int64_t rows() const { return tree[0].length() + tree[1].length(); }
+  // Where the points of a segment of a cloud begin among the sorted keys.
+  __device__ int64_t sorted_begin(int cloud, int32_t segment) const {
+    const Segments &a = tree[0].segments, &b = tree[1].segments;
+    const int64_t before = a.begin(segment) - a.begin(0) + b.begin(segment) - b.begin(0);
+    return cloud == 0 ? before : before + a.end(segment) - a.begin(segment);
+  }
+};
+
+struct PackedClouds {
+  const float* points[2];
+  const int32_t* offsets[2];  // null for one segment
+  int64_t length[2];
+  int32_t segments;
+};
+
+// The grid of cubes that a segment's curve runs through, from 0 to 1 along the axes. Points outside
+// have a curve of their own, of cells that grow with the distance, so that it reaches everywhere.
+struct Grid {
+  float low[3];  // half the coordinates of its corner
+  float scale;   // 1 / half of its extent
+
+  __device__ float place(int axis, float value) const { return (0.5F * value - low[axis]) * scale; }
+};
+
+class TreeBuilder {
+ public:
+  // Takes memory for the trees from `kept`, and for what only building needs from `scratch`.
+  TreeBuilder(const PackedClouds& clouds, Workspace& kept, Workspace& scratch);
+
+  const Pair& pair() const { return pair_; }
+  const Grid* grids() const { return grids_; }
+
+  // Enqueues; with the grids of other trees, points lie along the same curves as theirs. Rows that
+  // no segment covers get a distance of NaN and -1 for a neighbour.
+  void build(const Grid* grids, const Neighbours& unknown, cudaStream_t stream);
+
+ private:
+  Pair pair_;
+  int32_t* clean_offsets_[2];
+  const int32_t* given_offsets_[2];
+  Grid* grids_;
+  cub::DoubleBuffer<uint64_t> keys_;
+  cub::DoubleBuffer<uint32_t> rows_;
+  void* sort_space_;
+  size_t sort_bytes_ = 0;
+  int grid_bits_, key_bits_;
+};
+
+}  // namespace g2vlm
