@@ -7,6 +7,22 @@
 
 namespace g2vlm {
 
+#if defined(__GNUC__)
+template <class T>
+G2VLM_ALWAYS_INLINE void prefetch_to_read(const T* address) {
+  __builtin_prefetch(address, 0);
+}
+template <class T>
+G2VLM_ALWAYS_INLINE void prefetch_to_write(const T* address) {
+  __builtin_prefetch(address, 1);
+}
+#else
+template <class T>
+void prefetch_to_read(const T*) {}
+template <class T>
+void prefetch_to_write(const T*) {}
+#endif
+
 // A distance is `first_term` of the first difference, then `next_term` with each other one.
 template <int kNorm, class T>
 G2VLM_ALWAYS_INLINE T first_term(T difference) {

@@ -176,7 +176,16 @@ class Search {
     T distances[kChunk];
     Neighbours<T> best{p_.distance + query * p_.k, p_.index + query * p_.k, p_.k, found};
     Bits<T> bound = limit(best);
-    if (distances_(p_.query + query * p_.dim, chunk, distances) >= bound) return;
+    const Bits<T> smallest = distances_(p_.query + query * p_.dim, chunk, distances);
+    if (smallest >= bound) return;
+    if (p_.k == 1) {
+      const T* nearest = std::find_if(distances, distances + count,
+                                      [&](T each) { return bits_of(each) == smallest; });
+      *best.distance = *nearest;
+      *best.index = first + static_cast<int32_t>(nearest - distances);
+      found = 1;
+      return;
+    }
     for (int32_t i = 0; i < count; ++i) {
       if (bits_of(distances[i]) >= bound) continue;
       best.insert(distances[i], first + i);

@@ -1,6 +1,7 @@
 #include "nearest_tree.h"
 
 #include "g2vlm/parallel.h"
+#include "nearest_arithmetic.h"
 #include "strict_floating_point.h"
 
 namespace g2vlm {
@@ -8,6 +9,7 @@ namespace {
 
 constexpr int64_t kLeavesPerPiece = 512;
 constexpr int64_t kNodesPerPiece = 512;
+constexpr int64_t kPrefetch = 4 * kWidth;  // points ahead; they lie far apart in memory
 
 template <class T>
 void clear(Node<T>& node) {
@@ -63,6 +65,9 @@ void NearestTree<T>::fill_leaves(const T* target, int32_t first, int32_t dim,
     for (int64_t number = begin; number < end; ++number) {
       Leaf<T>& leaf = leaves_[static_cast<size_t>(number)];
       const int64_t place = number * kWidth;
+      const int64_t later = place + kPrefetch;
+      for (int64_t i = later; i < std::min<int64_t>(later + kWidth, order.without_nan()); ++i)
+        prefetch_to_read(target + int64_t{first + order[i]} * dim);
       const int size = static_cast<int>(std::min<int64_t>(kWidth, order.without_nan() - place));
       for (int i = 0; i < size; ++i) {
         leaf.index[i] = first + order[place + i];

@@ -1,8 +1,7 @@
-#include <array>
-
 #include "g2vlm/parallel.h"
 #include "instruction_set.h"
 #include "nearest_arithmetic.h"
+#include "nearest_group.h"
 #include "nearest_tree.h"
 #include "strict_floating_point.h"
 
@@ -12,21 +11,6 @@ namespace {
 constexpr int64_t kQueriesPerPiece = 64 * kWidth;
 constexpr int kMaxLevels = 8;  // kWidth to this power is more than int32_t counts
 constexpr int kMaxVisits = kMaxLevels * kWidth;
-
-// Queries next to each other on the curve, which descend together. What fills up an incomplete
-// group lets nothing in.
-template <class T>
-struct alignas(64) Group {
-  T point[kMaxTreeDim][kWidth];
-  T low[kMaxTreeDim];
-  T high[kMaxTreeDim];
-  // A target enters where its (distance, index) is below these.
-  T limit[kWidth];
-  IndexOf<T> limit_index[kWidth];
-  T widest;  // of the limits
-  int32_t row[kWidth];
-  int size;
-};
 
 template <class T>
 struct Visit {
@@ -43,9 +27,16 @@ G2VLM_ALWAYS_INLINE T gap(T below, T above) {
   return above > wide ? above : wide;
 }
 
+// The points of a group lie far apart in memory; asks for them while another group is searched.
 template <class T>
-G2VLM_ALWAYS_INLINE bool precedes(T distance, IndexOf<T> index, T limit, IndexOf<T> limit_index) {
-  return (distance < limit) | ((distance == limit) & (index < limit_index));
+G2VLM_ALWAYS_INLINE void prefetch_group(const NearestProblem<T>& p, const HilbertOrder& order,
+                                        int32_t first, int64_t begin, int64_t end) {
+  for (end = std::min(begin + kWidth, end); begin < end; ++begin) {
+    const int64_t row = first + order[begin];
+    prefetch_to_read(p.query + row * p.dim);
+    prefetch_to_write(p.distance + row * p.k);
+    prefetch_to_write(p.index + row * p.k);
+  }
 }
 
 template <class T>
@@ -119,105 +110,15 @@ G2VLM_ALWAYS_INLINE int push_children(const Group<T>& group, const Node<T>& node
   return size;
 }
 
-// The nearest target alone: limits are the best pairs found.
-template <class T>
-struct One {
-  static G2VLM_ALWAYS_INLINE void start(const NearestProblem<T>&, const Group<T>&) {}
-
-  template <int kNorm>
-  static G2VLM_ALWAYS_INLINE void scan(const NearestProblem<T>&, const Leaf<T>& leaf,
-                                       const IndexOf<T>*, Group<T>& group) {
-    alignas(64) T best[kWidth];
-    alignas(64) IndexOf<T> best_index[kWidth];
-    for (int lane = 0; lane < kWidth; ++lane) best[lane] = group.limit[lane];
-    for (int lane = 0; lane < kWidth; ++lane) best_index[lane] = group.limit_index[lane];
-#pragma GCC unroll 1
-    for (int i = 0; i < kWidth; ++i) {
-      const T x = leaf.point[0][i], y = leaf.point[1][i], z = leaf.point[2][i];
-      const IndexOf<T> index = leaf.index[i];
-      for (int lane = 0; lane < kWidth; ++lane) {
-        const T distance = distance_of<kNorm>(group.point[0][lane] - x, group.point[1][lane] - y,
-                                              group.point[2][lane] - z);
-        const bool nearer = precedes(distance, index, best[lane], best_index[lane]);
-        best[lane] = nearer ? distance : best[lane];
-        best_index[lane] = nearer ? index : best_index[lane];
-      }
-    }
-    for (int lane = 0; lane < kWidth; ++lane) group.limit[lane] = best[lane];
-    for (int lane = 0; lane < kWidth; ++lane) group.limit_index[lane] = best_index[lane];
-  }
-
-  static G2VLM_ALWAYS_INLINE void finish(const NearestProblem<T>& p, const Group<T>& group) {
-    for (int lane = 0; lane < group.size; ++lane) {
-      const bool found = group.limit_index[lane] != kNoIndex;
-      p.distance[group.row[lane]] = found ? group.limit[lane] : std::numeric_limits<T>::infinity();
-      p.index[group.row[lane]] = found ? static_cast<int32_t>(group.limit_index[lane]) : -1;
-    }
-  }
-};
-
-// The k nearest targets, sorted in the output itself: limits are the last of k pairs.
-template <class T>
-struct Many {
-  static G2VLM_ALWAYS_INLINE void start(const NearestProblem<T>& p, const Group<T>& group) {
-    for (int lane = 0; lane < group.size; ++lane) {
-      const int64_t row = int64_t{group.row[lane]} * p.k;
-      std::fill_n(p.distance + row, p.k, std::numeric_limits<T>::infinity());
-      std::fill_n(p.index + row, p.k, -1);
-    }
-  }
-
-  template <int kNorm>
-  static G2VLM_ALWAYS_INLINE void scan(const NearestProblem<T>& p, const Leaf<T>& leaf,
-                                       const IndexOf<T>* needing, Group<T>& group) {
-    alignas(64) T distances[kWidth];
-    for (int lane = 0; lane < group.size; ++lane) {
-      if (!needing[lane]) continue;
-      const T x = group.point[0][lane], y = group.point[1][lane], z = group.point[2][lane];
-      const T limit = group.limit[lane];
-      IndexOf<T> any = 0;
-      for (int i = 0; i < kWidth; ++i) {
-        distances[i] =
-            distance_of<kNorm>(x - leaf.point[0][i], y - leaf.point[1][i], z - leaf.point[2][i]);
-        any |= distances[i] <= limit;
-      }
-      if (any == 0) continue;
-      for (int i = 0; i < kWidth; ++i)
-        if (precedes<T>(distances[i], leaf.index[i], group.limit[lane], group.limit_index[lane]))
-          insert(p, distances[i], leaf.index[i], lane, group);
-    }
-  }
-
-  static G2VLM_ALWAYS_INLINE void insert(const NearestProblem<T>& p, T distance, int32_t index,
-                                         int lane, Group<T>& group) {
-    T* distances = p.distance + int64_t{group.row[lane]} * p.k;
-    int32_t* indices = p.index + int64_t{group.row[lane]} * p.k;
-    int32_t slot = p.k - 1;
-    for (; slot > 0; --slot) {
-      const bool free = indices[slot - 1] < 0;
-      if (!free && !precedes<T>(distance, index, distances[slot - 1], indices[slot - 1])) break;
-      distances[slot] = distances[slot - 1];
-      indices[slot] = indices[slot - 1];
-    }
-    distances[slot] = distance;
-    indices[slot] = index;
-    if (indices[p.k - 1] < 0) return;
-    group.limit[lane] = distances[p.k - 1];
-    group.limit_index[lane] = indices[p.k - 1];
-  }
-
-  static G2VLM_ALWAYS_INLINE void finish(const NearestProblem<T>&, const Group<T>&) {}
-};
-
 template <int kNorm, class Keep, class T>
-G2VLM_ALWAYS_INLINE void search_group(const NearestProblem<T>& p, const NearestTree<T>& tree,
-                                      Group<T>& group, int32_t& seed) {
+G2VLM_ALWAYS_INLINE void search_group(const NearestTree<T>& tree, Keep& keep, Group<T>& group,
+                                      int32_t& seed) {
   alignas(64) IndexOf<T> needing[kWidth];
   Visit<T> visits[kMaxVisits];
-  Keep::start(p, group);
+  keep.start(group);
   const int32_t seeded = seed;
   std::fill_n(needing, kWidth, IndexOf<T>(1));
-  Keep::template scan<kNorm>(p, tree.leaves()[seeded], needing, group);
+  keep.template scan<kNorm>(tree.leaves()[seeded], needing, group);
   find_widest(group);
   const int32_t top = tree.num_levels() - 1;
   int size = push_children<kNorm>(group, tree.level(top)[0], top, 0, visits, 0);
@@ -232,12 +133,12 @@ G2VLM_ALWAYS_INLINE void search_group(const NearestProblem<T>& p, const NearestT
                                   size);
     } else if (visit.child != seeded) {
       const T before = group.limit[kWidth - 1];
-      Keep::template scan<kNorm>(p, tree.leaves()[visit.child], needing, group);
+      keep.template scan<kNorm>(tree.leaves()[visit.child], needing, group);
       find_widest(group);
       if (group.limit[kWidth - 1] < before) seed = visit.child;
     }
   }
-  Keep::finish(p, group);
+  keep.finish(group);
 }
 
 template <class T>
@@ -251,11 +152,13 @@ struct Job {
 template <int kNorm, class Keep, class T>
 G2VLM_ALWAYS_INLINE void search_range(const Job<T>& job, int64_t begin, int64_t end) {
   const NearestProblem<T>& p = job.problem;
+  Keep keep(p);
   Group<T> group;
   int32_t seed = static_cast<int32_t>(begin * job.tree.num_leaves() / job.order.size());
   for (; begin < end; begin += kWidth) {
     load_group(p.query, job.order, job.first_query, begin, end, p.dim, p.max_distance, group);
-    search_group<kNorm, Keep>(p, job.tree, group, seed);
+    prefetch_group(p, job.order, job.first_query, begin + kWidth, end);
+    search_group<kNorm>(job.tree, keep, group, seed);
   }
 }
 
