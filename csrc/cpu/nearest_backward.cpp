@@ -11,20 +11,12 @@ namespace {
 
 constexpr int64_t kQueriesPerPiece = 4096;
 constexpr int64_t kEntriesPerPiece = 1 << 15;
-constexpr int64_t kTargetsPerRange = 1 << 12;  // their gradients stay in the second cache
+constexpr int64_t kTargetsPerRange = 1 << 12;  // their sums stay in the second cache
 constexpr int64_t kMaxRanges = 1 << 10;
 constexpr int64_t kMaxPieces = 64;
 
-template <class T>
-T sign(T x) {
-  return static_cast<T>((x > 0) - (x < 0));
-}
-
-// Derivative of the distance of a pair in the query's coordinate, times `grad`.
-template <class T>
-T slope(T grad, T query, T target, int32_t norm) {
-  const T difference = query - target;
-  return grad * (norm == 1 ? sign(difference) : 2 * difference);
+double sign(double x) {
+  return (x > 0) - (x < 0);
 }
 
 template <class T>
@@ -32,27 +24,29 @@ bool names_target(const NearestGradient<T>& p, int64_t entry) {
   return p.index[entry] >= 0 && p.index[entry] < p.num_targets;
 }
 
+// Adds the derivative of an entry's distance in the query's coordinates, times the gradient. Sums
+// are held in double precision and rounded once: a target may be hit by everyone.
 template <class T>
-void query_gradient(const NearestGradient<T>& p, int64_t query) {
-  T* out = p.grad_query + query * p.dim;
-  std::fill(out, out + p.dim, T(0));
-  for (int32_t slot = 0; slot < p.k; ++slot) {
-    const int64_t entry = query * p.k + slot;
-    if (!names_target(p, entry)) continue;
-    const T* target = p.target + int64_t{p.index[entry]} * p.dim;
-    for (int32_t axis = 0; axis < p.dim; ++axis)
-      out[axis] +=
-          slope(p.grad_distance[entry], p.query[query * p.dim + axis], target[axis], p.norm);
+void add_slope(const NearestGradient<T>& p, int64_t entry, double* sum) {
+  const double grad = static_cast<double>(p.grad_distance[entry]);
+  const T* query = p.query + entry / p.k * p.dim;
+  const T* target = p.target + int64_t{p.index[entry]} * p.dim;
+  for (int32_t axis = 0; axis < p.dim; ++axis) {
+    const double difference = static_cast<double>(query[axis]) - static_cast<double>(target[axis]);
+    sum[axis] += grad * (p.norm == 1 ? sign(difference) : 2 * difference);
   }
 }
 
 template <class T>
-void add_hit(const NearestGradient<T>& p, int64_t entry) {
-  const T* query = p.query + entry / p.k * p.dim;
-  const int64_t target = int64_t{p.index[entry]} * p.dim;
-  for (int32_t axis = 0; axis < p.dim; ++axis)
-    p.grad_target[target + axis] -=
-        slope(p.grad_distance[entry], query[axis], p.target[target + axis], p.norm);
+void query_gradients(const NearestGradient<T>& p, int64_t begin, int64_t end) {
+  std::vector<double> sum(static_cast<size_t>(p.dim));
+  for (int64_t query = begin; query < end; ++query) {
+    std::fill(sum.begin(), sum.end(), 0.0);
+    for (int64_t entry = query * p.k; entry < (query + 1) * p.k; ++entry)
+      if (names_target(p, entry)) add_slope(p, entry, sum.data());
+    for (int32_t axis = 0; axis < p.dim; ++axis)
+      p.grad_query[query * p.dim + axis] = static_cast<T>(sum[static_cast<size_t>(axis)]);
+  }
 }
 
 // The entries that name a target, by ranges of targets; rising within each range, so that every
@@ -101,21 +95,16 @@ class HitsByRange {
 
 template <class T>
 void target_gradients(const NearestGradient<T>& p, int threads) {
-  const int64_t entries = p.num_queries * p.k;
-  if (threads == 1 || entries <= kEntriesPerPiece) {
-    const StrictFloatingPoint strict;
-    std::fill_n(p.grad_target, p.num_targets * p.dim, T(0));
-    for (int64_t entry = 0; entry < entries; ++entry)
-      if (names_target(p, entry)) add_hit(p, entry);
-    return;
-  }
   const int64_t range = std::max(kTargetsPerRange, (p.num_targets + kMaxRanges - 1) / kMaxRanges);
   const HitsByRange hits(p, range, threads);
   parallel_for(p.num_targets, range, threads, [&](int64_t begin, int64_t end) {
     const StrictFloatingPoint strict;
-    std::fill(p.grad_target + begin * p.dim, p.grad_target + end * p.dim, T(0));
+    std::vector<double> sums(static_cast<size_t>((end - begin) * p.dim));
     const int64_t* stop = hits.end(begin / range);
-    for (const int64_t* hit = hits.begin(begin / range); hit < stop; ++hit) add_hit(p, *hit);
+    for (const int64_t* hit = hits.begin(begin / range); hit < stop; ++hit)
+      add_slope(p, *hit, sums.data() + (p.index[*hit] - begin) * p.dim);
+    std::transform(sums.begin(), sums.end(), p.grad_target + begin * p.dim,
+                   [](double sum) { return static_cast<T>(0.0 - sum); });
   });
 }
 
@@ -126,7 +115,7 @@ void nearest_backward_cpu(const NearestGradient<T>& p, int threads) {
   if (p.grad_query != nullptr)
     parallel_for(p.num_queries, kQueriesPerPiece, threads, [&](int64_t begin, int64_t end) {
       const StrictFloatingPoint strict;
-      for (int64_t query = begin; query < end; ++query) query_gradient(p, query);
+      query_gradients(p, begin, end);
     });
   if (p.grad_target != nullptr) target_gradients(p, threads);
 }
