@@ -53,6 +53,8 @@ def write_report(
 ) -> Path:
     """Write ``<folder>/<suite>.md`` and its charts, one section a device.
 
+    ``<folder>/<suite>.log.md``, written by hand, is put at its end.
+
     Args:
         suite: its name.
         records: all its records; the newest of a case counts.
@@ -70,6 +72,9 @@ def write_report(
         if held:
             draw_chart(held, chart, f"{suite} on {device}")
         parts.append(_section(device, held, notes.get(device, Notes()), chart.name))
+    log = folder / f"{suite}.log.md"
+    if log.is_file():
+        parts.append(log.read_text(encoding="utf-8"))
     path = folder / f"{suite}.md"
     write_whole(path, "\n".join(parts))
     return path

@@ -54,6 +54,11 @@ def test_report_holds_hardware_date_floors_ratios_refusals_and_absentees(tmp_pat
     assert "Kaolin" in drawing
 
 
+def test_log_written_by_hand_ends_the_report(tmp_path: Path) -> None:
+    (tmp_path / "nearest.log.md").write_text("## Log\n\nA step.\n")
+    assert write_report("nearest", [RECORD], {}, tmp_path).read_text().endswith("A step.\n")
+
+
 def test_chart_is_the_same_for_the_same_records(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_report("nearest", [RECORD], {}, tmp_path / name)
