@@ -39,9 +39,11 @@ struct Tree {
   __host__ __device__ int64_t nodes(int level) const {
     return (segments.length >> kFanoutBits * (level + 1)) + segments.count;
   }
-  // Where the boxes of a segment begin in their level: ranges of different segments are disjoint.
+  // Where the boxes of a segment begin in their level, 0 for the first: ranges of different
+  // segments are disjoint.
   __device__ int64_t start(int level, int32_t segment) const {
-    return (segments.begin(segment) >> kFanoutBits * (level + 1)) + segment;
+    const int64_t before = segments.begin(segment) - segments.begin(0);
+    return (before >> kFanoutBits * (level + 1)) + segment;
   }
   __device__ static int64_t boxes_of(int level, int64_t points) {
     const int bits = kFanoutBits * (level + 1);
