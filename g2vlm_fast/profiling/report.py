@@ -177,7 +177,8 @@ def draw_chart(records: Sequence[Record], path: Path, title: str) -> None:
                     axes.plot([each.floor_ms] * 2, [rows - 0.42, rows + 0.42], "k", linewidth=1)
                 rows += 1
             ticks.append((top + rows - 1) / 2)
-            labels.append(f"{case}\n{_PASS_NAMES[direction]}" if len(group) > 1 else case)
+            break_or_comma = "\n" if len(group) > 1 else ", "  # one bar has room for one line
+            labels.append(f"{case}{break_or_comma}{_PASS_NAMES[direction]}")
             rows += 0.8
         axes.set(xscale="log", xlabel="ms (log scale; black tick = floor)", title=title)
         axes.set_yticks(ticks, labels)
