@@ -4,6 +4,7 @@
 
 #include "g2vlm/nearest.h"
 #include "g2vlm/parallel.h"
+#include "nearest_arithmetic.h"
 #include "strict_floating_point.h"
 
 namespace g2vlm {
@@ -11,8 +12,9 @@ namespace {
 
 constexpr int64_t kQueriesPerPiece = 4096;
 constexpr int64_t kEntriesPerPiece = 1 << 15;
-constexpr int64_t kTargetsPerRange = 1 << 12;  // their sums stay in the second cache
-constexpr int64_t kMaxRanges = 1 << 10;
+constexpr int64_t kRanges = 64;
+constexpr int64_t kMinTargetsPerRange = 256;
+constexpr int64_t kPrefetch = 16;  // hits ahead; their rows lie far apart in memory
 constexpr int64_t kMaxPieces = 64;
 
 double sign(double x) {
@@ -38,10 +40,20 @@ void add_slope(const NearestGradient<T>& p, int64_t entry, double* sum) {
 }
 
 template <class T>
+void prefetch_entry(const NearestGradient<T>& p, int64_t entry) {
+  prefetch_to_read(p.index + entry);
+  prefetch_to_read(p.grad_distance + entry);
+  prefetch_to_read(p.query + entry / p.k * p.dim);
+}
+
+template <class T>
 void query_gradients(const NearestGradient<T>& p, int64_t begin, int64_t end) {
   std::vector<double> sum(static_cast<size_t>(p.dim));
   for (int64_t query = begin; query < end; ++query) {
     std::fill(sum.begin(), sum.end(), 0.0);
+    const int64_t later = query * p.k + kPrefetch;
+    if (later < end * p.k && names_target(p, later))
+      prefetch_to_read(p.target + int64_t{p.index[later]} * p.dim);
     for (int64_t entry = query * p.k; entry < (query + 1) * p.k; ++entry)
       if (names_target(p, entry)) add_slope(p, entry, sum.data());
     for (int32_t axis = 0; axis < p.dim; ++axis)
@@ -95,14 +107,16 @@ class HitsByRange {
 
 template <class T>
 void target_gradients(const NearestGradient<T>& p, int threads) {
-  const int64_t range = std::max(kTargetsPerRange, (p.num_targets + kMaxRanges - 1) / kMaxRanges);
+  const int64_t range = std::max(kMinTargetsPerRange, (p.num_targets + kRanges - 1) / kRanges);
   const HitsByRange hits(p, range, threads);
   parallel_for(p.num_targets, range, threads, [&](int64_t begin, int64_t end) {
     const StrictFloatingPoint strict;
     std::vector<double> sums(static_cast<size_t>((end - begin) * p.dim));
     const int64_t* stop = hits.end(begin / range);
-    for (const int64_t* hit = hits.begin(begin / range); hit < stop; ++hit)
+    for (const int64_t* hit = hits.begin(begin / range); hit < stop; ++hit) {
+      if (stop - hit > kPrefetch) prefetch_entry(p, hit[kPrefetch]);
       add_slope(p, *hit, sums.data() + (p.index[*hit] - begin) * p.dim);
+    }
     std::transform(sums.begin(), sums.end(), p.grad_target + begin * p.dim,
                    [](double sum) { return static_cast<T>(0.0 - sum); });
   });

@@ -1,6 +1,4 @@
 // Searches hostile points, by tree and by comparing all pairs; exits with 1 where they differ.
-#include "g2vlm/nearest.h"
-
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -8,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "g2vlm/nearest.h"
 #include "nearest_paths.h"
 
 namespace {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -155,6 +157,22 @@ def test_flushing_denormals_changes_nothing() -> None:
     finally:
         torch.set_flush_denormal(False)
     _assert_same(found, truth)
+
+
+def test_memory_grows_with_the_points_alone() -> None:
+    script = """
+import resource, torch
+from g2vlm_fast.ops import nearest
+torch.set_num_threads(2)
+n = 400_000
+query, target = torch.rand(n, 3), torch.rand(n, 3)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+nearest(query, target)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / (2 * n))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert float(done.stdout) < 96
 
 
 def _gradients(threads: int, index: Tensor, *points: Tensor) -> list[Tensor]:
