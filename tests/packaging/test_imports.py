@@ -130,7 +130,16 @@ def test_importing_ops_adds_at_most_50_ms_to_torch() -> None:
     assert any(float(run(timing)) <= 0.050 for _ in range(5))
 
 
-@pytest.mark.parametrize("module", ["g2vlm_fast", "g2vlm_fast.profiling", "g2vlm_fast.records"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "g2vlm_fast",
+        "g2vlm_fast.compat.kaolin",
+        "g2vlm_fast.compat.pytorch3d",
+        "g2vlm_fast.profiling",
+        "g2vlm_fast.records",
+    ],
+)
 def test_light_modules_import_no_heavy_library(module: str) -> None:
     loaded = set(run(f"import sys, {module}; print(*sys.modules)").split())
     assert not loaded & {"open3d", "transformers", "scipy", "matplotlib", "skimage", "sklearn"}

@@ -46,6 +46,7 @@ def test_wheel_holds_package_kernels_contracts_and_stub(names: set[str]) -> None
         "g2vlm_fast/_C.abi3.so",
         "g2vlm_fast/_C.pyi",
         "g2vlm_fast/py.typed",
+        "g2vlm_fast/compat/pytorch3d.py",
         "g2vlm_fast/ops/nearest.py",
         "g2vlm_fast/profiling/command.py",
         "g2vlm_fast/kernels/triton/__init__.py",

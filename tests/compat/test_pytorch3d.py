@@ -1,0 +1,508 @@
+"""The drop-ins for PyTorch3D against brute force over all pairs in plain torch."""
+
+from __future__ import annotations
+
+import inspect
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from g2vlm_fast.compat import _padded
+from g2vlm_fast.compat.pytorch3d import _KNN, chamfer_distance, knn_gather, knn_points
+
+REDUCTIONS = [*product(("mean", "sum", "max"), ("mean", "sum", None)), (None, None)]
+
+
+class Clouds:
+    """What our functions read of ``pytorch3d.structures.Pointclouds``."""
+
+    def __init__(self, points: Tensor, lengths: Tensor, normals: Tensor | None = None) -> None:
+        self.points, self.lengths, self.normals = points, lengths, normals
+
+    def points_padded(self) -> Tensor:
+        return self.points
+
+    def num_points_per_cloud(self) -> Tensor:
+        return self.lengths
+
+    def normals_padded(self) -> Tensor | None:
+        return self.normals
+
+
+def pairs(x: Tensor, y: Tensor, norm: int) -> Tensor:
+    difference = x[:, None] - y[None]
+    return difference.square().sum(-1) if norm == 2 else difference.abs().sum(-1)
+
+
+def true_neighbours(
+    x: Tensor, y: Tensor, x_lengths: Tensor, y_lengths: Tensor, k: int, norm: int
+) -> tuple[Tensor, Tensor]:
+    rows = []
+    index = torch.zeros(x.shape[0], x.shape[1], k, dtype=torch.int64)
+    for n, (p, q) in enumerate(zip(x_lengths.tolist(), y_lengths.tolist(), strict=True)):
+        value, order = pairs(x[n, :p], y[n, :q], norm).sort(dim=1, stable=True)
+        found = min(k, q)
+        index[n, :p, :found] = order[:, :found]
+        rows.append(functional.pad(value[:, :found], (0, k - found, 0, x.shape[1] - p)))
+    return torch.stack(rows), index
+
+
+def true_terms(
+    x: Tensor, y: Tensor, x_lengths: Tensor, y_lengths: Tensor, norm: int
+) -> tuple[Tensor, Tensor]:
+    """Distances [N, P] of the nearest, and their indices, -1 where there is none."""
+    distance, index = true_neighbours(x, y, x_lengths, y_lengths, 1, norm)
+    nothing = (torch.arange(x.shape[1]) >= x_lengths[:, None]) | (y_lengths == 0)[:, None]
+    return distance[..., 0], index[..., 0].masked_fill(nothing, -1)
+
+
+def true_normal_terms(normals: Tensor, others: Tensor, index: Tensor, absolute: bool) -> Tensor:
+    terms = torch.zeros(index.shape, dtype=normals.dtype)
+    for n, p in (index >= 0).nonzero().tolist():
+        a, b = normals[n, p], others[n, int(index[n, p])]
+        cosine = a.dot(b) / (a.norm() * b.norm())
+        terms[n, p] = 1 - (cosine.abs() if absolute else cosine)
+    return terms
+
+
+def true_reduction(terms, lengths, weights, point, batch):  # type: ignore[no-untyped-def]
+    terms = [each if weights is None else each * weights[:, None] for each in terms]
+    if point is None:
+        return terms[0] if len(terms) == 1 else tuple(terms)
+    if point == "max":
+        loss = torch.stack([each.amax(1) for each in terms]).amax(0)
+    else:
+        sums = [each.sum(1) for each in terms]
+        if point == "mean":
+            pairs_of = zip(sums, lengths, strict=False)
+            sums = [total / length.clamp_min(1) for total, length in pairs_of]
+        loss = torch.stack(sums).sum(0)
+    if batch is None:
+        return loss
+    divisor = 1 if batch == "sum" else len(loss) if weights is None else weights.sum()
+    return loss.sum() / divisor
+
+
+def batch(lengths, size, generator, dim=3):  # type: ignore[no-untyped-def]
+    points = torch.rand(len(lengths), size, dim, generator=generator, dtype=torch.float64)
+    return points.requires_grad_(), torch.tensor(lengths)
+
+
+def close(ours, truth) -> None:  # type: ignore[no-untyped-def]
+    torch.testing.assert_close(ours, truth, rtol=1e-12, atol=1e-12)
+
+
+def gradients(value, leaves):  # type: ignore[no-untyped-def]
+    values = value if isinstance(value, tuple) else (value,)
+    total = sum(
+        (each * torch.linspace(1, 2, each.numel()).view(each.shape)).sum() for each in values
+    )
+    return torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+
+
+def test_signatures_are_those_of_pytorch3d() -> None:
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(chamfer_distance).parameters.items()
+    }
+    assert list(defaults.items())[2:] == [
+        ("x_lengths", None), ("y_lengths", None), ("x_normals", None), ("y_normals", None),
+        ("weights", None), ("batch_reduction", "mean"), ("point_reduction", "mean"), ("norm", 2),
+        ("single_directional", False), ("abs_cosine", True),
+    ]  # fmt: skip
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(knn_points).parameters.items()
+    }
+    assert list(defaults.items())[2:] == [
+        ("lengths1", None), ("lengths2", None), ("norm", 2), ("K", 1), ("version", -1),
+        ("return_nn", False), ("return_sorted", True),
+    ]  # fmt: skip
+    assert list(inspect.signature(knn_gather).parameters) == ["x", "idx", "lengths"]
+    assert _KNN._fields == ("dists", "idx", "knn")
+
+
+@pytest.mark.parametrize("norm", [1, 2])
+@pytest.mark.parametrize("k", [1, 3, 20])
+@pytest.mark.parametrize("dim", [1, 3, 5])
+def test_neighbours_and_gradients_are_those_of_all_pairs(norm, k, dim, generator) -> None:  # type: ignore[no-untyped-def]
+    x, x_lengths = batch([9, 0, 1, 5], 9, generator, dim)
+    y, y_lengths = batch([12, 7, 0, 1], 12, generator, dim)
+    ours = knn_points(x, y, x_lengths, y_lengths, norm=norm, K=k)
+    distance, index = true_neighbours(x, y, x_lengths, y_lengths, k, norm)
+    close(ours.dists, distance)
+    assert torch.equal(ours.idx, index)
+    assert ours.idx.dtype == torch.int64
+    assert ours.knn is None
+    close(gradients(ours.dists, (x, y)), gradients(distance, (x, y)))
+
+
+@pytest.mark.parametrize("given", ["neither", "first", "second"])
+def test_lengths_that_are_left_out_are_full(given, generator) -> None:  # type: ignore[no-untyped-def]
+    x, x_lengths = batch([4, 2], 6, generator)
+    y, y_lengths = batch([3, 5], 5, generator)
+    first = x_lengths if given == "first" else None
+    second = y_lengths if given == "second" else None
+    full = [torch.full((2,), 6), torch.full((2,), 5)]
+    ours = knn_points(x, y, first, second, K=4)
+    distance, index = true_neighbours(
+        x, y, full[0] if first is None else first, full[1] if second is None else second, 4, 2
+    )
+    close(ours.dists, distance)
+    assert torch.equal(ours.idx, index)
+
+
+@pytest.mark.parametrize("norm", [1, 2])
+@pytest.mark.parametrize("k", [65, 101, 200])
+def test_more_neighbours_than_one_search_holds_are_exact(norm, k, generator) -> None:  # type: ignore[no-untyped-def]
+    x, x_lengths = batch([5, 3, 4], 5, generator)
+    y, y_lengths = batch([150, 70, 10], 150, generator)
+    ours = knn_points(x, y, x_lengths, y_lengths, K=k, norm=norm)
+    distance, index = true_neighbours(x, y, x_lengths, y_lengths, k, norm)
+    close(ours.dists, distance)
+    assert torch.equal(ours.idx, index)
+    close(gradients(ours.dists, (x, y)), gradients(distance, (x, y)))
+
+
+def test_chunks_have_the_bits_and_ties_of_one_search(monkeypatch, generator) -> None:  # type: ignore[no-untyped-def]
+    x = torch.rand(2, 30, 3, generator=generator)
+    y = torch.randint(0, 3, (2, 50, 3), generator=generator).float()  # many equal distances
+    y[1, 3] = torch.nan
+    x[0, 4] = torch.inf
+    whole = knn_points(x, y, K=50)
+    monkeypatch.setattr(_padded, "MAX_NEIGHBOURS", 7)
+    chunked = knn_points(x.requires_grad_(), y, K=50)
+    torch.testing.assert_close(chunked.dists, whole.dists, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(chunked.idx, whole.idx)
+
+
+def test_equal_distances_go_to_the_lower_index() -> None:
+    assert knn_points(torch.zeros(1, 1, 2), torch.ones(1, 5, 2), K=3).idx.tolist() == [[[0, 1, 2]]]
+
+
+def test_slots_past_the_targets_hold_zero_distance_index_and_neighbour(generator) -> None:  # type: ignore[no-untyped-def]
+    x, y = torch.rand(2, 4, 3, generator=generator), torch.rand(2, 6, 3, generator=generator) + 9
+    found = knn_points(x, y, lengths2=torch.tensor([2, 0]), K=8, return_nn=True)
+    assert found.knn is not None
+    for slots in (slice(2, None), slice(None)):
+        cloud = 0 if slots.start else 1
+        assert not found.dists[cloud, :, slots].any()
+        assert not found.idx[cloud, :, slots].any()
+        assert not found.knn[cloud, :, slots].any()
+    assert (found.dists[0, :, :2] > 0).all()
+
+
+def test_returned_neighbours_are_the_named_points(generator) -> None:  # type: ignore[no-untyped-def]
+    x, y = torch.rand(3, 4, 2, generator=generator), torch.rand(3, 9, 2, generator=generator)
+    found = knn_points(x, y, K=5, return_nn=True)
+    expected = torch.stack([y[n][found.idx[n]] for n in range(3)])
+    assert torch.equal(found.knn, expected)
+    distance = (x[:, :, None] - found.knn).square().sum(-1)
+    torch.testing.assert_close(distance, found.dists)
+
+
+def test_unsorted_neighbours_are_the_same_set_but_not_sorted(generator) -> None:  # type: ignore[no-untyped-def]
+    x, x_lengths = batch([4, 6], 6, generator)
+    y, y_lengths = batch([9, 3], 9, generator)
+    for lengths, k in ((y_lengths, 5), (None, 5), (None, 12)):
+        by_distance = knn_points(x, y, x_lengths, lengths, K=k)
+        free = knn_points(x, y, x_lengths, lengths, K=k, return_sorted=False)
+        assert not torch.allclose(free.dists, by_distance.dists)
+        available = y_lengths if lengths is not None else torch.tensor([9, 9])
+        for n, (rows, count) in enumerate(zip((4, 6), available.clamp_max(k), strict=True)):
+            assert torch.equal(
+                free.dists[n, :rows, :count].sort(-1).values, by_distance.dists[n, :rows, :count]
+            )
+            assert torch.equal(
+                free.idx[n, :rows, :count].flip(-1), by_distance.idx[n, :rows, :count]
+            )
+            assert not free.dists[n, :, count:].any()
+
+
+def test_gathering_zeroes_slots_past_the_length_and_carries_gradients(generator) -> None:  # type: ignore[no-untyped-def]
+    x = torch.rand(2, 5, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    idx = torch.randint(0, 5, (2, 3, 4), generator=generator)
+    gathered = knn_gather(x, idx, torch.tensor([2, 4]))
+    expected = torch.stack([x[n][idx[n]] for n in range(2)])
+    expected = torch.cat([functional.pad(expected[:1, :, :2], (0, 0, 0, 2)), expected[1:]])
+    assert torch.equal(gathered, expected)
+    close(gradients(gathered, (x,)), gradients(expected, (x,)))
+    assert not knn_gather(x, idx.repeat(1, 1, 2))[:, :, 5:].any()
+    assert knn_gather(x[:, :0], idx).shape == (2, 3, 4, 4)
+    assert not knn_gather(x[:, :0], idx).any()
+
+
+@pytest.mark.parametrize("clouds", [0, 2])
+@pytest.mark.parametrize(("size1", "size2"), [(0, 0), (0, 3), (3, 0), (1, 1)])
+def test_empty_batches_and_clouds_have_zero_distances(clouds, size1, size2) -> None:  # type: ignore[no-untyped-def]
+    x = torch.ones(clouds, size1, 3, requires_grad=True)
+    y = torch.ones(clouds, size2, 3)
+    for k in (1, 70):
+        found = knn_points(x, y, K=k, return_nn=True)
+        assert found.dists.shape == found.idx.shape == (clouds, size1, k)
+        assert found.knn is not None
+        assert found.knn.shape == (clouds, size1, k, 3)
+        assert not found.dists.any()
+    for norm, point, single in product((1, 2), ("mean", "sum", "max"), (False, True)):
+        loss, _ = chamfer_distance(
+            x, y, norm=norm, point_reduction=point, single_directional=single
+        )
+        assert loss.item() == 0
+        assert loss.requires_grad
+        assert not torch.autograd.grad(loss, x)[0].any()
+
+
+@pytest.mark.parametrize("k", [2, 70])
+def test_nan_hides_neighbours_but_poisons_nothing_else(k) -> None:  # type: ignore[no-untyped-def]
+    x = torch.tensor([[[0.0], [torch.nan]], [[0.0], [1.0]]], requires_grad=True)
+    y = torch.tensor([[[torch.nan], [2.0]], [[torch.nan], [torch.nan]]], requires_grad=True)
+    found = knn_points(x, y, K=k)
+    assert found.dists[0, 0, 0] == 4
+    assert found.idx[0, 0, 0] == 1
+    assert found.dists[0, 0, 1].isnan()
+    assert found.dists[0, 1, :2].isnan().all()
+    assert found.dists[1, :, :2].isnan().all()
+    assert not found.idx[1].any()
+    assert not found.dists[:, :, 2:].any()
+    x_grad, y_grad = torch.autograd.grad(found.dists[0, 0, 0], (x, y))
+    assert x_grad.flatten().tolist() == [-4, 0, 0, 0]
+    assert y_grad.flatten().tolist() == [0, 4, 0, 0]
+
+
+def test_nan_in_padding_reaches_neither_loss_nor_gradients(generator) -> None:  # type: ignore[no-untyped-def]
+    x, x_lengths = batch([3, 2], 4, generator)
+    y, y_lengths = batch([2, 5], 5, generator)
+    clean = [x, y, torch.rand_like(x).requires_grad_(), torch.rand_like(y).requires_grad_()]
+    dirty = []
+    for points, lengths in zip(clean, (x_lengths, y_lengths) * 2, strict=True):
+        padding = torch.arange(points.shape[1]) >= lengths[:, None]
+        filled = points.detach().masked_fill(padding[..., None], torch.nan)
+        dirty.append(filled.requires_grad_())
+    results = []
+    for p, q, p_normals, q_normals in (clean, dirty):
+        loss, normal = chamfer_distance(p, q, x_lengths, y_lengths, p_normals, q_normals)
+        assert isinstance(normal, Tensor)
+        leaves = (p, q, p_normals, q_normals)
+        results.append((loss, normal, torch.autograd.grad(loss + normal, leaves)))
+    close(results[1], results[0])
+
+
+@pytest.mark.parametrize("norm", [1, 2])
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("point", "over_batch"), REDUCTIONS)
+def test_chamfer_and_gradients_are_those_of_all_pairs(
+    norm,
+    single,
+    weighted,
+    point,
+    over_batch,
+    generator,  # type: ignore[no-untyped-def]
+) -> None:
+    x, x_lengths = batch([6, 0, 1, 4], 6, generator)
+    y, y_lengths = batch([3, 5, 0, 7], 7, generator)
+    x_normals = torch.rand_like(x).requires_grad_()
+    y_normals = (torch.rand_like(y) - 0.5).requires_grad_()
+    weights = torch.tensor([0.3, 2.0, 0.0, 1.1], dtype=torch.float64, requires_grad=True)
+    weights = weights if weighted else None  # type: ignore[assignment]
+    normals = None if point == "max" else (x_normals, y_normals)
+    absolute = not single
+    ours = chamfer_distance(
+        x, y, x_lengths, y_lengths, *(normals or (None, None)), weights=weights,
+        batch_reduction=over_batch, point_reduction=point, norm=norm, single_directional=single,
+        abs_cosine=absolute,
+    )  # fmt: skip
+
+    forth, forth_index = true_terms(x, y, x_lengths, y_lengths, norm)
+    back, back_index = true_terms(y, x, y_lengths, x_lengths, norm)
+    lengths = (x_lengths, y_lengths)
+    count = 1 if single else 2
+    loss = true_reduction([forth, back][:count], lengths, weights, point, over_batch)
+    leaves = (x, y, *([weights] if weighted else []))
+    close(ours[0], loss)
+    close(gradients(ours[0], leaves), gradients(loss, leaves))
+    if normals is None:
+        assert ours[1] is None
+        return
+    terms = [
+        true_normal_terms(x_normals, y_normals, forth_index, absolute),
+        true_normal_terms(y_normals, x_normals, back_index, absolute),
+    ]
+    normal_loss = true_reduction(terms[:count], lengths, weights, point, over_batch)
+    close(ours[1], normal_loss)
+    leaves = (x_normals, y_normals, *leaves[2:])
+    close(gradients(ours[1], leaves), gradients(normal_loss, leaves))
+
+
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize(("point", "over_batch"), REDUCTIONS)
+def test_full_clouds_need_no_lengths(single, point, over_batch, generator) -> None:  # type: ignore[no-untyped-def]
+    x, x_lengths = batch([6] * 3, 6, generator)
+    y, y_lengths = batch([4] * 3, 4, generator)
+    options = {
+        "batch_reduction": over_batch, "point_reduction": point, "single_directional": single,
+    }  # fmt: skip
+    plain, nothing = chamfer_distance(x, y, **options)
+    told, _ = chamfer_distance(x, y, x_lengths, y_lengths, **options)
+    assert nothing is None
+    close(plain, told)
+    close(gradients(plain, (x, y)), gradients(told, (x, y)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_losses_and_distances_have_at_least_single_precision(dtype, generator) -> None:  # type: ignore[no-untyped-def]
+    x = torch.rand(2, 5, 3, generator=generator).to(dtype).requires_grad_()
+    y = torch.rand(2, 6, 3, generator=generator).to(dtype)
+    wide = torch.promote_types(dtype, torch.float32)
+    for k in (1, 70):
+        found = knn_points(x, y, K=k, return_nn=True)
+        assert found.dists.dtype == wide
+        assert found.knn is not None
+        assert found.knn.dtype == dtype
+    for weights in (None, torch.ones(2), torch.zeros(2)):
+        loss, _ = chamfer_distance(x, y, weights=weights)
+        assert isinstance(loss, Tensor)
+        assert loss.dtype == wide
+        loss.backward()
+    assert x.grad is not None
+    assert x.grad.dtype == dtype
+
+
+def test_objects_like_pointclouds_bring_lengths_and_normals(generator) -> None:  # type: ignore[no-untyped-def]
+    x, x_lengths = batch([3, 5], 5, generator)
+    y, y_lengths = batch([4, 1], 4, generator)
+    x_normals, y_normals = torch.rand_like(x), torch.rand_like(y)
+    objects = chamfer_distance(Clouds(x, x_lengths, x_normals), Clouds(y, y_lengths, y_normals))
+    tensors = chamfer_distance(x, y, x_lengths, y_lengths, x_normals, y_normals)
+    close(objects, tensors)
+    mixed = chamfer_distance(Clouds(x, x_lengths, x_normals), y, y_lengths=y_lengths)
+    close(mixed[0], tensors[0])
+    assert mixed[1] is None
+
+
+def test_an_empty_cloud_pays_nothing() -> None:
+    x = Clouds(torch.zeros(2, 10, 3), torch.tensor([0, 10]))
+    y = Clouds(torch.ones(2, 40, 3), torch.tensor([40, 40]))
+    loss, _ = chamfer_distance(x, y, batch_reduction=None)
+    assert isinstance(loss, Tensor)
+    assert loss.tolist() == [0, 6]
+    nothing = Clouds(torch.zeros(0, 0, 3), torch.zeros(0, dtype=torch.int64))
+    loss, _ = chamfer_distance(nothing, nothing)
+    assert isinstance(loss, Tensor)
+    assert loss.item() == 0
+
+
+def test_weights_that_sum_to_zero_give_zeros_with_gradient(generator) -> None:  # type: ignore[no-untyped-def]
+    x, _ = batch([5] * 4, 5, generator)
+    y, _ = batch([6] * 4, 6, generator)
+    for over_batch, shape in (("mean", ()), ("sum", ()), (None, (4, 4))):
+        for each in chamfer_distance(x, y, weights=torch.zeros(4), batch_reduction=over_batch):
+            assert isinstance(each, Tensor)
+            assert each.shape == shape
+            assert not each.any()
+            assert not torch.autograd.grad(each.sum(), x)[0].any()
+    loss, normals = chamfer_distance(
+        x, y, weights=torch.zeros(4), batch_reduction=None, point_reduction=None
+    )
+    assert isinstance(loss, tuple)
+    assert isinstance(normals, tuple)
+
+
+def test_gradients_of_the_l1_norm_are_zero_at_equality() -> None:
+    x = torch.tensor([[[1.0, 2.0]]], requires_grad=True)
+    y = torch.tensor([[[1.0, 5.0]]])
+    chamfer_distance(x, y, norm=1, single_directional=True)[0].backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[[0, -1]]]
+
+
+def test_second_derivatives_are_right(generator) -> None:  # type: ignore[no-untyped-def]
+    x, lengths = batch([4, 2], 4, generator)
+    y, _ = batch([5, 5], 5, generator)
+    assert torch.autograd.gradcheck(lambda p, q: knn_points(p, q, lengths, K=2).dists, (x, y))
+    assert torch.autograd.gradgradcheck(lambda p, q: knn_points(p, q, lengths, K=2).dists, (x, y))
+
+
+X, Y, LENGTHS = torch.rand(3, 5, 3), torch.rand(3, 6, 3), torch.tensor([1, 2, 5])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": [1, 1, 1]}, "Pointclouds objects or torch.Tensor"),
+        ({"x": X[None]}, "Expected points to be of shape"),
+        ({"y": Y[:2]}, "y does not have the correct shape"),
+        ({"y": Y[..., :2]}, "y does not have the correct shape"),
+        ({"x_lengths": LENGTHS[:2]}, "Expected lengths to be of shape"),
+        ({"y_lengths": LENGTHS + 2}, "too long"),
+        ({"y_lengths": LENGTHS - 2}, "negative"),
+        ({"x_normals": X[None]}, "Expected normals to be of shape"),
+        ({"y_normals": X}, "Expected normals to be of shape"),
+        ({"weights": torch.ones(2)}, "weights must be of shape"),
+        ({"weights": -torch.ones(3)}, "weights cannot be negative"),
+        ({"norm": 0}, "Support for 1 or 2 norm."),
+        ({"norm": 3}, "Support for 1 or 2 norm."),
+        ({"batch_reduction": "max"}, "batch_reduction must be one of"),
+        ({"point_reduction": "min"}, "point_reduction must be one of"),
+        ({"point_reduction": None}, "batch_reduction must be None if point_reduction is None"),
+        ({"point_reduction": "max", "x_normals": X, "y_normals": Y}, "normals must be None"),
+    ],
+)
+def test_chamfer_refuses(change, message) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=message):
+        chamfer_distance(**{"x": X, "y": Y, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"p1": X[0]}, "Expected points to be of shape"),
+        ({"p2": Y[:2]}, "same batch dimension"),
+        ({"p2": Y[..., :2]}, "same point dimension"),
+        ({"lengths1": LENGTHS + 1}, "too long"),
+        ({"lengths2": LENGTHS[:2]}, "Expected lengths to be of shape"),
+        ({"norm": 0}, "Support for 1 or 2 norm."),
+        ({"K": 0}, "K must be"),
+    ],
+)
+def test_knn_refuses(change, message) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=message):
+        knn_points(**{"p1": X, "p2": Y, **change})
+
+
+def test_gathering_refuses_indices_of_another_batch() -> None:
+    with pytest.raises(ValueError, match="same batch dimension"):
+        knn_gather(X, torch.zeros(2, 4, 1, dtype=torch.int64))
+
+
+@pytest.mark.gpu
+def test_neither_lengths_nor_losses_stop_the_gpu(generator) -> None:  # type: ignore[no-untyped-def]
+    x = torch.rand(3, 50, 3, generator=generator).cuda().requires_grad_()
+    y = torch.rand(3, 70, 3, generator=generator).cuda()
+    lengths = torch.tensor([50, 0, 20], device="cuda")
+    normals = torch.rand_like(x), torch.rand_like(y)
+    for mode in ("default", "error"):
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            loss, normal = chamfer_distance(x, y, lengths, None, *normals)
+            assert isinstance(loss, Tensor)
+            assert isinstance(normal, Tensor)
+            knn = knn_points(x, y, lengths, K=70, return_nn=True)
+            (loss + normal + knn.dists.sum() + chamfer_distance(x, y)[0]).backward()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    cpu = chamfer_distance(x.cpu(), y.cpu(), lengths.cpu(), None, *(n.cpu() for n in normals))
+    torch.testing.assert_close((loss.cpu(), normal.cpu()), cpu)
+
+
+@pytest.mark.gpu
+def test_impossible_lengths_on_a_gpu_make_their_cloud_nan(generator) -> None:  # type: ignore[no-untyped-def]
+    x = torch.rand(3, 5, 3, generator=generator).cuda()
+    y = torch.rand(3, 6, 3, generator=generator).cuda()
+    lengths = torch.tensor([6, 5, -1], device="cuda")
+    loss, _ = chamfer_distance(x, y, lengths, batch_reduction=None)
+    assert isinstance(loss, Tensor)
+    assert loss.isnan().tolist() == [True, False, True]
