@@ -135,7 +135,7 @@ def knn_gather(x: Tensor, idx: Tensor, lengths: Tensor | None = None) -> Tensor:
         ``[N, L, K, U]``, with 0 in the slots from ``lengths`` on.
 
     Raises:
-        ValueError: a wrong shape or length.
+        ValueError: a wrong shape or length, or a negative index on the CPU.
     """
     function = "knn_gather"
     _check_points(function, "x", x)
@@ -145,6 +145,10 @@ def knn_gather(x: Tensor, idx: Tensor, lengths: Tensor | None = None) -> Tensor:
             f"shapes {list(x.shape)} and {list(idx.shape)}"
         )
     checked_lengths(function, "lengths", lengths, x)
+    if idx.is_cpu and idx.numel() and not torch.compiler.is_compiling() and int(idx.min()) < 0:
+        raise ValueError(
+            f"{function}: idx must be from 0 to {x.shape[1] - 1}, got {int(idx.min())}"
+        )
     gathered = gather_points(x, idx)
     if lengths is None and idx.shape[2] <= x.shape[1]:
         return gathered

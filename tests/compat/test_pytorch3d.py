@@ -426,6 +426,20 @@ def test_second_derivatives_are_right(generator) -> None:  # type: ignore[no-unt
     assert torch.autograd.gradgradcheck(lambda p, q: knn_points(p, q, lengths, K=2).dists, (x, y))
 
 
+def test_compiled_in_one_graph_the_results_are_the_same(generator) -> None:  # type: ignore[no-untyped-def]
+    x, _ = batch([7] * 2, 7, generator)
+    y, _ = batch([9] * 2, 9, generator)
+
+    def total(p: Tensor, q: Tensor) -> Tensor:
+        found = knn_points(p, q, K=3, return_nn=True)
+        loss, normals = chamfer_distance(p, q, x_normals=p, y_normals=q)
+        return loss + normals + found.dists.sum() + chamfer_distance(p, q)[0]  # type: ignore[operator]
+
+    ours = torch.compile(total, backend="aot_eager", fullgraph=True)(x, y)
+    close(ours, total(x, y))
+    close(gradients(ours, (x, y)), gradients(total(x, y), (x, y)))
+
+
 X, Y, LENGTHS = torch.rand(3, 5, 3), torch.rand(3, 6, 3), torch.tensor([1, 2, 5])
 
 
@@ -478,6 +492,11 @@ def test_gathering_refuses_indices_of_another_batch() -> None:
         knn_gather(X, torch.zeros(2, 4, 1, dtype=torch.int64))
 
 
+def test_gathering_refuses_negative_indices() -> None:
+    with pytest.raises(ValueError, match="idx must be from 0 to 4, got -1"):
+        knn_gather(X, torch.full((3, 4, 1), -1))
+
+
 @pytest.mark.gpu
 def test_neither_lengths_nor_losses_stop_the_gpu(generator) -> None:  # type: ignore[no-untyped-def]
     x = torch.rand(3, 50, 3, generator=generator).cuda().requires_grad_()
@@ -506,3 +525,26 @@ def test_impossible_lengths_on_a_gpu_make_their_cloud_nan(generator) -> None:  #
     loss, _ = chamfer_distance(x, y, lengths, batch_reduction=None)
     assert isinstance(loss, Tensor)
     assert loss.isnan().tolist() == [True, False, True]
+
+
+@pytest.mark.gpu
+def test_large_clouds_of_unequal_length_agree_with_each_alone(generator) -> None:  # type: ignore[no-untyped-def]
+    """So large that trees are searched."""
+    x = torch.rand(3, 60_000, 3, generator=generator).cuda()
+    y = torch.rand(3, 50_000, 3, generator=generator).cuda()
+    x_lengths = torch.tensor([60_000, 1, 40_000], device="cuda")
+    y_lengths = torch.tensor([35_000, 50_000, 0], device="cuda")
+    found, _ = chamfer_distance(x, y, x_lengths, y_lengths, None, None, None, None, None)
+    assert isinstance(found, tuple)
+    for n, (p, q) in enumerate(zip(x_lengths.tolist(), y_lengths.tolist(), strict=True)):
+        assert not found[0][n, p:].any()
+        assert not found[1][n, q:].any()
+        if not q:
+            assert not found[0][n].any()
+            continue
+        alone = (
+            knn_points(x[n : n + 1, :p], y[n : n + 1, :q]),
+            knn_points(y[n : n + 1, :q], x[n : n + 1, :p]),
+        )
+        assert torch.equal(found[0][n, :p], alone[0].dists[0, :, 0])
+        assert torch.equal(found[1][n, :q], alone[1].dists[0, :, 0])
