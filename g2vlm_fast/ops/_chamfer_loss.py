@@ -9,12 +9,17 @@ from torch import Tensor
 
 from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
-from g2vlm_fast.ops._chamfer_terms import Direction, penalty, reduce_terms
+from g2vlm_fast.ops._chamfer_terms import (
+    ROBUST,
+    Direction,
+    penalty,
+    penalty_slope,
+    reduce_terms,
+)
 from g2vlm_fast.ops._registration import define_op
 from g2vlm_fast.ops._segments import Segments
 
 _OP = "chamfer_loss"
-_PENALTIES = ("", "huber", "geman_mcclure", "truncated")
 
 Inputs = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 Options = tuple[int, int, float, bool, bool]
@@ -44,7 +49,7 @@ def chamfer_loss(
     y_distance = distances[1] if len(distances) == 2 else None
     y_weights = None if y_distance is None else weights[1]
     inputs = (distances[0], y_distance, weights[0], y_weights, *offsets)
-    options = (y_length, _PENALTIES.index(robust or ""), scale or 1.0, squared, mean)
+    options = (y_length, ROBUST.index(robust), scale or 1.0, squared, mean)
     if torch.is_grad_enabled() and any(
         each is not None and each.requires_grad for each in inputs[:4]
     ):
@@ -52,23 +57,26 @@ def chamfer_loss(
     return _forward(*inputs, *options)[0]
 
 
-def composite(inputs: Inputs, options: Options) -> Tensor:
-    """Return the loss in plain torch, differentiable as often as one likes."""
+def _directions(inputs: Inputs, y_length: int) -> list[Direction]:
     x_distance, y_distance, x_weights, y_weights, x_offsets, y_offsets = inputs
-    y_length, kind, scale, squared, mean = options
     x_rows = Segments(x_offsets, x_distance.shape[0], x_distance.device)
     y_rows = Segments(y_offsets, y_length, x_distance.device)
     comparable = (x_rows.count > 0) & (y_rows.count > 0)
     directions = [Direction(x_rows, x_weights, comparable)]
-    distances = [x_distance]
     if y_distance is not None:
         directions.append(Direction(y_rows, y_weights, comparable))
-        distances.append(y_distance)
+    return directions
+
+
+def composite(inputs: Inputs, options: Options) -> Tensor:
+    """Return the loss in plain torch; without offsets it can be differentiated twice."""
+    y_length, kind, scale, squared, mean = options
     penalties = [
-        penalty(direction.matched(distance), squared, _PENALTIES[kind] or None, scale)
-        for direction, distance in zip(directions, distances, strict=True)
+        penalty(direction.matched(distance), squared, ROBUST[kind], scale)
+        for direction, distance in zip(_directions(inputs, y_length), inputs[:2], strict=False)
+        if distance is not None
     ]
-    return reduce_terms(directions, penalties, "mean" if mean else "sum")
+    return reduce_terms(_directions(inputs, y_length), penalties, "mean" if mean else "sum")
 
 
 class _ChamferLoss(torch.autograd.Function):
@@ -108,21 +116,38 @@ def _empty_gradients(inputs: tuple[Tensor | None, ...], like: Tensor) -> tuple[T
 
 
 def _forward_reference(*arguments: Any) -> tuple[Tensor, Tensor]:
-    x_distance = arguments[0]
-    return composite(arguments[:6], arguments[6:]), x_distance.new_empty(0)
+    """Return the loss, and for each cloud and segment d loss / d (w p) and the mean of p."""
+    inputs, options = cast("Inputs", arguments[:6]), cast("Options", arguments[6:])
+    y_length, kind, scale, squared, mean = options
+    share = arguments[0].new_zeros(2, _segments(arguments[4]), 2)
+    for cloud, direction in enumerate(_directions(inputs, y_length)):
+        comparable = direction.comparable
+        assert comparable is not None
+        distance = direction.matched(cast("Tensor", inputs[cloud]))
+        if not mean:
+            share[cloud, :, 0] = comparable.to(share.dtype)
+            continue
+        total = direction.total_weight(share.dtype)
+        each = torch.where(total == 0, 0, 1 / total)
+        share[cloud, :, 0] = torch.where(comparable, each, 0) / comparable.sum().clamp_min(1)
+        share[cloud, :, 1] = direction.mean(penalty(distance, squared, ROBUST[kind], scale))
+    return composite(inputs, options), share
 
 
 def _backward_reference(grad_loss: Tensor, share: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    with torch.enable_grad():
-        inputs = [
-            None if each is None else each.detach().requires_grad_(index < 4)
-            for index, each in enumerate(arguments[:6])
-        ]
-        loss = composite(cast("Inputs", tuple(inputs)), arguments[6:])
-        present = [each for each in inputs[:4] if each is not None]
-        found = iter(torch.autograd.grad(loss, present, grad_loss))
-    empty = arguments[0].new_empty(0)
-    return tuple(empty if each is None else next(found) for each in inputs[:4])
+    inputs, options = cast("Inputs", arguments[:6]), cast("Options", arguments[6:])
+    y_length, kind, scale, squared, _ = options
+    gradients = list(_empty_gradients(arguments[:4], arguments[0]))
+    for cloud, direction in enumerate(_directions(inputs, y_length)):
+        square = direction.matched(cast("Tensor", inputs[cloud]))
+        of_rows = direction.segments.rows(share[cloud])
+        factor = grad_loss * of_rows[:, 0]
+        slope = penalty_slope(square, squared, ROBUST[kind], scale)
+        gradients[cloud] = torch.where(factor == 0, 0, factor * direction.weighted(slope))
+        if inputs[2 + cloud] is not None:
+            paid = penalty(square, squared, ROBUST[kind], scale)
+            gradients[2 + cloud] = torch.where(factor == 0, 0, factor * (paid - of_rows[:, 1]))
+    return tuple(gradients)
 
 
 def _dense(tensors: tuple[Tensor | None, ...]) -> list[Any]:
@@ -187,10 +212,11 @@ _backward = define_op(
     implementation=_run_backward,
     fake=_backward_fake,
 )
-for _op, _backend, _run, _dtypes in (
-    (_OP, "cuda", _forward_cuda, _dispatch.FLOAT32),
-    (_OP, "reference", _forward_reference, _dispatch.FLOAT32_64),
-    (f"{_OP}_backward", "cuda", _backward_cuda, _dispatch.FLOAT32),
-    (f"{_OP}_backward", "reference", _backward_reference, _dispatch.FLOAT32_64),
+for _op, _cuda, _reference in (
+    (_OP, _forward_cuda, _forward_reference),
+    (f"{_OP}_backward", _backward_cuda, _backward_reference),
 ):
-    _dispatch.register_backend(_op, _backend, _run, devices=("cuda",), dtypes=_dtypes)
+    _dispatch.register_backend(_op, "cuda", _cuda, devices=("cuda",), dtypes=_dispatch.FLOAT32)
+    _dispatch.register_backend(
+        _op, "reference", _reference, devices=("cpu", "cuda"), dtypes=_dispatch.FLOAT32_64
+    )

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from g2vlm_fast.ops._segments import Segments
 
+ROBUST = (None, "huber", "geman_mcclure", "truncated")
+
 
 @dataclass(frozen=True)
 class Direction:
@@ -30,14 +32,17 @@ class Direction:
         """Return per-point ``values`` times the weights."""
         return values if self.weights is None else values * self.weights
 
+    def total_weight(self, dtype: torch.dtype) -> Tensor:
+        """Return the sum of the weights of each segment, ``[B]``."""
+        if self.weights is None:
+            return self.segments.count.to(dtype)
+        return self.segments.sum(self.weights)
+
     def mean(self, values: Tensor) -> Tensor:
         """Return the weighted mean of per-point ``values`` over each segment, ``[B]``."""
         if self.weights is None and self.comparable is None:
             return values.mean(0, keepdim=True)
-        if self.weights is None:
-            total = self.segments.count.to(values.dtype)
-        else:
-            total = self.segments.sum(self.weights)
+        total = self.total_weight(values.dtype)
         weightless = total == 0
         return torch.where(
             weightless,
@@ -100,6 +105,23 @@ def penalty(square: Tensor, squared: bool, robust: str | None, scale: float | No
     distance = _safe_sqrt(square)
     huber = torch.where(distance <= scale, square, (2 * distance - scale) * scale)
     return huber if squared else huber / (2 * scale)
+
+
+def penalty_slope(square: Tensor, squared: bool, robust: str | None, scale: float | None) -> Tensor:
+    """Return the derivative of :func:`penalty` in the squared distance."""
+    root = _safe_sqrt(square)
+    root_slope = torch.where(root == 0, 0, 0.5 / root)
+    if robust is None:
+        return torch.ones_like(square) if squared else root_slope
+    assert scale is not None
+    if robust == "truncated":
+        inside = torch.ones_like(square) if squared else root_slope
+        return torch.where(square > scale * scale, 0, inside)
+    if robust == "geman_mcclure":
+        slope = (1 + square / (scale * scale)) ** -2
+        return slope if squared else slope / scale
+    slope = torch.where(root <= scale, 1, 2 * scale * root_slope)
+    return slope if squared else slope / (2 * scale)
 
 
 def _safe_sqrt(square: Tensor) -> Tensor:

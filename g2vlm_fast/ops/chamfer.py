@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._chamfer_loss import chamfer_loss
 from g2vlm_fast.ops._chamfer_terms import (
+    ROBUST,
     directions_of,
     fscore,
     misalignment,
@@ -29,7 +30,6 @@ from g2vlm_fast.ops._checks import (
 from g2vlm_fast.ops.nearest import nearest
 from g2vlm_fast.ops.nearest_pair import nearest_pair
 
-ROBUST = (None, "huber", "geman_mcclure", "truncated")
 REDUCTIONS = ("mean", "sum", "max", "none")
 
 

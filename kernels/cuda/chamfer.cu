@@ -13,7 +13,6 @@ constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
 constexpr int kFinishThreads = 1024;
 constexpr int64_t kChunk = 2048;  // points that a block adds up
-constexpr unsigned kAllLanes = 0xFFFFFFFF;
 
 struct Sums {
   double paid, weight;
@@ -28,7 +27,7 @@ __device__ Sums warp_sum(Sums sums) {
   return sums;
 }
 
-__host__ __device__ Segments segments_of(const ChamferLoss& p, int cloud) {
+__device__ Segments segments_of(const ChamferLoss& p, int cloud) {
   return {p.offsets[cloud], p.segments, p.length[cloud]};
 }
 
@@ -127,18 +126,22 @@ __global__ void __launch_bounds__(kFinishThreads)
   __shared__ double losses[kFinishThreads / 32];
   __shared__ int32_t counts[kFinishThreads / 32];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int warps = kFinishThreads / 32, clouds = p.distance[1] == nullptr ? 1 : 2;
+  const int warps = kFinishThreads / 32;
   double loss = 0.0;
   int32_t count = 0;
   for (int32_t segment = warp; segment < p.segments; segment += warps) {
     const bool counts_in = comparable(p, segment);
     count += counts_in;
-    for (int cloud = 0; cloud < clouds; ++cloud) {
+    for (int cloud = 0; cloud < 2; ++cloud) {
+      float* share = p.share + (int64_t{cloud} * p.segments + segment) * 2;
+      if (p.distance[cloud] == nullptr) {
+        if (lane < 2) share[lane] = 0.0F;
+        continue;
+      }
       const Sums sums = sums_of(p, cloud, segment, cloud == 0 ? first_slots : second_slots);
       const double mean = sums.weight == 0.0 ? 0.0 : sums.paid / sums.weight;
       if (counts_in) loss += p.mean ? mean : sums.paid;
       if (lane != 0) continue;
-      float* share = p.share + (int64_t{cloud} * p.segments + segment) * 2;
       const double each = sums.weight == 0.0 ? 0.0 : 1.0 / sums.weight;
       share[0] = static_cast<float>(!counts_in ? 0.0 : p.mean ? each : 1.0);
       share[1] = static_cast<float>(p.mean ? mean : 0.0);
@@ -150,7 +153,7 @@ __global__ void __launch_bounds__(kFinishThreads)
   for (int i = 0; i < warps; ++i) loss += losses[i], count += counts[i];
   const double segments = p.mean ? max(count, 1) : 1;
   if (threadIdx.x == 0) *p.loss = static_cast<float>(loss / segments);
-  for (int64_t i = threadIdx.x; i < int64_t{clouds} * p.segments; i += kFinishThreads)
+  for (int64_t i = threadIdx.x; i < 2 * int64_t{p.segments}; i += kFinishThreads)
     p.share[i * 2] = static_cast<float>(p.share[i * 2] / segments);
 }
 
@@ -195,6 +198,9 @@ void chamfer_loss_cuda(const ChamferLoss& p, void* workspace, int device, void* 
   const Slots slots(p, workspace);
   auto* const s = static_cast<cudaStream_t>(stream);
   const int64_t longest = std::max(p.length[0], p.length[1]);
+  // Where offsets are wrong, sums are looked for that no chunk has written.
+  if (p.offsets[0] != nullptr || p.offsets[1] != nullptr)
+    check_cuda(cudaMemsetAsync(workspace, 0, slots.bytes, s), "chamfer_loss");
   if (longest > 0)
     add_chunks<<<{blocks_for(longest, kChunk), 2}, kThreads, 0, s>>>(p, slots.of[0], slots.of[1]);
   finish<<<1, kFinishThreads, 0, s>>>(p, slots.of[0], slots.of[1]);

@@ -9,6 +9,12 @@
 
 namespace g2vlm {
 
+constexpr unsigned kAllLanes = 0xFFFFFFFF;
+
+inline unsigned blocks_for(int64_t items, int64_t block) {
+  return static_cast<unsigned>((items + block - 1) / block);
+}
+
 inline void check_cuda(cudaError_t status, const char* what) {
   if (status != cudaSuccess)
     throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));

@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kThreads)
   T* distance = p.distance + query * p.k;
   int32_t* index = p.index + query * p.k;
   const int32_t segment = queries.of(query);
-  const bool covered = queries.begin(segment) <= query && query < queries.end(segment);
+  const bool covered = queries.covers(segment, query);
   const bool unknown = !covered || has_nan(point, p.dim);
   const T filler = static_cast<T>(unknown ? NAN : INFINITY);
   for (int32_t slot = 0; slot < p.k; ++slot) {
@@ -103,8 +103,7 @@ constexpr uint64_t kNone = ~uint64_t{0};                   // no neighbour
 constexpr uint64_t kUnknown = uint64_t{0xFFFFFFFE} << 32;  // a query with NaN, or in no segment
 
 __device__ float squared_distance(float x, float y, float z, float a, float b, float c) {
-  const float first = first_term<2>(subtract(x, a));
-  return next_term<2>(next_term<2>(first, subtract(y, b)), subtract(z, c));
+  return squared_length(subtract(x, a), subtract(y, b), subtract(z, c));
 }
 
 struct Best {

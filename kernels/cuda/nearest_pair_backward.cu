@@ -1,5 +1,6 @@
 // The hits of every point, which are the points whose neighbour it is, are brought together and
 // added up in a fixed order: of few points by linked lists, of many by a stable sort.
+#include <algorithm>
 #include <cub/device/device_radix_sort.cuh>
 
 #include "common.cuh"
@@ -9,11 +10,13 @@
 
 namespace g2vlm {
 
-void nearest_pair_backward_links(const NearestPairGradient& p, int32_t* links, cudaStream_t stream);
-
 namespace {
 
-constexpr int64_t kLinkedUpTo = 1 << 19;  // points of both clouds together
+// Points of both clouds together up to which lists are faster. Points with many hits are slow
+// there, so that clouds of unlike sizes are linked only where they are small.
+constexpr int64_t kLinkedUpTo = 1 << 19;
+constexpr int64_t kLinkedAnyhow = 1 << 14;
+constexpr int64_t kUnlike = 4;
 constexpr int kThreads = 256;
 constexpr int64_t kAlone = 16;  // hits that a thread adds up without its warp
 constexpr int64_t kRun = 4096;  // hits on one point that a block adds up
@@ -123,9 +126,9 @@ __global__ void __launch_bounds__(kThreads)
   for (; hit < min(begin + kAlone, hits.count) && hits.neighbour[hit] == number; ++hit)
     against = add(against, pull(p, hits.point[hit]));
   const bool more = hit < hits.count && hits.neighbour[hit] == number;
-  for (unsigned busy = __ballot_sync(kWholeWarp, more); busy != 0; busy &= busy - 1) {
+  for (unsigned busy = __ballot_sync(kAllLanes, more); busy != 0; busy &= busy - 1) {
     const int owner = __ffs(static_cast<int>(busy)) - 1;
-    const float3 rest = add_many(p, hits, __shfl_sync(kWholeWarp, hit, owner));
+    const float3 rest = add_many(p, hits, __shfl_sync(kAllLanes, hit, owner));
     if (threadIdx.x % 32 == owner) against = add(against, rest);
   }
   if (!inside) return;
@@ -146,7 +149,8 @@ struct Plan {
 
   Plan(int64_t numbers, int64_t hits, void* base) {
     Workspace workspace(base);
-    bits = bits_of_number(static_cast<uint64_t>(numbers));
+    bits = 1;
+    while (numbers >> bits != 0) ++bits;
     for (int i = 0; i < 2; ++i) {
       neighbours.d_buffers[i] = workspace.take<uint32_t>(hits);
       points.d_buffers[i] = workspace.take<uint32_t>(hits);
@@ -176,7 +180,10 @@ void nearest_pair_backward_cuda(const NearestPairGradient& p, void* workspace, i
   Plan plan(numbers, count, workspace);
   auto* const s = static_cast<cudaStream_t>(stream);
   if (numbers == 0) return;
-  if (numbers <= kLinkedUpTo) return nearest_pair_backward_links(p, plan.first, s);
+  const bool alike =
+      std::max(p.length[0], p.length[1]) <= kUnlike * std::min(p.length[0], p.length[1]);
+  if (numbers <= (alike ? kLinkedUpTo : kLinkedAnyhow))
+    return nearest_pair_backward_links(p, plan.first, s);
   check_cuda(cudaMemsetAsync(plan.first, 0xFF, numbers * sizeof(int32_t), s),
              "nearest_pair_backward");
   Hits hits{};

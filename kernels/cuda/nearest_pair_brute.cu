@@ -8,7 +8,8 @@
 
 #include "common.cuh"
 #include "g2vlm/nearest_pair.h"
-#include "nearest_tree.cuh"
+#include "nearest_segments.cuh"
+#include "rounding.cuh"
 #include "workspace.cuh"
 
 namespace g2vlm {

@@ -50,9 +50,9 @@ __global__ void __launch_bounds__(kThreads)
   float3 against = {0.0F, 0.0F, 0.0F};
   const bool many = count > kSorted;
   for (int i = 0; i < count && !many; ++i) against = add(against, pull(p, hits[i]));
-  for (unsigned busy = __ballot_sync(kWholeWarp, many); busy != 0; busy &= busy - 1) {
+  for (unsigned busy = __ballot_sync(kAllLanes, many); busy != 0; busy &= busy - 1) {
     const int owner = __ffs(static_cast<int>(busy)) - 1;
-    const float3 found = search_hits(p, __shfl_sync(kWholeWarp, number, owner));
+    const float3 found = search_hits(p, __shfl_sync(kAllLanes, number, owner));
     if (static_cast<int>(threadIdx.x % 32) == owner) against = found;
   }
   if (!inside) return;
@@ -65,7 +65,6 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-// `links` holds two numbers a point.
 void nearest_pair_backward_links(const NearestPairGradient& p, int32_t* links,
                                  cudaStream_t stream) {
   const int64_t numbers = p.length[0] + p.length[1];

@@ -2,12 +2,14 @@
 // the first cloud come first.
 #pragma once
 
+#include "common.cuh"
 #include "g2vlm/nearest_pair.h"
 #include "rounding.cuh"
 
 namespace g2vlm {
 
-constexpr unsigned kWholeWarp = 0xFFFFFFFF;
+// The gradient of few points: `links` holds two numbers a point.
+void nearest_pair_backward_links(const NearestPairGradient& p, int32_t* links, cudaStream_t stream);
 
 __device__ inline int64_t cloud_of(const NearestPairGradient& p, int64_t number) {
   return number >= p.length[0];
@@ -34,9 +36,9 @@ __device__ inline float3 add(float3 a, float3 b) {
 
 __device__ inline float3 warp_sum(float3 value) {
   for (int stride = 16; stride > 0; stride /= 2)
-    value = add(value, {__shfl_xor_sync(kWholeWarp, value.x, stride),
-                        __shfl_xor_sync(kWholeWarp, value.y, stride),
-                        __shfl_xor_sync(kWholeWarp, value.z, stride)});
+    value = add(value, {__shfl_xor_sync(kAllLanes, value.x, stride),
+                        __shfl_xor_sync(kAllLanes, value.y, stride),
+                        __shfl_xor_sync(kAllLanes, value.z, stride)});
   return value;
 }
 

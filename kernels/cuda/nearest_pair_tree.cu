@@ -17,7 +17,7 @@ struct Plan {
                  {p.offsets[0], p.offsets[1]},
                  {p.length[0], p.length[1]},
                  p.segments},
-                memory, memory),
+                memory),
         search(builder.pair().tree[0].leaves() + builder.pair().tree[1].leaves(), memory) {}
 };
 
@@ -35,7 +35,7 @@ void nearest_pair_tree_cuda(const NearestPairProblem& p, float max_distance, voi
   Plan plan(p, workspace);
   auto* const s = static_cast<cudaStream_t>(stream);
   const Neighbours results{{p.distance[0], p.distance[1]}, {p.index[0], p.index[1]}};
-  plan.builder.build(nullptr, results, s);
+  plan.builder.build(results, s);
   plan.search.run(plan.builder.pair(), results, max_distance, s);
 }
 

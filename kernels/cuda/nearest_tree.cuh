@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "common.cuh"
 #include "nearest_segments.cuh"
 #include "rounding.cuh"
 
@@ -16,7 +17,6 @@ namespace g2vlm {
 constexpr int kFanout = 32;
 constexpr int kFanoutBits = 5;
 constexpr int kMaxLevels = 6;
-constexpr unsigned kAllLanes = 0xFFFFFFFF;
 constexpr int32_t kNoRow = 0x7FFFFFFF;  // of the slots that fill up the last leaf of a segment
 
 struct Box {
@@ -86,11 +86,8 @@ __device__ inline float warp_max(float value) {
   return -warp_min(-value);
 }
 
-// The smallest squared distance that fits the gaps along the axes, rounded as that of a pair is: no
-// pair of points in boxes so far apart has a smaller one, because every step is monotone.
-__device__ inline float squared_length(float x, float y, float z) {
-  return next_term<2>(next_term<2>(first_term<2>(x), y), z);
-}
+// How far boxes are apart along an axis. The squared length of such gaps is rounded as the distance
+// of a pair is, and every step of it is monotone: no pair of points in the boxes is nearer.
 __device__ inline float gap(float low, float high, float other_low, float other_high) {
   return fmaxf(fmaxf(subtract(other_low, high), subtract(low, other_high)), 0.0F);
 }

@@ -10,10 +10,9 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
-constexpr int kSamples = 256;     // of the points of a segment
-constexpr int kTail = 32;         // one in so many samples at either end may lie far outside
-constexpr int kKeyBits = 48;      // a multiple of the 8 bits that a pass of the sort takes
-constexpr int kMaxGridBits = 16;  // an axis
+constexpr int kSamples = 256;  // of the points of a segment
+constexpr int kTail = 32;      // one in so many samples at either end may lie far outside
+constexpr int kKeyBits = 48;   // a multiple of the 8 bits that a pass of the sort takes
 
 // Makes offsets that never fall and stay in range out of any offsets; a block a cloud.
 struct Offsets {
@@ -25,6 +24,7 @@ struct Offsets {
 __global__ void __launch_bounds__(1024) clean_offsets(const __grid_constant__ Offsets o) {
   __shared__ int32_t largest[1024];
   const int cloud = blockIdx.x, thread = threadIdx.x;
+  if (o.given[cloud] == nullptr) return;  // one segment
   const int32_t each = (o.count + 1023) / 1024;
   const int32_t begin = min(thread * each, o.count), end = min(begin + each, o.count);
   const auto valid = [&](int32_t i) {
@@ -88,14 +88,15 @@ __global__ void __launch_bounds__(kSamples)
     if (finite == 0) continue;
     // The grid ends where the samples end, but not far beyond most of them.
     const int tail = finite / kTail;
-    const float most_low = sorted[tail], most_high = sorted[finite - 1 - tail];
+    float most_low = sorted[tail], most_high = sorted[finite - 1 - tail];
+    if (most_low == most_high) most_low = sorted[0], most_high = sorted[finite - 1];
     const float spread = most_high - most_low;
     const float low = fmaxf(sorted[0], most_low - spread / 4) - spread / 64;
     const float high = fminf(sorted[finite - 1], most_high + spread / 4) + spread / 64;
     grid.low[axis] = low;
     extent = fmaxf(extent, high - low);
   }
-  grid.scale = 1.0F / extent;
+  grid.scale = extent > 0.0F ? 1.0F / extent : 0.0F;
   if (thread == 0) grids[segment] = grid;
 }
 
@@ -111,7 +112,8 @@ __device__ float outer_place(float place) {
   const float from_middle = 2.0F * place - 1.0F;
   const float inside = fminf(fmaxf(from_middle, -1.0F), 1.0F);
   const float beyond = __log2f(fmaxf(fabsf(from_middle), 1.0F));
-  return 0.5F + 0.25F * inside + copysignf(__fdividef(0.25F * beyond, beyond + 4.0F), from_middle);
+  const float outward = 0.25F - __fdividef(1.0F, beyond + 4.0F);  // from 0 to 1/4
+  return 0.5F + 0.25F * inside + copysignf(outward, from_middle);
 }
 
 // The position of a point on the curve through the grid, or behind it on the one outside.
@@ -208,17 +210,17 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-TreeBuilder::TreeBuilder(const PackedClouds& clouds, Workspace& kept, Workspace& scratch) {
+TreeBuilder::TreeBuilder(const PackedClouds& clouds, Workspace& memory) {
   const int64_t total = clouds.length[0] + clouds.length[1];
   for (int cloud = 0; cloud < 2; ++cloud) {
     const int64_t length = clouds.length[cloud];
     const bool given = clouds.offsets[cloud] != nullptr;
     given_offsets_[cloud] = clouds.offsets[cloud];
-    clean_offsets_[cloud] = given ? kept.take<int32_t>(clouds.segments + 1) : nullptr;
+    clean_offsets_[cloud] = given ? memory.take<int32_t>(clouds.segments + 1) : nullptr;
     Tree& tree = pair_.tree[cloud];
     tree.points = clouds.points[cloud];
     tree.segments = {clean_offsets_[cloud], clouds.segments, length};
-    tree.sorted = kept.take<float4>(tree.leaves() * kFanout);
+    tree.sorted = memory.take<float4>(tree.leaves() * kFanout);
     tree.levels = 1;
     tree.first[0] = 0;
     tree.first[1] = tree.nodes(0);
@@ -226,38 +228,36 @@ TreeBuilder::TreeBuilder(const PackedClouds& clouds, Workspace& kept, Workspace&
       tree.first[tree.levels + 1] = tree.first[tree.levels] + tree.nodes(tree.levels);
       ++tree.levels;
     }
-    tree.boxes = kept.take<Box>(tree.first[tree.levels]);
+    tree.boxes = memory.take<Box>(tree.first[tree.levels]);
   }
-  grids_ = kept.take<Grid>(clouds.segments);
-  const int place_bits = bits_of_number(2 * static_cast<uint64_t>(clouds.segments));
-  grid_bits_ = std::clamp((kKeyBits - 1 - place_bits) / 3, 1, kMaxGridBits);
+  grids_ = memory.take<Grid>(clouds.segments);
+  int place_bits = 1;
+  while (2 * int64_t{clouds.segments} >> place_bits != 0) ++place_bits;
+  grid_bits_ = (kKeyBits - 1 - place_bits) / 3;
   key_bits_ = place_bits + 1 + 3 * grid_bits_;
   for (int i = 0; i < 2; ++i) {
-    keys_.d_buffers[i] = scratch.take<uint64_t>(total);
-    rows_.d_buffers[i] = scratch.take<uint32_t>(total);
+    keys_.d_buffers[i] = memory.take<uint64_t>(total);
+    rows_.d_buffers[i] = memory.take<uint32_t>(total);
   }
   check_cuda(cub::DeviceRadixSort::SortPairs(nullptr, sort_bytes_, keys_, rows_,
                                              static_cast<int>(total), 0, key_bits_),
              "nearest");
-  sort_space_ = scratch.take<char>(static_cast<int64_t>(sort_bytes_));
+  sort_space_ = memory.take<char>(static_cast<int64_t>(sort_bytes_));
 }
 
-void TreeBuilder::build(const Grid* grids, const Neighbours& unknown, cudaStream_t stream) {
+void TreeBuilder::build(const Neighbours& unknown, cudaStream_t stream) {
   const Tree &a = pair_.tree[0], &b = pair_.tree[1];
   const int64_t total = a.length() + b.length(), longest = std::max(a.length(), b.length());
-  if (clean_offsets_[0] != nullptr) {
+  if (clean_offsets_[0] != nullptr || clean_offsets_[1] != nullptr) {
     const Offsets offsets{{given_offsets_[0], given_offsets_[1]},
                           {clean_offsets_[0], clean_offsets_[1]},
                           {a.length(), b.length()},
                           a.segments.count + 1};
     clean_offsets<<<2, 1024, 0, stream>>>(offsets);
   }
-  if (grids == nullptr) {
-    lay_grids<<<static_cast<unsigned>(a.segments.count), kSamples, 0, stream>>>(pair_, grids_);
-    grids = grids_;
-  }
+  lay_grids<<<static_cast<unsigned>(a.segments.count), kSamples, 0, stream>>>(pair_, grids_);
   make_keys<<<blocks_for(total, kThreads), kThreads, 0, stream>>>(
-      pair_, grids, grid_bits_, keys_.Current(), rows_.Current(), unknown);
+      pair_, grids_, grid_bits_, keys_.Current(), rows_.Current(), unknown);
   check_cuda(cub::DeviceRadixSort::SortPairs(sort_space_, sort_bytes_, keys_, rows_,
                                              static_cast<int>(total), 0, key_bits_, stream),
              "nearest");

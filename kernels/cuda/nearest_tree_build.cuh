@@ -39,15 +39,12 @@ struct Grid {
 
 class TreeBuilder {
  public:
-  // Takes memory for the trees from `kept`, and for what only building needs from `scratch`.
-  TreeBuilder(const PackedClouds& clouds, Workspace& kept, Workspace& scratch);
+  TreeBuilder(const PackedClouds& clouds, Workspace& memory);
 
   const Pair& pair() const { return pair_; }
-  const Grid* grids() const { return grids_; }
 
-  // Enqueues; with the grids of other trees, points lie along the same curves as theirs. Rows that
-  // no segment covers get a distance of NaN and -1 for a neighbour.
-  void build(const Grid* grids, const Neighbours& unknown, cudaStream_t stream);
+  // Enqueues. Rows that no segment covers get a distance of NaN and -1 for a neighbour.
+  void build(const Neighbours& unknown, cudaStream_t stream);
 
  private:
   Pair pair_;

@@ -1,4 +1,4 @@
-#include <algorithm>
+#include <cstring>
 
 #include "common.cuh"
 #include "nearest_tree_leaf.cuh"
@@ -78,7 +78,7 @@ void TreeSearch::run(const Pair& pair, const Neighbours& results, float max_dist
   const float bound = max_distance + 0.0F;  // -0 has the bits of a huge number
   uint32_t limit;
   static_assert(sizeof limit == sizeof bound);
-  std::copy_n(reinterpret_cast<const char*>(&bound), sizeof bound, reinterpret_cast<char*>(&limit));
+  std::memcpy(&limit, &bound, sizeof limit);
   ++limit;  // a distance that is found is below it
   const int64_t leaves =
       pair.tree[0].leaves() + (results.distance[1] == nullptr ? 0 : pair.tree[1].leaves());

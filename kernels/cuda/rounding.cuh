@@ -40,4 +40,9 @@ __device__ inline T next_term(T sum, T difference) {
   return kNorm == 1 ? add(sum, abs(difference)) : multiply_add(difference, difference, sum);
 }
 
+// The squared length of a vector, as the distance of a pair is rounded.
+__device__ inline float squared_length(float x, float y, float z) {
+  return next_term<2>(next_term<2>(first_term<2>(x), y), z);
+}
+
 }  // namespace g2vlm

@@ -23,15 +23,4 @@ class Workspace {
   size_t bytes_ = 0;
 };
 
-// Bits that numbers from 0 to `largest` need.
-inline int bits_of_number(uint64_t largest) {
-  int bits = 0;
-  for (; largest != 0; largest >>= 1) ++bits;
-  return bits;
-}
-
-inline unsigned blocks_for(int64_t items, int64_t block) {
-  return static_cast<unsigned>((items + block - 1) / block);
-}
-
 }  // namespace g2vlm

@@ -21,11 +21,13 @@ T* pointer(const Maybe<T>& tensor) {
   return tensor ? tensor->data() : nullptr;
 }
 
-// What forward and backward share; `lengths` counts the points of each cloud.
+// What forward and backward share; `y_length` is known where there are no distances of y.
 ChamferLoss problem_of(const Tensor<const float>& x_distance, const Maybe<const float>& y_distance,
                        const Maybe<const float>& x_weights, const Maybe<const float>& y_weights,
                        const Maybe<const int32_t>& x_offsets, const Maybe<const int32_t>& y_offsets,
                        int64_t y_length, int penalty, double scale, bool squared, bool mean) {
+  if (penalty < 0 || penalty > static_cast<int>(Penalty::kTruncated))
+    throw nb::value_error("chamfer_loss: penalty must be 0 to 3");
   ChamferLoss problem{};
   problem.distance[0] = x_distance.data();
   problem.distance[1] = pointer(y_distance);

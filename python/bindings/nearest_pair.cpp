@@ -14,6 +14,8 @@ namespace {
 namespace nb = nanobind;
 using namespace nb::literals;
 
+constexpr int32_t kMostSegments = 1 << 28;
+
 using Floats = Tensor<const float>;
 using Indices = Tensor<const int32_t>;
 template <class T>
@@ -30,6 +32,8 @@ NearestPairProblem problem_of(const Floats& x, const Floats& y,
   problem.length[0] = x.size(0);
   problem.length[1] = y.size(0);
   problem.segments = x_offsets ? static_cast<int32_t>(x_offsets->size(0) - 1) : 1;
+  if (problem.segments > kMostSegments)
+    throw nb::value_error("nearest_pair: offsets must describe at most 2^28 segments");
   return problem;
 }
 
@@ -67,6 +71,10 @@ void bind_nearest_pair(nb::module_& module) {
         const float bound = max_distance > std::numeric_limits<float>::max()
                                 ? std::numeric_limits<float>::infinity()
                                 : static_cast<float>(max_distance);
+        if (!tree && (problem.distance[1] == nullptr || problem.index[1] == nullptr))
+          throw nb::value_error("nearest_pair_cuda: without tree, both directions are searched");
+        if (!tree && bound != std::numeric_limits<float>::infinity())
+          throw nb::value_error("nearest_pair_cuda: max_distance must be inf without tree");
         void* stream = x.stream();
         nb::gil_scoped_release release;
         if (tree)

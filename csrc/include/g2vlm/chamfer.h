@@ -11,12 +11,13 @@
 
 namespace g2vlm {
 
+// In the order of `ROBUST` in g2vlm_fast/ops/chamfer.py.
 enum class Penalty : int32_t { kNone, kHuber, kGemanMcClure, kTruncated };
 
 struct ChamferLoss {
   const float* distance[2];   // [length], squared; [1] null where one-sided
   const float* weights[2];    // [length], or null for ones
-  const int32_t* offsets[2];  // [segments + 1]; both null for one segment
+  const int32_t* offsets[2];  // [segments + 1]; null for one segment
   int64_t length[2];
   int32_t segments;
   Penalty penalty;
@@ -24,7 +25,8 @@ struct ChamferLoss {
   bool squared;  // the penalty of squares, or of lengths
   bool mean;     // or sum
   float* loss;   // one number
-  float* share;  // [2, segments, 2]: d loss / d(w p), and what a mean takes off p for d loss / d w
+  float* share;  // [2, segments, 2], 0 for a cloud without distances: d loss / d(w p), and what a
+                 // mean takes off p for d loss / d w
 };
 
 // Bytes of device memory that `chamfer_loss_cuda` needs.

@@ -11,11 +11,11 @@ namespace g2vlm {
 
 struct NearestPairProblem {
   const float* points[2];     // [length, 3]
-  const int32_t* offsets[2];  // [segments + 1]; both null for one segment
+  const int32_t* offsets[2];  // [segments + 1]; null for one segment
   int64_t length[2];          // at most 2^31 - 2 together
-  int32_t segments;
-  float* distance[2];  // [length], from each point to the other cloud
-  int32_t* index[2];   // [length], within the other packed cloud
+  int32_t segments;           // at most 2^28
+  float* distance[2];         // [length], from each point to the other cloud
+  int32_t* index[2];          // [length], within the other packed cloud
 };
 
 // Bytes of device memory that the searches need.
@@ -34,8 +34,8 @@ void nearest_pair_tree_cuda(const NearestPairProblem& problem, float max_distanc
 
 // The gradient of these distances: a point gets 2 (point - neighbour) times its own
 // `grad_distance`, and the same with its own part for every point of the other cloud whose
-// neighbour it is. The sums run in a fixed order, so that two runs agree to the bit. Indices that
-// name no point count for nothing.
+// neighbour it is. The sums run in an order fixed by the sizes and by which gradients are wanted,
+// so that two runs agree to the bit. Indices that name no point count for nothing.
 struct NearestPairGradient {
   const float* points[2];         // [length, 3]
   const int32_t* index[2];        // [length], within the other cloud
