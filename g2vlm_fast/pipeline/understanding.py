@@ -112,7 +112,10 @@ def understand(
     encoded = model.encode(batch)
     prediction = model.answer(batch, encoded)
     objects, rows = _objects(model, prediction)
-    texts = [_answer_text(prediction, vocabulary, row) for row in range(len(asked) + 1)]
+    texts = [
+        _answer_text(prediction, vocabulary, row, whole=_counts(query.text))
+        for row, query in enumerate([caption_query, *asked])
+    ]
     answers = []
     for number, (query, (text, value)) in enumerate(zip(questions, texts[1:], strict=True), 1):
         grounding = _grounding(prediction, number, rows)
@@ -192,14 +195,21 @@ def _grounding(prediction: Prediction, text: int, rows: list[int]) -> Grounding 
     return Grounding(best, float(scores[best]))
 
 
+def _counts(question: str) -> bool:
+    """Whether the answer to a question is a whole number."""
+    return "how many" in question.lower()
+
+
 def _answer_text(
-    prediction: Prediction, vocabulary: AnswerVocabulary, text: int
+    prediction: Prediction, vocabulary: AnswerVocabulary, text: int, *, whole: bool
 ) -> tuple[str, float | None]:
     offsets = _need(prediction.answer_offsets, "answer_offsets")
     ids = _need(prediction.answer_ids, "answer_ids")
     said = ids[int(offsets[text]) : int(offsets[text + 1])].tolist()
     number = float(_need(prediction.answer_value, "answer_value")[text])
     value = number if "<number>" in vocabulary.decode(said) and math.isfinite(number) else None
+    if whole and value is not None:
+        value = float(max(round(value), 0))
     return vocabulary.decode(said, value), value
 
 
