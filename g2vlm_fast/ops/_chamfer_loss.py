@@ -12,12 +12,12 @@ from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._chamfer_terms import (
     ROBUST,
     Direction,
+    directions_of,
     penalty,
     penalty_slope,
     reduce_terms,
 )
 from g2vlm_fast.ops._registration import define_op
-from g2vlm_fast.ops._segments import Segments
 
 _OP = "chamfer_loss"
 
@@ -57,26 +57,27 @@ def chamfer_loss(
     return _forward(*inputs, *options)[0]
 
 
-def _directions(inputs: Inputs, y_length: int) -> list[Direction]:
-    x_distance, y_distance, x_weights, y_weights, x_offsets, y_offsets = inputs
-    x_rows = Segments(x_offsets, x_distance.shape[0], x_distance.device)
-    y_rows = Segments(y_offsets, y_length, x_distance.device)
-    comparable = (x_rows.count > 0) & (y_rows.count > 0)
-    directions = [Direction(x_rows, x_weights, comparable)]
-    if y_distance is not None:
-        directions.append(Direction(y_rows, y_weights, comparable))
-    return directions
+def _present(inputs: Inputs) -> list[Tensor]:
+    return [each for each in inputs[:2] if each is not None]
+
+
+def _directions(inputs: Inputs, options: Options) -> list[Direction]:
+    return directions_of(_present(inputs), options[0], inputs[4:], inputs[2:4])
+
+
+def _penalties(directions: list[Direction], inputs: Inputs, options: Options) -> list[Tensor]:
+    _, kind, scale, squared, _ = options
+    return [
+        penalty(direction.matched(distance), squared, ROBUST[kind], scale)
+        for direction, distance in zip(directions, _present(inputs), strict=True)
+    ]
 
 
 def composite(inputs: Inputs, options: Options) -> Tensor:
     """Return the loss in plain torch; without offsets it can be differentiated twice."""
-    y_length, kind, scale, squared, mean = options
-    penalties = [
-        penalty(direction.matched(distance), squared, ROBUST[kind], scale)
-        for direction, distance in zip(_directions(inputs, y_length), inputs[:2], strict=False)
-        if distance is not None
-    ]
-    return reduce_terms(_directions(inputs, y_length), penalties, "mean" if mean else "sum")
+    directions = _directions(inputs, options)
+    penalties = _penalties(directions, inputs, options)
+    return reduce_terms(directions, penalties, "mean" if options[-1] else "sum")
 
 
 class _ChamferLoss(torch.autograd.Function):
@@ -118,34 +119,37 @@ def _empty_gradients(inputs: tuple[Tensor | None, ...], like: Tensor) -> tuple[T
 def _forward_reference(*arguments: Any) -> tuple[Tensor, Tensor]:
     """Return the loss, and for each cloud and segment d loss / d (w p) and the mean of p."""
     inputs, options = cast("Inputs", arguments[:6]), cast("Options", arguments[6:])
-    y_length, kind, scale, squared, mean = options
+    mean = options[-1]
+    directions = _directions(inputs, options)
+    penalties = _penalties(directions, inputs, options)
     share = arguments[0].new_zeros(2, _segments(arguments[4]), 2)
-    for cloud, direction in enumerate(_directions(inputs, y_length)):
+    for cloud, (direction, paid) in enumerate(zip(directions, penalties, strict=True)):
         comparable = direction.comparable
-        assert comparable is not None
-        distance = direction.matched(cast("Tensor", inputs[cloud]))
+        if comparable is None:
+            comparable = direction.segments.count > 0
         if not mean:
             share[cloud, :, 0] = comparable.to(share.dtype)
             continue
         total = direction.total_weight(share.dtype)
         each = torch.where(total == 0, 0, 1 / total)
         share[cloud, :, 0] = torch.where(comparable, each, 0) / comparable.sum().clamp_min(1)
-        share[cloud, :, 1] = direction.mean(penalty(distance, squared, ROBUST[kind], scale))
-    return composite(inputs, options), share
+        share[cloud, :, 1] = direction.mean(paid)
+    return reduce_terms(directions, penalties, "mean" if mean else "sum"), share
 
 
 def _backward_reference(grad_loss: Tensor, share: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     inputs, options = cast("Inputs", arguments[:6]), cast("Options", arguments[6:])
-    y_length, kind, scale, squared, _ = options
+    _, kind, scale, squared, _ = options
+    directions = _directions(inputs, options)
+    penalties = _penalties(directions, inputs, options)
     gradients = list(_empty_gradients(arguments[:4], arguments[0]))
-    for cloud, direction in enumerate(_directions(inputs, y_length)):
+    for cloud, (direction, paid) in enumerate(zip(directions, penalties, strict=True)):
         square = direction.matched(cast("Tensor", inputs[cloud]))
         of_rows = direction.segments.rows(share[cloud])
         factor = grad_loss * of_rows[:, 0]
         slope = penalty_slope(square, squared, ROBUST[kind], scale)
         gradients[cloud] = torch.where(factor == 0, 0, factor * direction.weighted(slope))
         if inputs[2 + cloud] is not None:
-            paid = penalty(square, squared, ROBUST[kind], scale)
             gradients[2 + cloud] = torch.where(factor == 0, 0, factor * (paid - of_rows[:, 1]))
     return tuple(gradients)
 

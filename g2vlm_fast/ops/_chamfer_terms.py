@@ -56,22 +56,25 @@ class Direction:
 
 
 def directions_of(
-    x: Tensor,
-    y: Tensor,
+    points: list[Tensor],
+    y_length: int,
     offsets: tuple[Tensor | None, Tensor | None],
     weights: tuple[Tensor | None, Tensor | None],
-    count: int,
 ) -> list[Direction]:
-    """Return the first ``count`` of the directions from x to y and back."""
+    """Return a direction for each of ``points``, which hold a row for every point of x, then of y.
+
+    ``y_length`` is the number of rows of y, which need not be among them.
+    """
+    lengths = (points[0].shape[0], y_length)
     rows = [
-        Segments(each, points.shape[0], points.device)
-        for each, points in zip(offsets, (x, y), strict=True)
+        Segments(each, length, points[0].device)
+        for each, length in zip(offsets, lengths, strict=True)
     ]
     comparable = None
-    if any(each is not None for each in offsets) or not (x.shape[0] and y.shape[0]):
+    if any(each is not None for each in offsets) or not all(lengths):
         comparable = (rows[0].count > 0) & (rows[1].count > 0)
     pairs = zip(rows, weights, strict=True)
-    return [Direction(segments, weight, comparable) for segments, weight in pairs][:count]
+    return [Direction(segments, weight, comparable) for segments, weight in pairs][: len(points)]
 
 
 def reduce_terms(directions: list[Direction], values: list[Tensor], reduction: str) -> Tensor:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops.reference import nearest as reference
+
+Clouds = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 
 
 def empty_neighbours(query: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -25,6 +29,17 @@ def empty_gradients(
     )
 
 
+def dense(
+    query: Tensor, target: Tensor, query_offsets: Tensor | None, target_offsets: Tensor | None
+) -> Clouds:
+    return (
+        query.contiguous(),
+        target.contiguous(),
+        None if query_offsets is None else query_offsets.contiguous(),
+        None if target_offsets is None else target_offsets.contiguous(),
+    )
+
+
 def forward_cpu(
     query: Tensor,
     target: Tensor,
@@ -35,17 +50,8 @@ def forward_cpu(
     max_distance: float,
 ) -> tuple[Tensor, Tensor]:
     distance, index = empty_neighbours(query, k)
-    _C.nearest_cpu(
-        query.contiguous(),
-        target.contiguous(),
-        None if query_offsets is None else query_offsets.contiguous(),
-        None if target_offsets is None else target_offsets.contiguous(),
-        distance,
-        index,
-        norm,
-        max_distance,
-        torch.get_num_threads(),
-    )
+    clouds = dense(query, target, query_offsets, target_offsets)
+    _C.nearest_cpu(*clouds, distance, index, norm, max_distance, torch.get_num_threads())
     return distance, index
 
 
@@ -91,15 +97,14 @@ def wants_tree(query: Tensor, target: Tensor, offsets: Tensor | None) -> bool:
     return n * m // segments > pairs + pairs_a_point * (n + m)
 
 
-def dense(
-    query: Tensor, target: Tensor, query_offsets: Tensor | None, target_offsets: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    return (
-        query.contiguous(),
-        target.contiguous(),
-        None if query_offsets is None else query_offsets.contiguous(),
-        None if target_offsets is None else target_offsets.contiguous(),
-    )
+def search_pair(
+    clouds: Clouds, results: tuple[Tensor | None, ...], tree: bool, max_distance: float
+) -> None:
+    """Fill distances and indices of the first cloud, and of the second where they are given."""
+    space = _C.nearest_pair_workspace_cuda(*clouds, tree)
+    workspace = clouds[0].new_empty(space, dtype=torch.uint8)
+    rest: list[Any] = [*results, tree, max_distance, workspace]
+    _C.nearest_pair_cuda(*clouds, *rest)
 
 
 def forward_cuda(
@@ -115,10 +120,7 @@ def forward_cuda(
     clouds = dense(query, target, query_offsets, target_offsets)
     one = k == 1 and norm == 2 and has_pair_kernel(query, target)
     if one and wants_tree(query, target, query_offsets):
-        space = _C.nearest_pair_workspace_cuda(*clouds, True)
-        workspace = query.new_empty(space, dtype=torch.uint8)
-        flat = distance[:, 0], index[:, 0]
-        _C.nearest_pair_cuda(*clouds, *flat, None, None, True, max_distance, workspace)
+        search_pair(clouds, (distance[:, 0], index[:, 0], None, None), True, max_distance)
         return distance, index
     keys = query.new_empty(query.shape[0], dtype=torch.int64) if k == 1 else None
     _C.nearest_cuda(*clouds, distance, index, norm, max_distance, keys)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -10,8 +12,6 @@ from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops import _nearest_backends as one_way
 from g2vlm_fast.ops._nearest_backends import empty_gradients
 from g2vlm_fast.ops.reference import nearest as reference
-
-__all__ = ["empty_gradients", "empty_neighbours"]
 
 Neighbours = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -45,9 +45,7 @@ def forward_cpu(
     x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None, method: str
 ) -> Neighbours:
     _refuse_choice(method)
-    forth = one_way.forward_cpu(x, y, x_offsets, y_offsets, 1, 2, torch.inf)
-    back = one_way.forward_cpu(y, x, y_offsets, x_offsets, 1, 2, torch.inf)
-    return (*(each[:, 0] for each in forth), *(each[:, 0] for each in back))  # type: ignore[return-value]
+    return reference.nearest_pair(x, y, x_offsets, y_offsets, search=one_way.forward_cpu)
 
 
 def forward_cuda(
@@ -55,32 +53,12 @@ def forward_cuda(
 ) -> Neighbours:
     if not one_way.has_pair_kernel(x, y):
         _refuse_choice(method)
-        forth = one_way.forward_cuda(x, y, x_offsets, y_offsets, 1, 2, torch.inf)
-        back = one_way.forward_cuda(y, x, y_offsets, x_offsets, 1, 2, torch.inf)
-        return (*(each[:, 0] for each in forth), *(each[:, 0] for each in back))  # type: ignore[return-value]
+        return reference.nearest_pair(x, y, x_offsets, y_offsets, search=one_way.forward_cuda)
     clouds = one_way.dense(x, y, x_offsets, y_offsets)
     tree = method == "tree" or (method == "auto" and one_way.wants_tree(x, y, x_offsets))
     neighbours = empty_neighbours(x, y)
-    space = _C.nearest_pair_workspace_cuda(*clouds, tree)
-    workspace = x.new_empty(space, dtype=torch.uint8)
-    _C.nearest_pair_cuda(*clouds, *neighbours, tree, torch.inf, workspace)
+    one_way.search_pair(clouds, neighbours, tree, torch.inf)
     return neighbours
-
-
-def backward_cpu(
-    x_grad_distance: Tensor,
-    y_grad_distance: Tensor,
-    x: Tensor,
-    y: Tensor,
-    x_index: Tensor,
-    y_index: Tensor,
-    want_x: bool,
-    want_y: bool,
-) -> tuple[Tensor, Tensor]:
-    return reference.add_both_ways(
-        one_way.backward_cpu(x_grad_distance[:, None], x, y, x_index[:, None], 2, want_x, want_y),
-        one_way.backward_cpu(y_grad_distance[:, None], y, x, y_index[:, None], 2, want_y, want_x),
-    )
 
 
 def backward_cuda(
@@ -94,14 +72,8 @@ def backward_cuda(
     want_y: bool,
 ) -> tuple[Tensor, Tensor]:
     if not one_way.has_pair_kernel(x, y):
-        return reference.add_both_ways(
-            one_way.backward_cuda(
-                x_grad_distance[:, None], x, y, x_index[:, None], 2, want_x, want_y
-            ),
-            one_way.backward_cuda(
-                y_grad_distance[:, None], y, x, y_index[:, None], 2, want_y, want_x
-            ),
-        )
+        arguments = (x_grad_distance, y_grad_distance, x, y, x_index, y_index, want_x, want_y)
+        return reference.nearest_pair_backward(*arguments, backward=one_way.backward_cuda)
     gradients = empty_gradients(x, y, want_x, want_y)
     x, y = x.contiguous(), y.contiguous()
     space = _C.nearest_pair_backward_workspace_cuda(x, y)
@@ -119,11 +91,13 @@ def backward_cuda(
     return gradients
 
 
+_backward_cpu = functools.partial(reference.nearest_pair_backward, backward=one_way.backward_cpu)
+
 for _op, _backend, _devices, _run in (
     ("nearest_pair", "cpu", ("cpu",), forward_cpu),
     ("nearest_pair", "cuda", ("cuda",), forward_cuda),
     ("nearest_pair", "reference", ("cpu", "cuda"), _reference),
-    ("nearest_pair_backward", "cpu", ("cpu",), backward_cpu),
+    ("nearest_pair_backward", "cpu", ("cpu",), _backward_cpu),
     ("nearest_pair_backward", "cuda", ("cuda",), backward_cuda),
     ("nearest_pair_backward", "reference", ("cpu", "cuda"), reference.nearest_pair_backward),
 ):

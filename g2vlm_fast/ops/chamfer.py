@@ -139,7 +139,7 @@ def chamfer_distance(
     directions = []
     if not fused or has_normals or fscore_at:
         directions = directions_of(
-            x, y, (x_offsets, y_offsets), (x_weights, y_weights), len(distances)
+            distances, y.shape[0], (x_offsets, y_offsets), (x_weights, y_weights)
         )
     if fused:
         loss = chamfer_loss(

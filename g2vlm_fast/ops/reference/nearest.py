@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 _CHUNK_PAIRS = 1 << 22
+
+Search = Callable[..., tuple[Tensor, Tensor]]
 
 
 def pair_distance(query: Tensor, target: Tensor, norm: int) -> Tensor:
@@ -84,11 +87,19 @@ def nearest_backward(
 
 
 def nearest_pair(
-    x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None
+    x: Tensor,
+    y: Tensor,
+    x_offsets: Tensor | None,
+    y_offsets: Tensor | None,
+    *,
+    search: Search = nearest,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the nearest of each point in the other cloud: distances and indices, both ways."""
-    x_distance, x_index = nearest(x, y, x_offsets, y_offsets, 1, 2, torch.inf)
-    y_distance, y_index = nearest(y, x, y_offsets, x_offsets, 1, 2, torch.inf)
+    """Return the nearest of each point in the other cloud: distances and indices, both ways.
+
+    ``search`` is what finds them one way, on any backend.
+    """
+    x_distance, x_index = search(x, y, x_offsets, y_offsets, 1, 2, torch.inf)
+    y_distance, y_index = search(y, x, y_offsets, x_offsets, 1, 2, torch.inf)
     return x_distance[:, 0], x_index[:, 0], y_distance[:, 0], y_index[:, 0]
 
 
@@ -101,16 +112,13 @@ def nearest_pair_backward(
     y_index: Tensor,
     want_x: bool,
     want_y: bool,
+    *,
+    backward: Search = nearest_backward,
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of x and y; one that is not wanted comes back without elements."""
-    return add_both_ways(
-        nearest_backward(x_grad_distance[:, None], x, y, x_index[:, None], 2, want_x, want_y),
-        nearest_backward(y_grad_distance[:, None], y, x, y_index[:, None], 2, want_y, want_x),
-    )
+    """Return the gradients of x and y; one that is not wanted comes back without elements.
 
-
-def add_both_ways(
-    forth: tuple[Tensor, Tensor], back: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Add gradients (of x, of y) of one direction and (of y, of x) of the other."""
-    return forth[0] + back[1], forth[1] + back[0]
+    ``backward`` is what finds those of one way, on any backend.
+    """
+    x_forth, y_forth = backward(x_grad_distance[:, None], x, y, x_index[:, None], 2, want_x, want_y)
+    y_back, x_back = backward(y_grad_distance[:, None], y, x, y_index[:, None], 2, want_y, want_x)
+    return x_forth + x_back, y_forth + y_back
