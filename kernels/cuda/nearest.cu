@@ -228,15 +228,14 @@ unsigned splits_of(const NearestProblem<float>& p, int device) {
 
 void launch_one(const NearestProblem<float>& p, const Segments& queries, const Segments& targets,
                 uint64_t* keys, int device, cudaStream_t stream) {
-  const auto blocks =
-      static_cast<unsigned>((p.num_queries + kQueriesPerBlock - 1) / kQueriesPerBlock);
+  const auto blocks = blocks_for(p.num_queries, kQueriesPerBlock);
   const unsigned splits = splits_of(p, device);
   if (splits > 1)
     check_cuda(cudaMemsetAsync(keys, 0xFF, p.num_queries * sizeof *keys, stream), "nearest");
   nearest_one<<<{blocks, splits}, kThreads, 0, stream>>>(p, queries, targets, keys);
   check_cuda(cudaGetLastError(), "nearest");
   if (splits == 1) return;
-  const auto writers = static_cast<unsigned>((p.num_queries + kThreads - 1) / kThreads);
+  const auto writers = blocks_for(p.num_queries, kThreads);
   write_keys<<<writers, kThreads, 0, stream>>>(p, keys);
 }
 
@@ -251,7 +250,7 @@ void nearest_cuda(const NearestProblem<T>& problem, uint64_t* workspace, int dev
   const Segments queries{p.query_offsets, p.num_segments, p.num_queries};
   const Segments targets{p.target_offsets, p.num_segments, p.num_targets};
   auto* const launch_stream = static_cast<cudaStream_t>(stream);
-  const auto blocks = static_cast<unsigned>((p.num_queries + kThreads - 1) / kThreads);
+  const auto blocks = blocks_for(p.num_queries, kThreads);
   if constexpr (std::is_same_v<T, float>) {
     if (p.k == 1 && p.dim == 3 && p.norm == 2 && workspace != nullptr) {
       launch_one(p, queries, targets, workspace, device, launch_stream);

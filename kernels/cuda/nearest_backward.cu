@@ -80,10 +80,6 @@ __global__ void target_gradients(NearestGradient<T> p) {
   if (inside) p.grad_target[element] = subtract(T(0), sum);
 }
 
-unsigned blocks_for(int64_t elements) {
-  return static_cast<unsigned>((elements + kThreads - 1) / kThreads);
-}
-
 }  // namespace
 
 template <class T>
@@ -91,11 +87,12 @@ void nearest_backward_cuda(const NearestGradient<T>& p, int device, void* stream
   const DeviceGuard guard(device);
   auto* const launch_stream = static_cast<cudaStream_t>(stream);
   if (p.grad_query != nullptr && p.num_queries > 0) {
-    query_gradients<<<blocks_for(p.num_queries * p.dim), kThreads, 0, launch_stream>>>(p);
+    query_gradients<<<blocks_for(p.num_queries * p.dim, kThreads), kThreads, 0, launch_stream>>>(p);
     check_cuda(cudaGetLastError(), "nearest_backward");
   }
   if (p.grad_target != nullptr && p.num_targets > 0) {
-    target_gradients<<<blocks_for(p.num_targets * p.dim), kThreads, 0, launch_stream>>>(p);
+    target_gradients<<<blocks_for(p.num_targets * p.dim, kThreads), kThreads, 0, launch_stream>>>(
+        p);
     check_cuda(cudaGetLastError(), "nearest_backward");
   }
 }

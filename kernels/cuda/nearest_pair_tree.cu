@@ -13,11 +13,7 @@ struct Plan {
 
   Plan(const NearestPairProblem& p, void* workspace)
       : memory(workspace),
-        builder({{p.points[0], p.points[1]},
-                 {p.offsets[0], p.offsets[1]},
-                 {p.length[0], p.length[1]},
-                 p.segments},
-                memory),
+        builder(p, memory),
         search(builder.pair().tree[0].leaves() + builder.pair().tree[1].leaves(), memory) {}
 };
 

@@ -210,7 +210,7 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-TreeBuilder::TreeBuilder(const PackedClouds& clouds, Workspace& memory) {
+TreeBuilder::TreeBuilder(const NearestPairProblem& clouds, Workspace& memory) {
   const int64_t total = clouds.length[0] + clouds.length[1];
   for (int cloud = 0; cloud < 2; ++cloud) {
     const int64_t length = clouds.length[cloud];

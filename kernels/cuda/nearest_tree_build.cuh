@@ -3,6 +3,7 @@
 
 #include <cub/util_type.cuh>
 
+#include "g2vlm/nearest_pair.h"
 #include "nearest_tree.cuh"
 #include "workspace.cuh"
 
@@ -21,13 +22,6 @@ struct Pair {
   }
 };
 
-struct PackedClouds {
-  const float* points[2];
-  const int32_t* offsets[2];  // null for one segment
-  int64_t length[2];
-  int32_t segments;
-};
-
 // The grid of cubes that a segment's curve runs through, from 0 to 1 along the axes. Points outside
 // have a curve of their own, of cells that grow with the distance, so that it reaches everywhere.
 struct Grid {
@@ -39,7 +33,7 @@ struct Grid {
 
 class TreeBuilder {
  public:
-  TreeBuilder(const PackedClouds& clouds, Workspace& memory);
+  TreeBuilder(const NearestPairProblem& clouds, Workspace& memory);
 
   const Pair& pair() const { return pair_; }
 
