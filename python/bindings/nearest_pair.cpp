@@ -71,7 +71,7 @@ void bind_nearest_pair(nb::module_& module) {
         const float bound = max_distance > std::numeric_limits<float>::max()
                                 ? std::numeric_limits<float>::infinity()
                                 : static_cast<float>(max_distance);
-        if (!tree && (problem.distance[1] == nullptr || problem.index[1] == nullptr))
+        if (!tree && !(y_distance && y_index))
           throw nb::value_error("nearest_pair_cuda: without tree, both directions are searched");
         if (!tree && bound != std::numeric_limits<float>::infinity())
           throw nb::value_error("nearest_pair_cuda: max_distance must be inf without tree");

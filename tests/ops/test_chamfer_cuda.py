@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -64,7 +66,8 @@ def test_loss_and_gradients_agree_with_float64(
     found = _result(clouds, "cuda", torch.float32, reduction=reduction, **offsets, **options)
     truth = _result(clouds, "cpu", torch.float64, reduction=reduction, **offsets, **options)
     for one, two in zip(found, truth, strict=True):
-        assert (one.cpu().double() - two).norm() <= 2e-5 * two.norm()
+        # Where every term is cut off, the truth is zero but for what float64 rounds.
+        assert (one.cpu().double() - two).norm() <= 2e-5 * two.norm() + 1e-15
 
 
 def test_one_sided_loss_and_gradients_agree_with_float64() -> None:
@@ -105,7 +108,9 @@ def test_trees_leave_out_what_is_too_far() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The AccumulateGrad node:UserWarning")
-def test_trees_and_sorted_gradients_replay_as_a_cuda_graph() -> None:
+def test_trees_and_sorted_gradients_replay_as_a_cuda_graph(
+    waiting_raises: Callable[[], AbstractContextManager],
+) -> None:
     x, y, *_ = (each.cuda() for each in _clouds(400_000, 300_000))
     x.requires_grad_()
 
@@ -119,12 +124,8 @@ def test_trees_and_sorted_gradients_replay_as_a_cuda_graph() -> None:
         step()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        with torch.cuda.graph(graph):
-            captured = step()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    with waiting_raises(), torch.cuda.graph(graph):
+        captured = step()
     with torch.no_grad():
         x.copy_(torch.randn_like(x))
     graph.replay()
