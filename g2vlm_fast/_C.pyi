@@ -296,6 +296,18 @@ def nearest_cuda(
     max_distance: float,
     workspace: torch.Tensor | None,
 ) -> None: ...
+def nearest_index_build_cuda(
+    target: torch.Tensor,
+    target_offsets: torch.Tensor | None,
+    tree: torch.Tensor,
+    workspace: torch.Tensor,
+) -> None: ...
+def nearest_index_bytes_cuda(
+    target: torch.Tensor, target_offsets: torch.Tensor | None
+) -> tuple[int, int]: ...
+def nearest_index_refit_cuda(
+    target: torch.Tensor, target_offsets: torch.Tensor | None, tree: torch.Tensor
+) -> None: ...
 def nearest_pair_backward_cuda(
     x_grad_distance: torch.Tensor,
     y_grad_distance: torch.Tensor,
@@ -315,10 +327,9 @@ def nearest_pair_cuda(
     y_offsets: torch.Tensor | None,
     x_distance: torch.Tensor,
     x_index: torch.Tensor,
-    y_distance: torch.Tensor | None,
-    y_index: torch.Tensor | None,
+    y_distance: torch.Tensor,
+    y_index: torch.Tensor,
     tree: bool,
-    max_distance: float,
     workspace: torch.Tensor,
 ) -> None: ...
 def nearest_pair_workspace_cuda(
@@ -327,6 +338,27 @@ def nearest_pair_workspace_cuda(
     x_offsets: torch.Tensor | None,
     y_offsets: torch.Tensor | None,
     tree: bool,
+) -> int: ...
+def nearest_tree_cuda(
+    query: torch.Tensor,
+    target: torch.Tensor,
+    query_offsets: torch.Tensor | None,
+    target_offsets: torch.Tensor | None,
+    distance: torch.Tensor,
+    index: torch.Tensor,
+    norm: int,
+    max_distance: float,
+    tree: torch.Tensor | None,
+    workspace: torch.Tensor,
+) -> None: ...
+def nearest_tree_workspace_cuda(
+    query: torch.Tensor,
+    target: torch.Tensor,
+    query_offsets: torch.Tensor | None,
+    target_offsets: torch.Tensor | None,
+    distance: torch.Tensor,
+    index: torch.Tensor,
+    indexed: bool,
 ) -> int: ...
 def sort_rows(
     offsets: torch.Tensor,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -97,14 +95,23 @@ def wants_tree(query: Tensor, target: Tensor, offsets: Tensor | None) -> bool:
     return n * m // segments > pairs + pairs_a_point * (n + m)
 
 
-def search_pair(
-    clouds: Clouds, results: tuple[Tensor | None, ...], tree: bool, max_distance: float
+def has_tree(query: Tensor, target: Tensor) -> bool:
+    """Whether CUDA has trees for these points."""
+    rows = query.shape[0] + target.shape[0]
+    return query.dtype is torch.float32 and query.shape[1] <= 3 and rows < 2**31 - 1
+
+
+def search_tree(
+    clouds: Clouds,
+    neighbours: tuple[Tensor, Tensor],
+    norm: int,
+    max_distance: float,
+    index: Tensor | None = None,
 ) -> None:
-    """Fill distances and indices of the first cloud, and of the second where they are given."""
-    space = _C.nearest_pair_workspace_cuda(*clouds, tree)
+    """Fill distances and indices by a tree over the targets: that of an index, or a new one."""
+    space = _C.nearest_tree_workspace_cuda(*clouds, *neighbours, index is not None)
     workspace = clouds[0].new_empty(space, dtype=torch.uint8)
-    rest: list[Any] = [*results, tree, max_distance, workspace]
-    _C.nearest_pair_cuda(*clouds, *rest)
+    _C.nearest_tree_cuda(*clouds, *neighbours, norm, max_distance, index, workspace)
 
 
 def forward_cuda(
@@ -118,9 +125,8 @@ def forward_cuda(
 ) -> tuple[Tensor, Tensor]:
     distance, index = empty_neighbours(query, k)
     clouds = dense(query, target, query_offsets, target_offsets)
-    one = k == 1 and norm == 2 and has_pair_kernel(query, target)
-    if one and wants_tree(query, target, query_offsets):
-        search_pair(clouds, (distance[:, 0], index[:, 0], None, None), True, max_distance)
+    if has_tree(query, target) and wants_tree(query, target, query_offsets):
+        search_tree(clouds, (distance, index), norm, max_distance)
         return distance, index
     keys = query.new_empty(query.shape[0], dtype=torch.int64) if k == 1 else None
     _C.nearest_cuda(*clouds, distance, index, norm, max_distance, keys)

@@ -57,7 +57,8 @@ def forward_cuda(
     clouds = one_way.dense(x, y, x_offsets, y_offsets)
     tree = method == "tree" or (method == "auto" and one_way.wants_tree(x, y, x_offsets))
     neighbours = empty_neighbours(x, y)
-    one_way.search_pair(clouds, neighbours, tree, torch.inf)
+    workspace = x.new_empty(_C.nearest_pair_workspace_cuda(*clouds, tree), dtype=torch.uint8)
+    _C.nearest_pair_cuda(*clouds, *neighbours, tree, workspace)
     return neighbours
 
 

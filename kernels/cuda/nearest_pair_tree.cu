@@ -13,7 +13,11 @@ struct Plan {
 
   Plan(const NearestPairProblem& p, void* workspace)
       : memory(workspace),
-        builder(p, memory),
+        builder({{p.points[0], p.points[1]},
+                 {p.offsets[0], p.offsets[1]},
+                 {p.length[0], p.length[1]},
+                 p.segments},
+                memory, memory),
         search(builder.pair().tree[0].leaves() + builder.pair().tree[1].leaves(), memory) {}
 };
 
@@ -24,15 +28,15 @@ size_t nearest_pair_tree_workspace(const NearestPairProblem& problem, int device
   return Plan(problem, nullptr).memory.bytes();
 }
 
-void nearest_pair_tree_cuda(const NearestPairProblem& p, float max_distance, void* workspace,
-                            int device, void* stream) {
+void nearest_pair_tree_cuda(const NearestPairProblem& p, void* workspace, int device,
+                            void* stream) {
   if (p.length[0] + p.length[1] == 0) return;
   const DeviceGuard guard(device);
   Plan plan(p, workspace);
   auto* const s = static_cast<cudaStream_t>(stream);
   const Neighbours results{{p.distance[0], p.distance[1]}, {p.index[0], p.index[1]}};
   plan.builder.build(results, s);
-  plan.search.run(plan.builder.pair(), results, max_distance, s);
+  plan.search.run(plan.builder.pair(), results, INFINITY, s);
 }
 
 }  // namespace g2vlm

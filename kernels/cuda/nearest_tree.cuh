@@ -25,7 +25,8 @@ struct Box {
 };
 
 struct Tree {
-  const float* points;  // [length, 3], as they came
+  const float* points;  // [length, dim], as they came
+  int32_t dim;          // at most 3; other coordinates are 0
   Segments segments;    // with offsets that never fall
   float4* sorted;       // [leaves * 32] x, y, z and the row; NaN and kNoRow in filling slots
   Box* boxes;           // level after level
@@ -49,6 +50,16 @@ struct Tree {
     const int bits = kFanoutBits * (level + 1);
     return (points + (int64_t{1} << bits) - 1) >> bits;
   }
+  __device__ int64_t points_of(int32_t segment) const {
+    return segments.end(segment) - segments.begin(segment);
+  }
+  __device__ float coordinate(int64_t row, int axis) const {
+    return axis < dim ? points[row * dim + axis] : 0.0F;
+  }
+  __device__ float4 point(int64_t row) const {
+    return {coordinate(row, 0), coordinate(row, 1), coordinate(row, 2),
+            __int_as_float(static_cast<int32_t>(row))};
+  }
   // The segment in whose range a box of a level lies.
   __device__ int32_t segment_of(int level, int64_t node) const {
     int32_t low = 0, high = segments.count - 1;
@@ -68,7 +79,12 @@ struct Tree {
 struct Neighbours {
   float* distance[2];
   int32_t* index[2];
+  int32_t places = 1;  // for each point
 };
+
+__device__ inline bool is_known(float4 point) {
+  return !(isnan(point.x) || isnan(point.y) || isnan(point.z));
+}
 
 // Floats as unsigned integers of the same order; NaN comes last whatever its sign.
 __device__ inline uint32_t ordered(float value) {

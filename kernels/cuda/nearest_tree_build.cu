@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kSamples)
   Grid grid{};
   float extent = 0.0F;
   for (int axis = 0; axis < 3; ++axis) {
-    float value = thread < samples ? pair.tree[of_second].points[row * 3 + axis] : NAN;
+    float value = thread < samples ? pair.tree[of_second].coordinate(row, axis) : NAN;
     const int finite = __syncthreads_count(isfinite(value));
     // Halves keep the extents of huge coordinates finite.
     sorted[thread] = isfinite(value) ? 0.5F * value : INFINITY;
@@ -144,14 +144,15 @@ __global__ void __launch_bounds__(kThreads)
   rows[item] = static_cast<uint32_t>(row);
   if (!tree.segments.covers(segment, row)) {
     keys[item] = uint64_t{2} * tree.segments.count << (3 * bits + 1);
-    if (unknown.distance[cloud] != nullptr) {
-      unknown.distance[cloud][row] = NAN;
-      unknown.index[cloud][row] = -1;
+    if (unknown.distance[cloud] == nullptr) return;
+    for (int64_t slot = row * unknown.places; slot < (row + 1) * unknown.places; ++slot) {
+      unknown.distance[cloud][slot] = NAN;
+      unknown.index[cloud][slot] = -1;
     }
     return;
   }
-  const float* point = tree.points + row * 3;
-  const uint64_t position = position_of(grids[segment], point[0], point[1], point[2], bits);
+  const float4 point = tree.point(row);
+  const uint64_t position = position_of(grids[segment], point.x, point.y, point.z, bits);
   const uint64_t place = 2 * static_cast<uint64_t>(segment) + cloud;
   keys[item] = place << (3 * bits + 1) | position;
 }
@@ -165,7 +166,7 @@ __device__ void write_box(Box* box, float4 low, float4 high, int32_t row, bool w
   box->high = {most.x, most.y, most.z, 0.0F};
 }
 
-// A warp a leaf: fetches its points and bounds them.
+// A warp a leaf: fetches its points and bounds them. Without rows they are those that it has.
 __global__ void __launch_bounds__(kThreads)
     make_leaves(const __grid_constant__ Pair pair, const uint32_t* rows) {
   const int cloud = blockIdx.y;
@@ -175,17 +176,15 @@ __global__ void __launch_bounds__(kThreads)
   const int lane = threadIdx.x % 32;
   const int32_t segment = tree.segment_of(0, leaf);
   const int64_t place = (leaf - tree.start(0, segment)) * kFanout + lane;
-  const int64_t count = tree.segments.end(segment) - tree.segments.begin(segment);
+  const int64_t count = tree.points_of(segment);
   if (place - lane >= count) return;
   float4 point = {NAN, NAN, NAN, __int_as_float(kNoRow)};
-  if (place < count) {
-    const int64_t row = rows[pair.sorted_begin(cloud, segment) + place];
-    const float* given = tree.points + row * 3;
-    point = {given[0], given[1], given[2], __int_as_float(static_cast<int32_t>(row))};
-  }
+  if (place < count)
+    point =
+        tree.point(rows == nullptr ? int64_t{__float_as_int(tree.sorted[leaf * kFanout + lane].w)}
+                                   : int64_t{rows[pair.sorted_begin(cloud, segment) + place]});
   tree.sorted[leaf * kFanout + lane] = point;
-  const bool number = !(isnan(point.x) || isnan(point.y) || isnan(point.z));
-  const float4 counts = number ? point : float4{NAN, NAN, NAN, 0.0F};
+  const float4 counts = is_known(point) ? point : float4{NAN, NAN, NAN, 0.0F};
   write_box(tree.boxes + leaf, counts, counts, __float_as_int(point.w), lane == 0);
 }
 
@@ -197,7 +196,7 @@ __global__ void __launch_bounds__(kThreads)
   if (level >= tree.levels || node >= tree.nodes(level)) return;
   const int lane = threadIdx.x % 32;
   const int32_t segment = tree.segment_of(level, node);
-  const int64_t count = tree.segments.end(segment) - tree.segments.begin(segment);
+  const int64_t count = tree.points_of(segment);
   const int64_t place = (node - tree.start(level, segment)) * kFanout + lane;
   const int64_t below = Tree::boxes_of(level - 1, count);
   if (place - lane >= below) return;
@@ -208,46 +207,68 @@ __global__ void __launch_bounds__(kThreads)
             lane == 0);
 }
 
+void launch_leaves(const Pair& pair, const uint32_t* rows, cudaStream_t stream) {
+  const int64_t leaves = std::max(pair.tree[0].leaves(), pair.tree[1].leaves());
+  make_leaves<<<{blocks_for(leaves, kWarps), 2}, kThreads, 0, stream>>>(pair, rows);
+  check_cuda(cudaGetLastError(), "nearest");
+}
+
 }  // namespace
 
-TreeBuilder::TreeBuilder(const NearestPairProblem& clouds, Workspace& memory) {
+int32_t* take_offsets(const Clouds& clouds, int cloud, Workspace& memory) {
+  const bool given = clouds.offsets[cloud] != nullptr;
+  return given ? memory.take<int32_t>(clouds.segments + 1) : nullptr;
+}
+
+Tree lay_out_tree(const Clouds& clouds, int cloud, const int32_t* offsets, Workspace& memory) {
+  const int64_t length = clouds.length[cloud];
+  Tree tree{};
+  tree.points = clouds.points[cloud];
+  tree.dim = clouds.dim;
+  tree.segments = {offsets, clouds.segments, length};
+  tree.sorted = memory.take<float4>(tree.leaves() * kFanout);
+  tree.levels = 1;
+  tree.first[0] = 0;
+  tree.first[1] = tree.nodes(0);
+  while ((length - 1) >> kFanoutBits * tree.levels >= kFanout) {
+    tree.first[tree.levels + 1] = tree.first[tree.levels] + tree.nodes(tree.levels);
+    ++tree.levels;
+  }
+  tree.boxes = memory.take<Box>(tree.first[tree.levels]);
+  return tree;
+}
+
+TreeBuilder::TreeBuilder(const Clouds& clouds, Workspace& kept, Workspace& scratch) {
   const int64_t total = clouds.length[0] + clouds.length[1];
   for (int cloud = 0; cloud < 2; ++cloud) {
-    const int64_t length = clouds.length[cloud];
-    const bool given = clouds.offsets[cloud] != nullptr;
     given_offsets_[cloud] = clouds.offsets[cloud];
-    clean_offsets_[cloud] = given ? memory.take<int32_t>(clouds.segments + 1) : nullptr;
-    Tree& tree = pair_.tree[cloud];
-    tree.points = clouds.points[cloud];
-    tree.segments = {clean_offsets_[cloud], clouds.segments, length};
-    tree.sorted = memory.take<float4>(tree.leaves() * kFanout);
-    tree.levels = 1;
-    tree.first[0] = 0;
-    tree.first[1] = tree.nodes(0);
-    while ((length - 1) >> kFanoutBits * tree.levels >= kFanout) {
-      tree.first[tree.levels + 1] = tree.first[tree.levels] + tree.nodes(tree.levels);
-      ++tree.levels;
-    }
-    tree.boxes = memory.take<Box>(tree.first[tree.levels]);
+    clean_offsets_[cloud] = take_offsets(clouds, cloud, kept);
+    pair_.tree[cloud] = lay_out_tree(clouds, cloud, clean_offsets_[cloud], kept);
   }
-  grids_ = memory.take<Grid>(clouds.segments);
+  grids_ = scratch.take<Grid>(clouds.segments);
   int place_bits = 1;
   while (2 * int64_t{clouds.segments} >> place_bits != 0) ++place_bits;
   grid_bits_ = (kKeyBits - 1 - place_bits) / 3;
   key_bits_ = place_bits + 1 + 3 * grid_bits_;
   for (int i = 0; i < 2; ++i) {
-    keys_.d_buffers[i] = memory.take<uint64_t>(total);
-    rows_.d_buffers[i] = memory.take<uint32_t>(total);
+    keys_.d_buffers[i] = scratch.take<uint64_t>(total);
+    rows_.d_buffers[i] = scratch.take<uint32_t>(total);
   }
   check_cuda(cub::DeviceRadixSort::SortPairs(nullptr, sort_bytes_, keys_, rows_,
                                              static_cast<int>(total), 0, key_bits_),
              "nearest");
-  sort_space_ = memory.take<char>(static_cast<int64_t>(sort_bytes_));
+  sort_space_ = scratch.take<char>(static_cast<int64_t>(sort_bytes_));
 }
 
 void TreeBuilder::build(const Neighbours& unknown, cudaStream_t stream) {
+  sort(unknown, stream);
+  fill_leaves(stream);
+  fill_nodes(pair_, stream);
+}
+
+void TreeBuilder::sort(const Neighbours& unknown, cudaStream_t stream) {
   const Tree &a = pair_.tree[0], &b = pair_.tree[1];
-  const int64_t total = a.length() + b.length(), longest = std::max(a.length(), b.length());
+  const int64_t total = a.length() + b.length();
   if (clean_offsets_[0] != nullptr || clean_offsets_[1] != nullptr) {
     const Offsets offsets{{given_offsets_[0], given_offsets_[1]},
                           {clean_offsets_[0], clean_offsets_[1]},
@@ -261,11 +282,21 @@ void TreeBuilder::build(const Neighbours& unknown, cudaStream_t stream) {
   check_cuda(cub::DeviceRadixSort::SortPairs(sort_space_, sort_bytes_, keys_, rows_,
                                              static_cast<int>(total), 0, key_bits_, stream),
              "nearest");
-  make_leaves<<<{blocks_for(std::max(a.leaves(), b.leaves()), kWarps), 2}, kThreads, 0, stream>>>(
-      pair_, rows_.Current());
+}
+
+void TreeBuilder::fill_leaves(cudaStream_t stream) {
+  launch_leaves(pair_, rows_.Current(), stream);
+}
+
+void TreeBuilder::refill_leaves(const Pair& pair, cudaStream_t stream) {
+  launch_leaves(pair, nullptr, stream);
+}
+
+void TreeBuilder::fill_nodes(const Pair& pair, cudaStream_t stream) {
+  const Tree &a = pair.tree[0], &b = pair.tree[1];
   for (int level = 1; level < std::max(a.levels, b.levels); ++level)
     make_nodes<<<{blocks_for(std::max(a.nodes(level), b.nodes(level)), kWarps), 2}, kThreads, 0,
-                 stream>>>(pair_, level);
+                 stream>>>(pair, level);
   check_cuda(cudaGetLastError(), "nearest");
 }
 

@@ -3,13 +3,20 @@
 
 #include <cub/util_type.cuh>
 
-#include "g2vlm/nearest_pair.h"
 #include "nearest_tree.cuh"
 #include "workspace.cuh"
 
 namespace g2vlm {
 
-// Two clouds, on the device; the second may have no points.
+// Two packed clouds of as many segments; the second may have no points.
+struct Clouds {
+  const float* points[2];     // [length, dim]
+  const int32_t* offsets[2];  // null for one segment
+  int64_t length[2];
+  int32_t segments;
+  int32_t dim = 3;  // at most 3
+};
+
 struct Pair {
   Tree tree[2];
 
@@ -31,19 +38,34 @@ struct Grid {
   __device__ float place(int axis, float value) const { return (0.5F * value - low[axis]) * scale; }
 };
 
+// Memory for a tree over one of the clouds and for its offsets, which are null where none are
+// given.
+int32_t* take_offsets(const Clouds& clouds, int cloud, Workspace& memory);
+Tree lay_out_tree(const Clouds& clouds, int cloud, const int32_t* offsets, Workspace& memory);
+
 class TreeBuilder {
  public:
-  TreeBuilder(const NearestPairProblem& clouds, Workspace& memory);
+  // What the trees need goes to `kept`, the rest to `scratch`.
+  TreeBuilder(const Clouds& clouds, Workspace& kept, Workspace& scratch);
 
   const Pair& pair() const { return pair_; }
 
-  // Enqueues. Rows that no segment covers get a distance of NaN and -1 for a neighbour.
+  // These enqueue; `build` does all of it. Rows that no segment covers get a distance of NaN and -1
+  // for a neighbour.
   void build(const Neighbours& unknown, cudaStream_t stream);
+  void sort(const Neighbours& unknown, cudaStream_t stream);
+  void fill_leaves(cudaStream_t stream);
+  // Moves the points of the trees to where they are now, in the order that they had.
+  static void refill_leaves(const Pair& pair, cudaStream_t stream);
+  static void fill_nodes(const Pair& pair, cudaStream_t stream);
+
+  // The rows of both clouds, those of a segment of a cloud from `Pair::sorted_begin` on.
+  const uint32_t* sorted_rows() { return rows_.Current(); }
 
  private:
   Pair pair_;
-  int32_t* clean_offsets_[2];
   const int32_t* given_offsets_[2];
+  int32_t* clean_offsets_[2];
   Grid* grids_;
   cub::DoubleBuffer<uint64_t> keys_;
   cub::DoubleBuffer<uint32_t> rows_;

@@ -21,7 +21,7 @@ class LeafSearch {
   __device__ __forceinline__ LeafSearch(const Tree& tree, float4* tile, float4 query,
                                         uint32_t limit)
       : tree_(tree), tile_(tile), lane_(threadIdx.x % kFanout), query_(query) {
-    const bool known = !(isnan(query.x) || isnan(query.y) || isnan(query.z));
+    const bool known = is_known(query);
     best_ = known ? limit : 0;  // nothing is below 0: lanes without a query never need a box
     const float nan = NAN;
     group_.low = {warp_min(known ? query.x : nan), warp_min(known ? query.y : nan),
@@ -35,7 +35,7 @@ class LeafSearch {
   // bound, from which the points had better search one by one.
   __device__ __forceinline__ bool run(int32_t segment) {
     segment_ = segment;
-    points_ = tree_.segments.end(segment) - tree_.segments.begin(segment);
+    points_ = tree_.points_of(segment);
     if (points_ <= 0 || worst_ == 0) return true;
     int top = 0;
     while (Tree::boxes_of(top, points_) > kFanout) ++top;

@@ -16,7 +16,7 @@ __device__ void write(const Neighbours& results, int cloud, float4 query, int32_
                       float distance) {
   const int32_t own_row = __float_as_int(query.w);
   if (own_row == kNoRow) return;
-  const bool unknown = isnan(query.x) || isnan(query.y) || isnan(query.z);
+  const bool unknown = !is_known(query);
   results.index[cloud][own_row] = unknown ? -1 : row;
   results.distance[cloud][own_row] = unknown ? NAN : row < 0 ? INFINITY : distance;
 }
@@ -33,8 +33,7 @@ __global__ void __launch_bounds__(kSearchThreads)
   const Tree &from = pair.tree[cloud], &to = pair.tree[1 - cloud];
   if (results.distance[cloud] == nullptr || leaf >= from.leaves()) return;
   const int32_t segment = from.segment_of(0, leaf);
-  const int64_t count = from.segments.end(segment) - from.segments.begin(segment);
-  if ((leaf - from.start(0, segment)) * kFanout >= count) return;
+  if ((leaf - from.start(0, segment)) * kFanout >= from.points_of(segment)) return;
   const float4 query = from.sorted[leaf * kFanout + lane];
   LeafSearch found(to, tiles[warp], query, limit);
   if (found.run(segment)) {
@@ -63,7 +62,7 @@ __global__ void __launch_bounds__(kSearchThreads)
     if (own_row == kNoRow) continue;
     const uint32_t bound = __float_as_uint(results.distance[cloud][own_row]);
     PointSearch found(to, query, min(bound + 1, limit));
-    if (!(isnan(query.x) || isnan(query.y) || isnan(query.z))) found.run(from.segment_of(0, leaf));
+    if (is_known(query)) found.run(from.segment_of(0, leaf));
     if (threadIdx.x % 32 == 0) write(results, cloud, query, found.row(), found.distance());
   }
 }

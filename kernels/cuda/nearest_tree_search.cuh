@@ -1,6 +1,7 @@
 // The search of the points of one tree in another.
 #pragma once
 
+#include "g2vlm/nearest.h"
 #include "nearest_tree_build.cuh"
 
 namespace g2vlm {
@@ -23,5 +24,8 @@ class TreeSearch {
  private:
   Scattered scattered_;
 };
+
+// Any k and either norm: a warp a point, for 32 neighbours at a time. The first cloud searches.
+void search_lists(const Pair& pair, const NearestProblem<float>& problem, cudaStream_t stream);
 
 }  // namespace g2vlm

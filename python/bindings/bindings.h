@@ -15,6 +15,7 @@ void bind_nearest(nanobind::module_& module);
 #ifdef G2VLM_WITH_CUDA
 void bind_chamfer(nanobind::module_& module);
 void bind_nearest_pair(nanobind::module_& module);
+void bind_nearest_tree(nanobind::module_& module);
 #endif
 
 }  // namespace g2vlm::python

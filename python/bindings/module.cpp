@@ -20,5 +20,6 @@ NB_MODULE(_C, module) {
 #ifdef G2VLM_WITH_CUDA
   g2vlm::python::bind_chamfer(module);
   g2vlm::python::bind_nearest_pair(module);
+  g2vlm::python::bind_nearest_tree(module);
 #endif
 }

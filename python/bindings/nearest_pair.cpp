@@ -2,7 +2,6 @@
 
 #include <nanobind/stl/optional.h>
 
-#include <limits>
 #include <optional>
 
 #include "bindings.h"
@@ -61,29 +60,22 @@ void bind_nearest_pair(nb::module_& module) {
   module.def(
       "nearest_pair_cuda",
       [](Floats x, Floats y, Maybe<const int32_t> x_offsets, Maybe<const int32_t> y_offsets,
-         Tensor<float> x_distance, Tensor<int32_t> x_index, Maybe<float> y_distance,
-         Maybe<int32_t> y_index, bool tree, double max_distance, Tensor<uint8_t> workspace) {
+         Tensor<float> x_distance, Tensor<int32_t> x_index, Tensor<float> y_distance,
+         Tensor<int32_t> y_index, bool tree, Tensor<uint8_t> workspace) {
         auto problem = problem_of(x, y, x_offsets, y_offsets);
         problem.distance[0] = x_distance.data();
         problem.index[0] = x_index.data();
-        problem.distance[1] = y_distance ? y_distance->data() : nullptr;
-        problem.index[1] = y_index ? y_index->data() : nullptr;
-        const float bound = max_distance > std::numeric_limits<float>::max()
-                                ? std::numeric_limits<float>::infinity()
-                                : static_cast<float>(max_distance);
-        if (!tree && !(y_distance && y_index))
-          throw nb::value_error("nearest_pair_cuda: without tree, both directions are searched");
-        if (!tree && bound != std::numeric_limits<float>::infinity())
-          throw nb::value_error("nearest_pair_cuda: max_distance must be inf without tree");
+        problem.distance[1] = y_distance.data();
+        problem.index[1] = y_index.data();
         void* stream = x.stream();
         nb::gil_scoped_release release;
         if (tree)
-          nearest_pair_tree_cuda(problem, bound, workspace.data(), x.device(), stream);
+          nearest_pair_tree_cuda(problem, workspace.data(), x.device(), stream);
         else
           nearest_pair_brute_cuda(problem, workspace.data(), x.device(), stream);
       },
       "x"_a, "y"_a, "x_offsets"_a.none(), "y_offsets"_a.none(), "x_distance"_a, "x_index"_a,
-      "y_distance"_a.none(), "y_index"_a.none(), "tree"_a, "max_distance"_a, "workspace"_a);
+      "y_distance"_a, "y_index"_a, "tree"_a, "workspace"_a);
   module.def(
       "nearest_pair_backward_workspace_cuda",
       [](Floats x, Floats y) {

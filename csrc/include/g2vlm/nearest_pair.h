@@ -27,10 +27,8 @@ size_t nearest_pair_tree_workspace(const NearestPairProblem& problem, int device
 void nearest_pair_brute_cuda(const NearestPairProblem& problem, void* workspace, int device,
                              void* stream);
 
-// `distance[1]` and `index[1]` may be null: then only the first cloud searches, and neighbours
-// at more than `max_distance`, squared, are left out.
-void nearest_pair_tree_cuda(const NearestPairProblem& problem, float max_distance, void* workspace,
-                            int device, void* stream);
+void nearest_pair_tree_cuda(const NearestPairProblem& problem, void* workspace, int device,
+                            void* stream);
 
 // The gradient of these distances: a point gets 2 (point - neighbour) times its own
 // `grad_distance`, and the same with its own part for every point of the other cloud whose
