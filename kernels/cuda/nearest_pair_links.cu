@@ -57,10 +57,7 @@ __global__ void __launch_bounds__(kThreads)
   }
   if (!inside) return;
   const float3 own = pull(p, number);
-  float* grad = p.grad[cloud] + (number - cloud * p.length[0]) * 3;
-  grad[0] = subtract(own.x, against.x);
-  grad[1] = subtract(own.y, against.y);
-  grad[2] = subtract(own.z, against.z);
+  store(p.grad[cloud], number - cloud * p.length[0], subtract(own, against));
 }
 
 }  // namespace

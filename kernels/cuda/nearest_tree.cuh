@@ -7,6 +7,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <cstring>
 
 #include "common.cuh"
 #include "nearest_segments.cuh"
@@ -100,6 +101,25 @@ __device__ inline float warp_min(float value) {
 }
 __device__ inline float warp_max(float value) {
   return -warp_min(-value);
+}
+
+// Writes the box around the boxes of the lanes of a warp.
+__device__ inline void write_box(Box* box, float4 low, float4 high, int32_t row, bool writes) {
+  const float3 least = {warp_min(low.x), warp_min(low.y), warp_min(low.z)};
+  const float3 most = {warp_max(high.x), warp_max(high.y), warp_max(high.z)};
+  const int32_t lowest = __reduce_min_sync(kAllLanes, row);
+  if (!writes) return;
+  box->low = {least.x, least.y, least.z, __int_as_float(lowest)};
+  box->high = {most.x, most.y, most.z, 0.0F};
+}
+
+// The bits that distances of at most so much are below.
+inline uint32_t limit_of(float max_distance) {
+  const float bound = max_distance + 0.0F;  // -0 has the bits of a huge number
+  uint32_t bits;
+  static_assert(sizeof bits == sizeof bound);
+  std::memcpy(&bits, &bound, sizeof bits);
+  return bits + 1;
 }
 
 // How far boxes are apart along an axis. The squared length of such gaps is rounded as the distance

@@ -157,15 +157,6 @@ __global__ void __launch_bounds__(kThreads)
   keys[item] = place << (3 * bits + 1) | position;
 }
 
-__device__ void write_box(Box* box, float4 low, float4 high, int32_t row, bool writes) {
-  const float3 least = {warp_min(low.x), warp_min(low.y), warp_min(low.z)};
-  const float3 most = {warp_max(high.x), warp_max(high.y), warp_max(high.z)};
-  const int32_t lowest = __reduce_min_sync(kAllLanes, row);
-  if (!writes) return;
-  box->low = {least.x, least.y, least.z, __int_as_float(lowest)};
-  box->high = {most.x, most.y, most.z, 0.0F};
-}
-
 // A warp a leaf: fetches its points and bounds them. Without rows they are those that it has.
 __global__ void __launch_bounds__(kThreads)
     make_leaves(const __grid_constant__ Pair pair, const uint32_t* rows) {

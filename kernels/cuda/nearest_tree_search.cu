@@ -1,5 +1,3 @@
-#include <cstring>
-
 #include "common.cuh"
 #include "nearest_tree_leaf.cuh"
 #include "nearest_tree_point.cuh"
@@ -62,7 +60,7 @@ __global__ void __launch_bounds__(kSearchThreads)
     if (own_row == kNoRow) continue;
     const uint32_t bound = __float_as_uint(results.distance[cloud][own_row]);
     PointSearch found(to, query, min(bound + 1, limit));
-    if (is_known(query)) found.run(from.segment_of(0, leaf));
+    if (is_known(query)) walk(to, from.segment_of(0, leaf), found);
     if (threadIdx.x % 32 == 0) write(results, cloud, query, found.row(), found.distance());
   }
 }
@@ -74,11 +72,7 @@ TreeSearch::TreeSearch(int64_t leaves, Workspace& scratch)
 
 void TreeSearch::run(const Pair& pair, const Neighbours& results, float max_distance,
                      cudaStream_t stream) const {
-  const float bound = max_distance + 0.0F;  // -0 has the bits of a huge number
-  uint32_t limit;
-  static_assert(sizeof limit == sizeof bound);
-  std::memcpy(&limit, &bound, sizeof limit);
-  ++limit;  // a distance that is found is below it
+  const uint32_t limit = limit_of(max_distance);
   const int64_t leaves =
       pair.tree[0].leaves() + (results.distance[1] == nullptr ? 0 : pair.tree[1].leaves());
   check_cuda(cudaMemsetAsync(scattered_.count, 0, sizeof(uint32_t), stream), "nearest");

@@ -11,6 +11,34 @@
 
 namespace g2vlm {
 
+// The nearest that a warp has seen: of equal distances the lowest row.
+class BestPair {
+ public:
+  // Distances count from these bits down, which are not reached themselves.
+  __device__ __forceinline__ explicit BestPair(uint32_t limit) : bits_(limit) {}
+
+  __device__ __forceinline__ bool wants(uint32_t bound, int32_t lowest_row) const {
+    return bound < bits_ || (bound == bits_ && lowest_row < row_);
+  }
+
+  // Takes what every lane has seen.
+  __device__ __forceinline__ void keep(float distance, int32_t row) {
+    const uint32_t bits = __float_as_uint(distance);
+    const uint32_t least = __reduce_min_sync(kAllLanes, bits);
+    if (least > bits_ || (least == bits_ && row_ < 0)) return;
+    const int32_t lowest = __reduce_min_sync(kAllLanes, bits == least ? row : kNoRow);
+    row_ = least < bits_ ? lowest : min(row_, lowest);
+    bits_ = least;
+  }
+
+  __device__ __forceinline__ int32_t row() const { return row_; }
+  __device__ __forceinline__ float distance() const { return __uint_as_float(bits_); }
+
+ private:
+  uint32_t bits_;
+  int32_t row_ = -1;  // -1 where none was found
+};
+
 template <class Visitor>
 class TreeWalk {
  public:
