@@ -283,6 +283,7 @@ def nearest_cpu(
     index: torch.Tensor,
     norm: int,
     max_distance: float,
+    method: int,
     threads: int,
 ) -> None: ...
 def nearest_cuda(

@@ -18,6 +18,8 @@ template <class T>
 bool wants_tree(const NearestProblem<T>& p, const NearestSegment& segment) {
   const int64_t queries = segment.query_end - segment.query_begin;
   const int64_t targets = segment.target_end - segment.target_begin;
+  if (p.method != NearestMethod::kAuto)
+    return p.method == NearestMethod::kTree && queries > 0 && targets > 0;
   return p.dim <= kMaxTreeDim && queries * targets > kPairsPerPoint * (queries + targets);
 }
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.ops import nearest, nearest_pair
-from g2vlm_fast.ops.nearest import MAX_NEIGHBOURS
 
 
 def checked_lengths(function: str, argument: str, lengths: Tensor | None, points: Tensor) -> None:
@@ -54,10 +53,16 @@ def nearest_padded(
         a neighbour that NaN coordinates hide holds NaN, and so does a whole cloud whose length
         lies outside of 0 to P on a GPU.
     """
-    if k > MAX_NEIGHBOURS:
-        distance, index = _nearest_in_chunks(x, y, x_lengths, y_lengths, k, norm)
-    else:
-        distance, index = _search(x, y, x_lengths, y_lengths, k, norm)
+    x_offsets, y_offsets = _segments(x, y, x_lengths, y_lengths)
+    distance, index = nearest(
+        x.flatten(0, 1),
+        y.flatten(0, 1),
+        k=k,
+        query_offsets=x_offsets,
+        target_offsets=y_offsets,
+        norm=norm,
+    )
+    distance, index = _within_clouds(distance, index, x, y)
     return _with_empty_slots(distance, index, x, y, x_lengths, y_lengths)
 
 
@@ -73,26 +78,6 @@ def nearest_pair_padded(
         _with_empty_slots(*forth, x, y, x_lengths, y_lengths),
         _with_empty_slots(*back, y, x, y_lengths, x_lengths),
     ]
-
-
-def _search(
-    x: Tensor,
-    y: Tensor,
-    x_lengths: Tensor | None,
-    y_lengths: Tensor | None,
-    k: int,
-    norm: int,
-) -> tuple[Tensor, Tensor]:
-    x_offsets, y_offsets = _segments(x, y, x_lengths, y_lengths)
-    distance, index = nearest(
-        x.flatten(0, 1),
-        y.flatten(0, 1),
-        k=k,
-        query_offsets=x_offsets,
-        target_offsets=y_offsets,
-        norm=norm,
-    )
-    return _within_clouds(distance, index, x, y)
 
 
 def _segments(
@@ -150,51 +135,6 @@ def _with_empty_slots(
             distance = distance.masked_fill(impossible[:, None, None], torch.nan)
             index = index.masked_fill(impossible[:, None, None], -1)
     return distance, index
-
-
-def _nearest_in_chunks(
-    x: Tensor,
-    y: Tensor,
-    x_lengths: Tensor | None,
-    y_lengths: Tensor | None,
-    k: int,
-    norm: int,
-) -> tuple[Tensor, Tensor]:
-    """Find more neighbours than one search holds: merge the whole order of 64 targets at a time.
-
-    Exact, with the bits and the ties of one search, but of work N P1 P2 and 64 targets a pass.
-    """
-    count, size = y.shape[:2]
-    if y_lengths is None:
-        y_lengths = torch.full((count,), size, device=y.device)
-    shape = (*x.shape[:2], 0)
-    distance = x.new_zeros(shape, dtype=torch.promote_types(x.dtype, torch.float32))
-    index = torch.zeros(shape, dtype=torch.int64, device=x.device)
-    with torch.no_grad():
-        for begin in range(0, size, MAX_NEIGHBOURS):
-            chunk = y[:, begin : begin + MAX_NEIGHBOURS]
-            lengths = (y_lengths.clamp_max(size) - begin).clamp(0, chunk.shape[1])
-            more, where = _search(x, chunk, x_lengths, lengths, chunk.shape[1], norm)
-            where = torch.where(where < 0, where, where + begin)
-            # NaN sorts last, and the sort is stable: equal distances stay in the order of targets.
-            distance, order = torch.cat([distance, more], 2).sort(dim=2, stable=True)
-            index = torch.cat([index, where], 2).gather(2, order)
-            distance, index = distance[:, :, :k], index[:, :, :k]
-    missing = k - index.shape[2]
-    distance = torch.nn.functional.pad(distance, (0, missing), value=torch.nan)
-    index = torch.nn.functional.pad(index, (0, missing), value=-1)
-    if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
-        distance = distance + _zero_with_gradient(distance, index, x, y, norm)
-    return distance, index
-
-
-def _zero_with_gradient(distance: Tensor, index: Tensor, x: Tensor, y: Tensor, norm: int) -> Tensor:
-    """Return zeros that have the gradients of ``distance`` in x and y."""
-    known = (index >= 0) & distance.isfinite()
-    difference = x[:, :, None] - gather_points(y, index.clamp_min(0))
-    difference = difference.masked_fill(~known[..., None], 0).to(distance.dtype)
-    pairs = difference.square().sum(-1) if norm == 2 else difference.abs().sum(-1)
-    return pairs - pairs.detach()
 
 
 def gather_points(points: Tensor, index: Tensor) -> Tensor:

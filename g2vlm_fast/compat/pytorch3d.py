@@ -78,7 +78,7 @@ def knn_points(
         lengths1: ``[N]`` number of points of each cloud in p1; None for P1.
         lengths2: ``[N]`` number of points of each cloud in p2; None for P2.
         norm: 2 for squared Euclidean distances, 1 for sums of absolute differences.
-        K: at least 1. Beyond 64, targets are compared 64 at a time: exact, but slow.
+        K: at least 1.
         version: ignored; PyTorch3D chooses a kernel by it.
         return_nn: whether to return the neighbours, too.
         return_sorted: nearest first, and among equal distances the lower index. Otherwise in an

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,17 @@ from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops.reference import nearest as reference
 
 Clouds = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+
+METHODS = ("auto", "brute", "tree")
+MAX_TREE_DIM = 3
+MAX_CUDA_NEIGHBOURS = 64
+
+
+def refuse_tree(needs: str) -> None:
+    raise _dispatch.BackendError(
+        f"nearest: method='tree' needs {needs}; use method='auto', which compares all pairs where "
+        "there is no tree"
+    )
 
 
 def empty_neighbours(query: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -46,10 +59,14 @@ def forward_cpu(
     k: int,
     norm: int,
     max_distance: float,
+    method: str = "auto",
 ) -> tuple[Tensor, Tensor]:
+    if method == "tree" and query.shape[1] > MAX_TREE_DIM:
+        refuse_tree(f"at most {MAX_TREE_DIM} dimensions, got {query.shape[1]}")
     distance, index = empty_neighbours(query, k)
     clouds = dense(query, target, query_offsets, target_offsets)
-    _C.nearest_cpu(*clouds, distance, index, norm, max_distance, torch.get_num_threads())
+    way = METHODS.index(method)
+    _C.nearest_cpu(*clouds, distance, index, norm, max_distance, way, torch.get_num_threads())
     return distance, index
 
 
@@ -98,7 +115,7 @@ def wants_tree(query: Tensor, target: Tensor, offsets: Tensor | None) -> bool:
 def has_tree(query: Tensor, target: Tensor) -> bool:
     """Whether CUDA has trees for these points."""
     rows = query.shape[0] + target.shape[0]
-    return query.dtype is torch.float32 and query.shape[1] <= 3 and rows < 2**31 - 1
+    return query.dtype is torch.float32 and query.shape[1] <= MAX_TREE_DIM and rows < 2**31 - 1
 
 
 def search_tree(
@@ -122,10 +139,20 @@ def forward_cuda(
     k: int,
     norm: int,
     max_distance: float,
+    method: str = "auto",
 ) -> tuple[Tensor, Tensor]:
+    if k > MAX_CUDA_NEIGHBOURS:
+        raise _dispatch.BackendError(
+            f"nearest: the cuda backend takes k up to {MAX_CUDA_NEIGHBOURS}, got {k}; search on "
+            "the CPU or with use_backend('reference', 'nearest')"
+        )
+    exists = has_tree(query, target)
+    if method == "tree" and not exists:
+        refuse_tree("float32 points in at most three dimensions on the cuda backend")
     distance, index = empty_neighbours(query, k)
     clouds = dense(query, target, query_offsets, target_offsets)
-    if has_tree(query, target) and wants_tree(query, target, query_offsets):
+    wanted = method == "auto" and wants_tree(query, target, query_offsets)
+    if method == "tree" or (exists and wanted):
         search_tree(clouds, (distance, index), norm, max_distance)
         return distance, index
     keys = query.new_empty(query.shape[0], dtype=torch.int64) if k == 1 else None
@@ -158,10 +185,17 @@ def backward_cuda(
     return gradients
 
 
+def _reference(*arguments: Any) -> tuple[Tensor, Tensor]:
+    *search, method = arguments
+    if method == "tree":
+        refuse_tree("another backend than reference, which compares all pairs")
+    return reference.nearest(*search)
+
+
 for _op, _backend, _devices, _run in (
     ("nearest", "cpu", ("cpu",), forward_cpu),
     ("nearest", "cuda", ("cuda",), forward_cuda),
-    ("nearest", "reference", ("cpu", "cuda"), reference.nearest),
+    ("nearest", "reference", ("cpu", "cuda"), _reference),
     ("nearest_backward", "cpu", ("cpu",), backward_cpu),
     ("nearest_backward", "cuda", ("cuda",), backward_cuda),
     ("nearest_backward", "reference", ("cpu", "cuda"), reference.nearest_backward),

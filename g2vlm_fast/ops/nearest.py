@@ -10,6 +10,7 @@ from torch import Tensor
 
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._checks import (
+    INT32_MAX,
     check_choice,
     check_integer,
     check_number,
@@ -19,11 +20,9 @@ from g2vlm_fast.ops._checks import (
     check_tensor,
 )
 from g2vlm_fast.ops._flops import flop_formula
-from g2vlm_fast.ops._nearest_backends import empty_gradients, empty_neighbours
+from g2vlm_fast.ops._nearest_backends import METHODS, empty_gradients, empty_neighbours
 from g2vlm_fast.ops._registration import define_op
 from g2vlm_fast.ops.reference import nearest as reference
-
-MAX_NEIGHBOURS = 64
 
 
 def nearest(
@@ -35,18 +34,22 @@ def nearest(
     target_offsets: Tensor | None = None,
     norm: int = 2,
     max_distance: float | None = None,
+    method: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Find the k nearest targets of every query, exactly, within each packed segment.
 
     Args:
         query: ``[n, D]`` float32 or float64 (float16 and bfloat16 are upcast exactly).
         target: ``[m, D]``, same dtype and device.
-        k: neighbours a query, 1 to 64.
+        k: neighbours a query, at least 1; n k is at most 2^31 - 1.
         query_offsets: ``[B + 1]`` int32, the segments of the queries; None for one segment.
         target_offsets: ``[B + 1]`` int32, the segments of the targets.
         norm: 2 for squared Euclidean distance, 1 for the sum of absolute differences.
         max_distance: neighbours farther than this are left out. In the unit of the points for
             either norm; with ``norm=2`` its square is compared with the squared distance.
+        method: ``"brute"`` compares all pairs, ``"tree"`` sorts the points along a space-filling
+            curve and searches a tree of boxes, ``"auto"`` takes what is faster for so many points.
+            A tree wants at most three dimensions, and float32 on CUDA.
 
     Returns:
         ``distance [n, k]`` (squared for ``norm=2``) and ``index [n, k]`` int32 into the packed
@@ -56,11 +59,12 @@ def nearest(
         back: where they are wrong, queries that no segment covers hold ``nan`` and ``-1``.
 
     Differentiable in query and target through the distance: the gradient is that of the chosen
-    pair, and zero where there is none; twice, too, in plain torch. Every backend returns the same
-    bits.
+    pair, and zero where there is none; twice, too, in plain torch. Every backend and every method
+    returns the same bits. To search the same targets many times, build a :class:`NearestIndex`.
 
     Raises:
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value.
+        BackendError: there is no tree for such points.
     """
     sizes: dict[str, int] = {}
     check_tensor("nearest", "query", query, ("n", "D"), _dispatch.FLOATS, sizes)
@@ -70,49 +74,72 @@ def nearest(
         raise ValueError("nearest: query must have at least one coordinate, got shape [n, 0]")
     check_rows("nearest", "query", query)
     check_rows("nearest", "target", target)
-    check_choice("nearest", "norm", norm, (1, 2))
-    check_integer("nearest", "k", k, 1, MAX_NEIGHBOURS)
+    check_choice("nearest", "method", method, METHODS)
     if query_offsets is not None or target_offsets is not None:
         check_offsets("nearest", "query_offsets", query_offsets, sizes, device)
         check_offsets("nearest", "target_offsets", target_offsets, sizes, device)
-    bound = torch.inf
-    if max_distance is not None:
-        check_number("nearest", "max_distance", max_distance)
-        if max_distance < 0:
-            raise ValueError(f"nearest: max_distance must be at least 0, got {max_distance}")
-        bound = float(max_distance) if norm == 1 else float(max_distance) * max_distance
+    check_neighbours("nearest", k, sizes["n"])
+    bound = checked_bound("nearest", norm, max_distance)
     if dtype is torch.float16 or dtype is torch.bfloat16:
         query, target = query.float(), target.float()
+    arguments = (query, target, query_offsets, target_offsets, k, norm, bound, method)
     if (query.requires_grad or target.requires_grad) and torch.is_grad_enabled():
-        return _Nearest.apply(query, target, query_offsets, target_offsets, k, norm, bound)
-    return _forward(query, target, query_offsets, target_offsets, k, norm, bound)
+        return _Nearest.apply(*arguments)
+    return _forward(*arguments)
+
+
+def check_neighbours(op: str, k: int, queries: int) -> None:
+    """Check how many neighbours are searched for, and that all of them can be counted."""
+    check_integer(op, "k", k, 1, INT32_MAX)
+    if queries * k > INT32_MAX:
+        raise ValueError(
+            f"{op}: k must leave n * k at most {INT32_MAX}, got k = {k} for {queries} queries; "
+            "search for fewer queries at a time"
+        )
+
+
+def checked_bound(op: str, norm: int, max_distance: float | None) -> float:
+    """Check a norm and a largest distance, and return it in the unit of that norm's distances."""
+    check_choice(op, "norm", norm, (1, 2))
+    if max_distance is None:
+        return torch.inf
+    check_number(op, "max_distance", max_distance)
+    if max_distance < 0:
+        raise ValueError(f"{op}: max_distance must be at least 0, got {max_distance}")
+    return float(max_distance) if norm == 1 else float(max_distance) * max_distance
 
 
 class _Nearest(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
-        query, target, *_, norm, _ = arguments
+        query, target, *_, norm, _, _ = arguments
         distance, index = _forward(*arguments)
-        ctx.save_for_backward(query, target, index)
-        ctx.norm = norm
-        ctx.mark_non_differentiable(index)
+        remember_pairs(ctx, query, target, index, norm)
         return distance, index
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        query, target, index = ctx.saved_tensors
-        want_query, want_target = ctx.needs_input_grad[:2]
-        # Under create_graph the gradients need a graph of their own: plain torch has one.
-        twice = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        backward = reference.nearest_backward if twice else _backward
-        grad_query, grad_target = backward(
-            grads[0], query, target, index, ctx.norm, want_query, want_target
-        )
-        return (
-            grad_query if want_query else None,
-            grad_target if want_target else None,
-            *(None,) * 5,
-        )
+        return *gradients_of_pairs(ctx, grads[0]), *(None,) * 6
+
+
+def remember_pairs(ctx: Any, query: Tensor, target: Tensor, index: Tensor, norm: int) -> None:
+    """Keep what :func:`gradients_of_pairs` needs of a search whose first inputs are the points."""
+    ctx.save_for_backward(query, target, index)
+    ctx.norm = norm
+    ctx.mark_non_differentiable(index)
+
+
+def gradients_of_pairs(ctx: Any, grad_distance: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of query and target; None for one that is not wanted."""
+    query, target, index = ctx.saved_tensors
+    want_query, want_target = ctx.needs_input_grad[:2]
+    # Under create_graph the gradients need a graph of their own: plain torch has one.
+    twice = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    backward = reference.nearest_backward if twice else _backward
+    grad_query, grad_target = backward(
+        grad_distance, query, target, index, ctx.norm, want_query, want_target
+    )
+    return grad_query if want_query else None, grad_target if want_target else None
 
 
 def _run_forward(
@@ -123,12 +150,13 @@ def _run_forward(
     k: int,
     norm: int,
     max_distance: float,
+    method: str,
 ) -> tuple[Tensor, Tensor]:
     if query_offsets is not None or target_offsets is not None:
         check_offset_values("nearest", "query_offsets", query_offsets, query.shape[0])
         check_offset_values("nearest", "target_offsets", target_offsets, target.shape[0])
     run = _dispatch.implementation("nearest", query)
-    return run(query, target, query_offsets, target_offsets, k, norm, max_distance)
+    return run(query, target, query_offsets, target_offsets, k, norm, max_distance, method)
 
 
 def _run_backward(grad_distance: Tensor, query: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
@@ -136,7 +164,7 @@ def _run_backward(grad_distance: Tensor, query: Tensor, *arguments: Any) -> tupl
     return run(grad_distance, query, *arguments)
 
 
-def _forward_flops(
+def all_pairs_flops(
     query: Sequence[int],
     target: Sequence[int],
     query_offsets: Sequence[int] | None,
@@ -166,9 +194,9 @@ def _backward_flops(
 
 _forward = define_op(
     "nearest(Tensor query, Tensor target, Tensor? query_offsets, Tensor? target_offsets, int k, "
-    "int norm, float max_distance) -> (Tensor, Tensor)",
+    "int norm, float max_distance, str method) -> (Tensor, Tensor)",
     implementation=_run_forward,
-    fake=lambda query, target, query_offsets, target_offsets, k, norm, max_distance: (
+    fake=lambda query, target, query_offsets, target_offsets, k, norm, max_distance, method: (
         empty_neighbours(query, k)
     ),
 )
@@ -180,5 +208,5 @@ _backward = define_op(
         query, target, want_query, want_target
     ),
 )
-flop_formula("nearest", _forward_flops)
+flop_formula("nearest", all_pairs_flops)
 flop_formula("nearest_backward", _backward_flops)

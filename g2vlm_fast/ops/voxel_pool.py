@@ -11,7 +11,6 @@ from g2vlm_fast.ops._checks import (
     check_choice,
     check_device,
     check_instance,
-    check_integer,
     check_number,
     check_offset_values,
     check_offsets,
@@ -22,7 +21,7 @@ from g2vlm_fast.ops._dispatch import FLOATS
 from g2vlm_fast.ops._graph_reduce_backends import REDUCTIONS
 from g2vlm_fast.ops.graph_build import SHORT_ROW, Graph, Transpose
 from g2vlm_fast.ops.graph_reduce import graph_reduce
-from g2vlm_fast.ops.nearest import MAX_NEIGHBOURS, nearest
+from g2vlm_fast.ops.nearest import check_neighbours, nearest
 from g2vlm_fast.ops.reference.voxel_pool import voxel_keys
 from g2vlm_fast.records import _Record, record
 
@@ -214,7 +213,7 @@ def interpolate(
     if not torch.compiler.is_compiling():  # then inside `nearest`, under its names
         check_offset_values(op, "offsets_coarse", offsets_coarse, coarse)
         check_offset_values(op, "offsets_fine", offsets_fine, fine)
-    check_integer(op, "k", k, 1, MAX_NEIGHBOURS)
+    check_neighbours(op, k, fine)
     check_number(op, "eps", eps)
     if not eps > 0:
         raise ValueError(f"{op}: eps must be positive, got {eps}")

@@ -80,6 +80,7 @@ def _segments(
     k: int,
     norm: int,
     max_distance: float,
+    *_: Any,
 ) -> tuple[Tensor, Tensor]:
     """Return what the reference of nearest returns, segment by segment."""
     q_ends = [0, len(query)] if query_offsets is None else query_offsets.tolist()

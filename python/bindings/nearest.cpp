@@ -2,43 +2,15 @@
 
 #include <nanobind/stl/optional.h>
 
-#include <limits>
 #include <optional>
 
-#include "bindings.h"
+#include "nearest_problem.h"
 
 namespace g2vlm::python {
 namespace {
 
 namespace nb = nanobind;
 using namespace nb::literals;
-
-using Offsets = std::optional<Tensor<const int32_t>>;
-
-template <class T>
-NearestProblem<T> problem_of(const Tensor<const T>& query, const Tensor<const T>& target,
-                             const Offsets& query_offsets, const Offsets& target_offsets,
-                             const Tensor<T>& distance, const Tensor<int32_t>& index, int norm,
-                             double max_distance) {
-  NearestProblem<T> problem{};
-  problem.query = query.data();
-  problem.target = target.data();
-  problem.query_offsets = query_offsets ? query_offsets->data() : nullptr;
-  problem.target_offsets = target_offsets ? target_offsets->data() : nullptr;
-  problem.distance = distance.data();
-  problem.index = index.data();
-  problem.num_queries = query.size(0);
-  problem.num_targets = target.size(0);
-  const Offsets& any = query_offsets ? query_offsets : target_offsets;
-  problem.num_segments = any ? static_cast<int32_t>(any->size(0) - 1) : 1;
-  problem.dim = static_cast<int32_t>(query.size(1));
-  problem.k = static_cast<int32_t>(distance.size(1));
-  problem.norm = norm;
-  problem.max_distance = max_distance > std::numeric_limits<T>::max()
-                             ? std::numeric_limits<T>::infinity()
-                             : static_cast<T>(max_distance);
-  return problem;
-}
 
 template <class T>
 NearestGradient<T> gradient_of(const Tensor<const T>& grad_distance, const Tensor<const T>& query,
@@ -66,14 +38,15 @@ void bind(nb::module_& module) {
       "nearest_cpu",
       [](Tensor<const T> query, Tensor<const T> target, Offsets query_offsets,
          Offsets target_offsets, Tensor<T> distance, Tensor<int32_t> index, int norm,
-         double max_distance, int threads) {
-        const auto problem = problem_of(query, target, query_offsets, target_offsets, distance,
-                                        index, norm, max_distance);
+         double max_distance, int method, int threads) {
+        auto problem = nearest_problem(query, target, query_offsets, target_offsets, distance,
+                                       index, norm, max_distance);
+        problem.method = static_cast<NearestMethod>(method);
         nb::gil_scoped_release release;
         nearest_cpu(problem, threads);
       },
       "query"_a, "target"_a, "query_offsets"_a.none(), "target_offsets"_a.none(), "distance"_a,
-      "index"_a, "norm"_a, "max_distance"_a, "threads"_a);
+      "index"_a, "norm"_a, "max_distance"_a, "method"_a, "threads"_a);
   module.def(
       "nearest_backward_cpu",
       [](Tensor<const T> grad_distance, Tensor<const T> query, Tensor<const T> target,
@@ -108,8 +81,8 @@ void bind(nb::module_& module) {
       [](Tensor<const T> query, Tensor<const T> target, Offsets query_offsets,
          Offsets target_offsets, Tensor<T> distance, Tensor<int32_t> index, int norm,
          double max_distance, std::optional<Tensor<int64_t>> workspace) {
-        const auto problem = problem_of(query, target, query_offsets, target_offsets, distance,
-                                        index, norm, max_distance);
+        const auto problem = nearest_problem(query, target, query_offsets, target_offsets, distance,
+                                             index, norm, max_distance);
         auto* keys = workspace ? reinterpret_cast<uint64_t*>(workspace->data()) : nullptr;
         void* stream = distance.stream();
         nb::gil_scoped_release release;

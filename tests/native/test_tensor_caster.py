@@ -22,6 +22,7 @@ def _arguments() -> dict[str, Any]:
         "index": torch.empty(5, 1, dtype=torch.int32),
         "norm": 2,
         "max_distance": float("inf"),
+        "method": 0,
         "threads": 1,
     }
 

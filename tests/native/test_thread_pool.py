@@ -23,7 +23,7 @@ COMPILER = shutil.which("c++")
 def _search(query: Tensor, target: Tensor, threads: int) -> tuple[Tensor, Tensor]:
     distance = torch.empty(len(query), 1)
     index = torch.empty(len(query), 1, dtype=torch.int32)
-    _C.nearest_cpu(query, target, None, None, distance, index, 2, float("inf"), threads)
+    _C.nearest_cpu(query, target, None, None, distance, index, 2, float("inf"), 0, threads)
     return distance, index
 
 

@@ -39,7 +39,7 @@ def _search(query: Tensor, target: Tensor, threads: int = 2, **options: Any) -> 
     found = [query.new_empty(len(query), k), torch.empty(len(query), k, dtype=torch.int32)]
     ends = [options.get(name) for name in ("query_offsets", "target_offsets")]
     bound = options.get("bound", float("inf"))
-    _C.nearest_cpu(query, target, *ends, *found, options.get("norm", 2), bound, threads)
+    _C.nearest_cpu(query, target, *ends, *found, options.get("norm", 2), bound, 0, threads)
     return found
 
 

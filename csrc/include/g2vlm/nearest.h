@@ -13,6 +13,9 @@
 
 namespace g2vlm {
 
+// How neighbours are searched for; all ways give the same bits. A tree wants at most 3 dimensions.
+enum class NearestMethod : int32_t { kAuto, kBrute, kTree };
+
 template <class T>
 struct NearestProblem {
   const T* query;                 // [num_queries, dim]
@@ -26,8 +29,9 @@ struct NearestProblem {
   int32_t num_segments;
   int32_t dim;
   int32_t k;
-  int32_t norm;    // 1 or 2 (squared)
-  T max_distance;  // in the unit of `distance`; +infinity for no bound
+  int32_t norm;          // 1 or 2 (squared)
+  T max_distance;        // in the unit of `distance`; +infinity for no bound
+  NearestMethod method;  // of the CPU's search
 };
 
 template <class T>

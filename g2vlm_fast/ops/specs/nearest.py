@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from g2vlm_fast.ops._dispatch import BackendError
 from g2vlm_fast.ops.nearest import nearest
 from g2vlm_fast.ops.specs.base import Cost, Hostile, InputFactory, Inputs, OpSpec, Tolerance
 from g2vlm_fast.ops.specs.clouds import cloud_named, packed_pair, room, sizes_of
@@ -33,6 +34,20 @@ def _ragged(generator: torch.Generator) -> Inputs:
 def _duplicates(generator: torch.Generator) -> Inputs:
     """Most distances are equal to others, in every precision."""
     return {"query": grid_points(generator, 60), "target": grid_points(generator, 90), "k": 5}
+
+
+def _most(generator: torch.Generator) -> Inputs:
+    """More neighbours than a sorted list is kept of, and more than there are targets."""
+    return {
+        "query": normal_points(generator, 9),
+        "target": grid_points(generator, 300),
+        "k": 400,
+        "max_distance": 2.0,
+    }
+
+
+def _method(method: str) -> InputFactory:
+    return lambda generator: {**_ragged(generator), "method": method}
 
 
 def _dimension(dim: int) -> Any:
@@ -127,6 +142,8 @@ SPEC = OpSpec(
         "plain": _plain,
         "ragged": _ragged,
         "duplicates": _duplicates,
+        "many_neighbours": _most,
+        "brute": _method("brute"),
         "one_dimension": _dimension(1),
         "two_dimensions": _dimension(2),
         "four_dimensions": _dimension(4),
@@ -157,7 +174,15 @@ SPEC = OpSpec(
     errors=_errors,
     hostile=(
         Hostile("no neighbours", lambda i: {**i, "k": 0}, ValueError, "k"),
-        Hostile("too many neighbours", lambda i: {**i, "k": 65}, ValueError, "k"),
+        Hostile("more neighbours than int32", lambda i: {**i, "k": 2**31}, ValueError, "k"),
+        Hostile("more slots than int32 counts", lambda i: {**i, "k": 2**26}, ValueError, "k"),
+        Hostile("unknown method", lambda i: {**i, "method": "grid"}, ValueError, "method"),
+        Hostile(
+            "a tree in four dimensions",
+            lambda i: {**i, **_dimension(4)(torch.Generator()), "method": "tree"},
+            BackendError,
+            "method",
+        ),
         Hostile("unknown norm", lambda i: {**i, "norm": 3}, ValueError, "norm"),
         Hostile(
             "negative bound", lambda i: {**i, "max_distance": -1.0}, ValueError, "max_distance"

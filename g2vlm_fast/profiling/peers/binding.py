@@ -16,7 +16,7 @@ from g2vlm_fast.ops import nearest
 from g2vlm_fast.ops.specs import Inputs, OpSpec, Tolerance
 from g2vlm_fast.profiling.providers import Function, Provider
 
-_OPTIONS = (2, float("inf"), 1)  # norm, largest distance, threads
+_OPTIONS = (2, float("inf"), 0, 1)  # norm, largest distance, method, threads
 
 
 def _pair(generator: torch.Generator) -> Inputs:
