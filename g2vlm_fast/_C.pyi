@@ -304,10 +304,13 @@ def nearest_index_build_cuda(
     workspace: torch.Tensor,
 ) -> None: ...
 def nearest_index_bytes_cuda(
-    target: torch.Tensor, target_offsets: torch.Tensor | None
+    target: torch.Tensor,
+    target_offsets: torch.Tensor | None,
 ) -> tuple[int, int]: ...
 def nearest_index_refit_cuda(
-    target: torch.Tensor, target_offsets: torch.Tensor | None, tree: torch.Tensor
+    target: torch.Tensor,
+    target_offsets: torch.Tensor | None,
+    tree: torch.Tensor,
 ) -> None: ...
 def nearest_pair_backward_cuda(
     x_grad_distance: torch.Tensor,
