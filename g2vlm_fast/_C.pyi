@@ -297,16 +297,42 @@ def nearest_cuda(
     max_distance: float,
     workspace: torch.Tensor | None,
 ) -> None: ...
+def nearest_index_build_cpu(
+    target: torch.Tensor,
+    offsets: torch.Tensor | None,
+    tree: torch.Tensor,
+    threads: int,
+) -> None: ...
 def nearest_index_build_cuda(
     target: torch.Tensor,
     target_offsets: torch.Tensor | None,
     tree: torch.Tensor,
     workspace: torch.Tensor,
 ) -> None: ...
+def nearest_index_bytes_cpu(target: torch.Tensor, offsets: torch.Tensor | None) -> int: ...
 def nearest_index_bytes_cuda(
     target: torch.Tensor,
     target_offsets: torch.Tensor | None,
 ) -> tuple[int, int]: ...
+def nearest_index_query_cpu(
+    query: torch.Tensor,
+    target: torch.Tensor,
+    query_offsets: torch.Tensor | None,
+    target_offsets: torch.Tensor | None,
+    tree: torch.Tensor,
+    distance: torch.Tensor,
+    index: torch.Tensor,
+    norm: int,
+    max_distance: float,
+    threads: int,
+) -> None: ...
+def nearest_index_refit_cpu(
+    target: torch.Tensor,
+    offsets: torch.Tensor | None,
+    old: torch.Tensor,
+    tree: torch.Tensor,
+    threads: int,
+) -> None: ...
 def nearest_index_refit_cuda(
     target: torch.Tensor,
     target_offsets: torch.Tensor | None,

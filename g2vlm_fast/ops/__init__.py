@@ -19,6 +19,7 @@ from g2vlm_fast.ops.geometry_attention import GeometryAttentionResult, geometry_
 from g2vlm_fast.ops.graph_build import Graph, Transpose
 from g2vlm_fast.ops.graph_reduce import graph_reduce
 from g2vlm_fast.ops.nearest import nearest
+from g2vlm_fast.ops.nearest_index import NearestIndex
 from g2vlm_fast.ops.nearest_pair import nearest_pair
 from g2vlm_fast.ops.voxel_pool import Clusters, interpolate, pool, unpool, voxel_clusters
 
@@ -33,6 +34,7 @@ __all__ = [
     "GaussianPowers",
     "GeometryAttentionResult",
     "Graph",
+    "NearestIndex",
     "NormalDot",
     "RadialBasis",
     "RadialTable",

@@ -57,9 +57,14 @@ def register_backend(
     _choose.cache_clear()
 
 
+_PARTS = ("_backward", "_build", "_refit", "_query")
+
+
 def stem(op: str) -> str:
-    """Return the name that chooses for ``op``: that of its forward pass."""
-    return op.removesuffix("_backward")
+    """Return the name that chooses for ``op`` and for all other parts of the same work."""
+    for part in _PARTS:
+        op = op.removesuffix(part)
+    return op
 
 
 def stems() -> tuple[str, ...]:

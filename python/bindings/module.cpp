@@ -17,6 +17,7 @@ NB_MODULE(_C, module) {
   g2vlm::python::bind_graph_reduce(module);
   g2vlm::python::bind_geometry_attention(module);
   g2vlm::python::bind_nearest(module);
+  g2vlm::python::bind_nearest_index(module);
 #ifdef G2VLM_WITH_CUDA
   g2vlm::python::bind_chamfer(module);
   g2vlm::python::bind_nearest_pair(module);
