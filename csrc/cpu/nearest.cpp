@@ -14,39 +14,34 @@ namespace {
 constexpr int64_t kPairsPerPoint = 100;
 
 template <class T>
-bool wants_tree(const NearestProblem<T> &p, const NearestSegment &segment) {
+bool wants_tree(const NearestProblem<T>& p, const NearestSegment& segment) {
   const int64_t queries = segment.queries(), targets = segment.targets();
-  if (queries == 0 || targets == 0 || p.method == NearestMethod::kBrute)
-    return false;
-  if (p.method == NearestMethod::kTree)
-    return true;
-  return p.dim <= kMaxTreeDim &&
-         queries * targets > kPairsPerPoint * (queries + targets);
+  if (queries == 0 || targets == 0 || p.method == NearestMethod::kBrute) return false;
+  if (p.method == NearestMethod::kTree) return true;
+  return p.dim <= kMaxTreeDim && queries * targets > kPairsPerPoint * (queries + targets);
 }
 
-} // namespace
+}  // namespace
 
-template <class T> void nearest_cpu(const NearestProblem<T> &p, int threads) {
+template <class T>
+void nearest_cpu(const NearestProblem<T>& p, int threads) {
   std::vector<NearestSegment> brute, trees;
   for (int32_t number = 0; number < p.num_segments; ++number) {
     NearestSegment segment;
-    find_rows(p.query_offsets, p.num_queries, number, segment.query_begin,
-              segment.query_end);
-    find_rows(p.target_offsets, p.num_targets, number, segment.target_begin,
-              segment.target_end);
+    find_rows(p.query_offsets, p.num_queries, number, segment.query_begin, segment.query_end);
+    find_rows(p.target_offsets, p.num_targets, number, segment.target_begin, segment.target_end);
     (wants_tree(p, segment) ? trees : brute).push_back(segment);
   }
   search_nearest_brute(p, brute, threads);
-  const auto points_of = [](const NearestSegment &segment) {
+  const auto points_of = [](const NearestSegment& segment) {
     return int64_t{segment.queries()} + segment.targets();
   };
-  share_out(trees, threads, points_of,
-            [&](const NearestSegment &segment, int shared) {
-              search_nearest_tree(p, segment, shared);
-            });
+  share_out(trees, threads, points_of, [&](const NearestSegment& segment, int shared) {
+    search_nearest_tree(p, segment, shared);
+  });
 }
 
-template void nearest_cpu(const NearestProblem<float> &, int);
-template void nearest_cpu(const NearestProblem<double> &, int);
+template void nearest_cpu(const NearestProblem<float>&, int);
+template void nearest_cpu(const NearestProblem<double>&, int);
 
-} // namespace g2vlm
+}  // namespace g2vlm

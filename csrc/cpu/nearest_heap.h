@@ -9,14 +9,15 @@
 
 namespace g2vlm {
 
-constexpr int32_t kMostListed = 64; // neighbours that are kept in a sorted list
+constexpr int32_t kMostListed = 64;  // neighbours that are kept in a sorted list
 
 // The first k pairs by (distance, index) of those that are put in: a heap whose
 // root is the last of them, until `finish` sorts it. A pair enters a full heap
 // in place of the root.
-template <class T> struct NearestHeap {
-  T *distance;
-  int32_t *index;
+template <class T>
+struct NearestHeap {
+  T* distance;
+  int32_t* index;
   int32_t k;
   int32_t found;
 
@@ -39,14 +40,12 @@ template <class T> struct NearestHeap {
       const int32_t candidate = std::exchange(index[last], index[0]);
       sift_down(value, candidate, last);
     }
-    std::fill(distance + found, distance + k,
-              std::numeric_limits<T>::infinity());
+    std::fill(distance + found, distance + k, std::numeric_limits<T>::infinity());
     std::fill(index + found, index + k, -1);
   }
 
-private:
-  static bool before(T value, int32_t candidate, T other,
-                     int32_t other_candidate) {
+ private:
+  static bool before(T value, int32_t candidate, T other, int32_t other_candidate) {
     return value < other || (value == other && candidate < other_candidate);
   }
 
@@ -59,8 +58,7 @@ private:
     int32_t slot = found++;
     for (; slot > 0; slot = (slot - 1) / 2) {
       const int32_t above = (slot - 1) / 2;
-      if (!before(distance[above], index[above], value, candidate))
-        break;
+      if (!before(distance[above], index[above], value, candidate)) break;
       move(above, slot);
     }
     distance[slot] = value;
@@ -72,11 +70,10 @@ private:
     int32_t slot = 0;
     for (int64_t below = 1; below < size; below = 2 * int64_t{slot} + 1) {
       auto later = static_cast<int32_t>(below);
-      if (later + 1 < size && before(distance[later], index[later],
-                                     distance[later + 1], index[later + 1]))
+      if (later + 1 < size &&
+          before(distance[later], index[later], distance[later + 1], index[later + 1]))
         ++later;
-      if (!before(value, candidate, distance[later], index[later]))
-        break;
+      if (!before(value, candidate, distance[later], index[later])) break;
       move(later, slot);
       slot = later;
     }
@@ -85,4 +82,4 @@ private:
   }
 };
 
-} // namespace g2vlm
+}  // namespace g2vlm

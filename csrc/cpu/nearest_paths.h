@@ -14,14 +14,13 @@ constexpr int32_t kMaxTreeDim = 3;
 
 // Looks at every pair.
 template <class T>
-void search_nearest_brute(const NearestProblem<T> &problem,
-                          const std::vector<NearestSegment> &segments,
-                          int threads);
+void search_nearest_brute(const NearestProblem<T>& problem,
+                          const std::vector<NearestSegment>& segments, int threads);
 
 // Builds a tree over the targets and searches it; at most kMaxTreeDim
 // coordinates, at least one target.
 template <class T>
-void search_nearest_tree(const NearestProblem<T> &problem,
-                         const NearestSegment &segment, int threads);
+void search_nearest_tree(const NearestProblem<T>& problem, const NearestSegment& segment,
+                         int threads);
 
-} // namespace g2vlm
+}  // namespace g2vlm

@@ -15,32 +15,32 @@
 
 namespace g2vlm {
 
-template <class T> struct NearestTargets {
-  const T *target;        // [num_targets, dim]
-  const int32_t *offsets; // [num_segments + 1]; null for one segment
+template <class T>
+struct NearestTargets {
+  const T* target;         // [num_targets, dim]
+  const int32_t* offsets;  // [num_segments + 1]; null for one segment
   int64_t num_targets;
   int32_t num_segments;
-  int32_t dim; // at most 3
+  int32_t dim;  // at most 3
 };
 
 template <class T>
-int64_t nearest_index_bytes_cpu(const NearestTargets<T> &targets);
+int64_t nearest_index_bytes_cpu(const NearestTargets<T>& targets);
 
 template <class T>
-void nearest_index_build_cpu(const NearestTargets<T> &targets, uint8_t *tree,
-                             int64_t bytes, int threads);
+void nearest_index_build_cpu(const NearestTargets<T>& targets, uint8_t* tree, int64_t bytes,
+                             int threads);
 
 // Builds a tree over points that lie in the order of those of `old`, which is
 // left as it is. Exact wherever the points are now, and the slower the more
 // they have moved apart.
 template <class T>
-void nearest_index_refit_cpu(const NearestTargets<T> &targets,
-                             const uint8_t *old, int64_t old_bytes,
-                             uint8_t *tree, int64_t bytes, int threads);
+void nearest_index_refit_cpu(const NearestTargets<T>& targets, const uint8_t* old,
+                             int64_t old_bytes, uint8_t* tree, int64_t bytes, int threads);
 
 // Searches a tree over the targets of `problem`.
 template <class T>
-void nearest_index_query_cpu(const NearestProblem<T> &problem,
-                             const uint8_t *tree, int64_t bytes, int threads);
+void nearest_index_query_cpu(const NearestProblem<T>& problem, const uint8_t* tree, int64_t bytes,
+                             int threads);
 
-} // namespace g2vlm
+}  // namespace g2vlm
