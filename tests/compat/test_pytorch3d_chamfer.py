@@ -1,4 +1,4 @@
-"""The drop-ins for PyTorch3D against brute force over all pairs in plain torch."""
+"""The drop-in for PyTorch3D's Chamfer distance against all pairs in plain torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from g2vlm_fast.compat.pytorch3d import _KNN, chamfer_distance, knn_gather, knn_points
+from g2vlm_fast.compat.pytorch3d import chamfer_distance, knn_points
 
 REDUCTIONS = [*product(("mean", "sum", "max"), ("mean", "sum", None)), (None, None)]
 
@@ -32,31 +32,21 @@ class Clouds:
         return self.normals
 
 
-def pairs(x: Tensor, y: Tensor, norm: int) -> Tensor:
-    difference = x[:, None] - y[None]
-    return difference.square().sum(-1) if norm == 2 else difference.abs().sum(-1)
-
-
-def true_neighbours(
-    x: Tensor, y: Tensor, x_lengths: Tensor, y_lengths: Tensor, k: int, norm: int
-) -> tuple[Tensor, Tensor]:
-    rows = []
-    index = torch.zeros(x.shape[0], x.shape[1], k, dtype=torch.int64)
-    for n, (p, q) in enumerate(zip(x_lengths.tolist(), y_lengths.tolist(), strict=True)):
-        value, order = pairs(x[n, :p], y[n, :q], norm).sort(dim=1, stable=True)
-        found = min(k, q)
-        index[n, :p, :found] = order[:, :found]
-        rows.append(functional.pad(value[:, :found], (0, k - found, 0, x.shape[1] - p)))
-    return torch.stack(rows), index
-
-
 def true_terms(
     x: Tensor, y: Tensor, x_lengths: Tensor, y_lengths: Tensor, norm: int
 ) -> tuple[Tensor, Tensor]:
-    """Distances [N, P] of the nearest, and their indices, -1 where there is none."""
-    distance, index = true_neighbours(x, y, x_lengths, y_lengths, 1, norm)
-    nothing = (torch.arange(x.shape[1]) >= x_lengths[:, None]) | (y_lengths == 0)[:, None]
-    return distance[..., 0], index[..., 0].masked_fill(nothing, -1)
+    """Distances [N, P] of the nearest, 0 at padding, and their indices, -1 where there is none."""
+    rows = []
+    index = torch.full(x.shape[:2], -1)
+    for n, (p, q) in enumerate(zip(x_lengths.tolist(), y_lengths.tolist(), strict=True)):
+        nothing = x[n, :, 0] * 0
+        if p and q:
+            difference = x[n, :p, None] - y[n, None, :q]
+            pairs = difference.square() if norm == 2 else difference.abs()
+            value, index[n, :p] = pairs.sum(-1).min(1)
+            nothing = functional.pad(value, (0, x.shape[1] - p))
+        rows.append(nothing)
+    return torch.stack(rows), index
 
 
 def true_normal_terms(normals: Tensor, others: Tensor, index: Tensor, absolute: bool) -> Tensor:
@@ -103,7 +93,7 @@ def gradients(value, leaves):  # type: ignore[no-untyped-def]
     return torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
 
 
-def test_signatures_are_those_of_pytorch3d() -> None:
+def test_the_signature_is_that_of_pytorch3d() -> None:
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(chamfer_distance).parameters.items()
@@ -113,127 +103,13 @@ def test_signatures_are_those_of_pytorch3d() -> None:
         ("weights", None), ("batch_reduction", "mean"), ("point_reduction", "mean"), ("norm", 2),
         ("single_directional", False), ("abs_cosine", True),
     ]  # fmt: skip
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(knn_points).parameters.items()
-    }
-    assert list(defaults.items())[2:] == [
-        ("lengths1", None), ("lengths2", None), ("norm", 2), ("K", 1), ("version", -1),
-        ("return_nn", False), ("return_sorted", True),
-    ]  # fmt: skip
-    assert list(inspect.signature(knn_gather).parameters) == ["x", "idx", "lengths"]
-    assert _KNN._fields == ("dists", "idx", "knn")
-
-
-@pytest.mark.parametrize("norm", [1, 2])
-@pytest.mark.parametrize("k", [1, 3, 20])
-@pytest.mark.parametrize("dim", [1, 3, 5])
-def test_neighbours_and_gradients_are_those_of_all_pairs(norm, k, dim, generator) -> None:  # type: ignore[no-untyped-def]
-    x, x_lengths = batch([9, 0, 1, 5], 9, generator, dim)
-    y, y_lengths = batch([12, 7, 0, 1], 12, generator, dim)
-    ours = knn_points(x, y, x_lengths, y_lengths, norm=norm, K=k)
-    distance, index = true_neighbours(x, y, x_lengths, y_lengths, k, norm)
-    close(ours.dists, distance)
-    assert torch.equal(ours.idx, index)
-    assert ours.idx.dtype == torch.int64
-    assert ours.knn is None
-    close(gradients(ours.dists, (x, y)), gradients(distance, (x, y)))
-
-
-@pytest.mark.parametrize("given", ["neither", "first", "second"])
-def test_lengths_that_are_left_out_are_full(given, generator) -> None:  # type: ignore[no-untyped-def]
-    x, x_lengths = batch([4, 2], 6, generator)
-    y, y_lengths = batch([3, 5], 5, generator)
-    first = x_lengths if given == "first" else None
-    second = y_lengths if given == "second" else None
-    full = [torch.full((2,), 6), torch.full((2,), 5)]
-    ours = knn_points(x, y, first, second, K=4)
-    distance, index = true_neighbours(
-        x, y, full[0] if first is None else first, full[1] if second is None else second, 4, 2
-    )
-    close(ours.dists, distance)
-    assert torch.equal(ours.idx, index)
-
-
-@pytest.mark.parametrize("norm", [1, 2])
-@pytest.mark.parametrize("k", [65, 101, 200])
-def test_many_neighbours_are_exact(norm, k, generator) -> None:  # type: ignore[no-untyped-def]
-    x, x_lengths = batch([5, 3, 4], 5, generator)
-    y, y_lengths = batch([150, 70, 10], 150, generator)
-    ours = knn_points(x, y, x_lengths, y_lengths, K=k, norm=norm)
-    distance, index = true_neighbours(x, y, x_lengths, y_lengths, k, norm)
-    close(ours.dists, distance)
-    assert torch.equal(ours.idx, index)
-    close(gradients(ours.dists, (x, y)), gradients(distance, (x, y)))
-
-
-def test_equal_distances_go_to_the_lower_index() -> None:
-    assert knn_points(torch.zeros(1, 1, 2), torch.ones(1, 5, 2), K=3).idx.tolist() == [[[0, 1, 2]]]
-
-
-def test_slots_past_the_targets_hold_zero_distance_index_and_neighbour(generator) -> None:  # type: ignore[no-untyped-def]
-    x, y = torch.rand(2, 4, 3, generator=generator), torch.rand(2, 6, 3, generator=generator) + 9
-    found = knn_points(x, y, lengths2=torch.tensor([2, 0]), K=8, return_nn=True)
-    assert found.knn is not None
-    for slots in (slice(2, None), slice(None)):
-        cloud = 0 if slots.start else 1
-        assert not found.dists[cloud, :, slots].any()
-        assert not found.idx[cloud, :, slots].any()
-        assert not found.knn[cloud, :, slots].any()
-    assert (found.dists[0, :, :2] > 0).all()
-
-
-def test_returned_neighbours_are_the_named_points(generator) -> None:  # type: ignore[no-untyped-def]
-    x, y = torch.rand(3, 4, 2, generator=generator), torch.rand(3, 9, 2, generator=generator)
-    found = knn_points(x, y, K=5, return_nn=True)
-    expected = torch.stack([y[n][found.idx[n]] for n in range(3)])
-    assert torch.equal(found.knn, expected)
-    distance = (x[:, :, None] - found.knn).square().sum(-1)
-    torch.testing.assert_close(distance, found.dists)
-
-
-def test_unsorted_neighbours_are_the_same_set_but_not_sorted(generator) -> None:  # type: ignore[no-untyped-def]
-    x, x_lengths = batch([4, 6], 6, generator)
-    y, y_lengths = batch([9, 3], 9, generator)
-    for lengths, k in ((y_lengths, 5), (None, 5), (None, 12)):
-        by_distance = knn_points(x, y, x_lengths, lengths, K=k)
-        free = knn_points(x, y, x_lengths, lengths, K=k, return_sorted=False)
-        assert not torch.allclose(free.dists, by_distance.dists)
-        available = y_lengths if lengths is not None else torch.tensor([9, 9])
-        for n, (rows, count) in enumerate(zip((4, 6), available.clamp_max(k), strict=True)):
-            assert torch.equal(
-                free.dists[n, :rows, :count].sort(-1).values, by_distance.dists[n, :rows, :count]
-            )
-            assert torch.equal(
-                free.idx[n, :rows, :count].flip(-1), by_distance.idx[n, :rows, :count]
-            )
-            assert not free.dists[n, :, count:].any()
-
-
-def test_gathering_zeroes_slots_past_the_length_and_carries_gradients(generator) -> None:  # type: ignore[no-untyped-def]
-    x = torch.rand(2, 5, 4, generator=generator, dtype=torch.float64, requires_grad=True)
-    idx = torch.randint(0, 5, (2, 3, 4), generator=generator)
-    gathered = knn_gather(x, idx, torch.tensor([2, 4]))
-    expected = torch.stack([x[n][idx[n]] for n in range(2)])
-    expected = torch.cat([functional.pad(expected[:1, :, :2], (0, 0, 0, 2)), expected[1:]])
-    assert torch.equal(gathered, expected)
-    close(gradients(gathered, (x,)), gradients(expected, (x,)))
-    assert not knn_gather(x, idx.repeat(1, 1, 2))[:, :, 5:].any()
-    assert knn_gather(x[:, :0], idx).shape == (2, 3, 4, 4)
-    assert not knn_gather(x[:, :0], idx).any()
 
 
 @pytest.mark.parametrize("clouds", [0, 2])
 @pytest.mark.parametrize(("size1", "size2"), [(0, 0), (0, 3), (3, 0), (1, 1)])
-def test_empty_batches_and_clouds_have_zero_distances(clouds, size1, size2) -> None:  # type: ignore[no-untyped-def]
+def test_empty_batches_and_clouds_have_zero_loss(clouds, size1, size2) -> None:  # type: ignore[no-untyped-def]
     x = torch.ones(clouds, size1, 3, requires_grad=True)
     y = torch.ones(clouds, size2, 3)
-    for k in (1, 70):
-        found = knn_points(x, y, K=k, return_nn=True)
-        assert found.dists.shape == found.idx.shape == (clouds, size1, k)
-        assert found.knn is not None
-        assert found.knn.shape == (clouds, size1, k, 3)
-        assert not found.dists.any()
     for norm, point, single in product((1, 2), ("mean", "sum", "max"), (False, True)):
         loss, _ = chamfer_distance(
             x, y, norm=norm, point_reduction=point, single_directional=single
@@ -241,23 +117,6 @@ def test_empty_batches_and_clouds_have_zero_distances(clouds, size1, size2) -> N
         assert loss.item() == 0
         assert loss.requires_grad
         assert not torch.autograd.grad(loss, x)[0].any()
-
-
-@pytest.mark.parametrize("k", [2, 70])
-def test_nan_hides_neighbours_but_poisons_nothing_else(k) -> None:  # type: ignore[no-untyped-def]
-    x = torch.tensor([[[0.0], [torch.nan]], [[0.0], [1.0]]], requires_grad=True)
-    y = torch.tensor([[[torch.nan], [2.0]], [[torch.nan], [torch.nan]]], requires_grad=True)
-    found = knn_points(x, y, K=k)
-    assert found.dists[0, 0, 0] == 4
-    assert found.idx[0, 0, 0] == 1
-    assert found.dists[0, 0, 1].isnan()
-    assert found.dists[0, 1, :2].isnan().all()
-    assert found.dists[1, :, :2].isnan().all()
-    assert not found.idx[1].any()
-    assert not found.dists[:, :, 2:].any()
-    x_grad, y_grad = torch.autograd.grad(found.dists[0, 0, 0], (x, y))
-    assert x_grad.flatten().tolist() == [-4, 0, 0, 0]
-    assert y_grad.flatten().tolist() == [0, 4, 0, 0]
 
 
 def test_nan_in_padding_reaches_neither_loss_nor_gradients(generator) -> None:  # type: ignore[no-untyped-def]
@@ -341,15 +200,10 @@ def test_full_clouds_need_no_lengths(single, point, over_batch, generator) -> No
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_losses_and_distances_have_at_least_single_precision(dtype, generator) -> None:  # type: ignore[no-untyped-def]
+def test_losses_have_at_least_single_precision(dtype, generator) -> None:  # type: ignore[no-untyped-def]
     x = torch.rand(2, 5, 3, generator=generator).to(dtype).requires_grad_()
     y = torch.rand(2, 6, 3, generator=generator).to(dtype)
     wide = torch.promote_types(dtype, torch.float32)
-    for k in (1, 70):
-        found = knn_points(x, y, K=k, return_nn=True)
-        assert found.dists.dtype == wide
-        assert found.knn is not None
-        assert found.knn.dtype == dtype
     for weights in (None, torch.ones(2), torch.zeros(2)):
         loss, _ = chamfer_distance(x, y, weights=weights)
         assert isinstance(loss, Tensor)
@@ -407,21 +261,13 @@ def test_gradients_of_the_l1_norm_are_zero_at_equality() -> None:
     assert x.grad.tolist() == [[[0, -1]]]
 
 
-def test_second_derivatives_are_right(generator) -> None:  # type: ignore[no-untyped-def]
-    x, lengths = batch([4, 2], 4, generator)
-    y, _ = batch([5, 5], 5, generator)
-    assert torch.autograd.gradcheck(lambda p, q: knn_points(p, q, lengths, K=2).dists, (x, y))
-    assert torch.autograd.gradgradcheck(lambda p, q: knn_points(p, q, lengths, K=2).dists, (x, y))
-
-
 def test_compiled_in_one_graph_the_results_are_the_same(generator) -> None:  # type: ignore[no-untyped-def]
     x, _ = batch([7] * 2, 7, generator)
     y, _ = batch([9] * 2, 9, generator)
 
     def total(p: Tensor, q: Tensor) -> Tensor:
-        found = knn_points(p, q, K=3, return_nn=True)
         loss, normals = chamfer_distance(p, q, x_normals=p, y_normals=q)
-        return loss + normals + found.dists.sum() + chamfer_distance(p, q)[0]  # type: ignore[operator]
+        return loss + normals + chamfer_distance(p, q)[0]  # type: ignore[operator]
 
     ours = torch.compile(total, backend="aot_eager", fullgraph=True)(x, y)
     close(ours, total(x, y))
@@ -458,33 +304,6 @@ def test_chamfer_refuses(change, message) -> None:  # type: ignore[no-untyped-de
         chamfer_distance(**{"x": X, "y": Y, **change})
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"p1": X[0]}, "Expected points to be of shape"),
-        ({"p2": Y[:2]}, "same batch dimension"),
-        ({"p2": Y[..., :2]}, "same point dimension"),
-        ({"lengths1": LENGTHS + 1}, "too long"),
-        ({"lengths2": LENGTHS[:2]}, "Expected lengths to be of shape"),
-        ({"norm": 0}, "Support for 1 or 2 norm."),
-        ({"K": 0}, "K must be"),
-    ],
-)
-def test_knn_refuses(change, message) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(ValueError, match=message):
-        knn_points(**{"p1": X, "p2": Y, **change})
-
-
-def test_gathering_refuses_indices_of_another_batch() -> None:
-    with pytest.raises(ValueError, match="same batch dimension"):
-        knn_gather(X, torch.zeros(2, 4, 1, dtype=torch.int64))
-
-
-def test_gathering_refuses_negative_indices() -> None:
-    with pytest.raises(ValueError, match="idx must be from 0 to 4, got -1"):
-        knn_gather(X, torch.full((3, 4, 1), -1))
-
-
 @pytest.mark.gpu
 def test_neither_lengths_nor_losses_stop_the_gpu(generator, waiting_raises) -> None:  # type: ignore[no-untyped-def]
     x = torch.rand(3, 50, 3, generator=generator).cuda().requires_grad_()
@@ -496,8 +315,7 @@ def test_neither_lengths_nor_losses_stop_the_gpu(generator, waiting_raises) -> N
             loss, normal = chamfer_distance(x, y, lengths, None, *normals)
             assert isinstance(loss, Tensor)
             assert isinstance(normal, Tensor)
-            knn = knn_points(x, y, lengths, K=70, return_nn=True)
-            (loss + normal + knn.dists.sum() + chamfer_distance(x, y)[0]).backward()
+            (loss + normal + chamfer_distance(x, y)[0]).backward()
     cpu = chamfer_distance(x.cpu(), y.cpu(), lengths.cpu(), None, *(n.cpu() for n in normals))
     torch.testing.assert_close((loss.cpu(), normal.cpu()), cpu)
 
