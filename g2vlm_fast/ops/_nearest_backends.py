@@ -9,13 +9,17 @@ from torch import Tensor
 
 from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
+from g2vlm_fast.ops._nearest_choice import (
+    MAX_TREE_DIM,
+    has_tree,
+    wants_tree,
+    wants_tree_for_lists,
+)
 from g2vlm_fast.ops.reference import nearest as reference
 
 Clouds = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 
 METHODS = ("auto", "brute", "tree")
-MAX_TREE_DIM = 3
-MAX_CUDA_NEIGHBOURS = 64
 
 
 def refuse_tree(needs: str) -> None:
@@ -93,31 +97,6 @@ def backward_cpu(
     return gradients
 
 
-BRUTE_FORCE_UP_TO = 240_000_000, 700
-"""Pairs, and pairs a point, up to which comparing them all beats trees (H100; the crossovers that
-were measured stand in benchmarks/reports/nearest.md)."""
-
-
-def has_pair_kernel(query: Tensor, target: Tensor) -> bool:
-    """Whether the kernels for two clouds in three dimensions take these points."""
-    rows = query.shape[0] + target.shape[0]
-    return query.dtype is torch.float32 and query.shape[1] == 3 and rows < 2**31 - 1
-
-
-def wants_tree(query: Tensor, target: Tensor, offsets: Tensor | None) -> bool:
-    """Whether the points are so many that trees are faster, were all segments equally long."""
-    segments = 1 if offsets is None else offsets.shape[0] - 1
-    n, m = query.shape[0], target.shape[0]
-    pairs, pairs_a_point = BRUTE_FORCE_UP_TO
-    return n * m // segments > pairs + pairs_a_point * (n + m)
-
-
-def has_tree(query: Tensor, target: Tensor) -> bool:
-    """Whether CUDA has trees for these points."""
-    rows = query.shape[0] + target.shape[0]
-    return query.dtype is torch.float32 and query.shape[1] <= MAX_TREE_DIM and rows < 2**31 - 1
-
-
 def search_tree(
     clouds: Clouds,
     neighbours: tuple[Tensor, Tensor],
@@ -141,18 +120,18 @@ def forward_cuda(
     max_distance: float,
     method: str = "auto",
 ) -> tuple[Tensor, Tensor]:
-    if k > MAX_CUDA_NEIGHBOURS:
-        raise _dispatch.BackendError(
-            f"nearest: the cuda backend takes k up to {MAX_CUDA_NEIGHBOURS}, got {k}; search on "
-            "the CPU or with use_backend('reference', 'nearest')"
-        )
     exists = has_tree(query, target)
     if method == "tree" and not exists:
         refuse_tree("float32 points in at most three dimensions on the cuda backend")
     distance, index = empty_neighbours(query, k)
     clouds = dense(query, target, query_offsets, target_offsets)
-    wanted = method == "auto" and wants_tree(query, target, query_offsets)
-    if method == "tree" or (exists and wanted):
+    one = k == 1 and norm == 2 and query.shape[1] == 3
+    wanted = (
+        wants_tree(query, target, query_offsets)
+        if one
+        else wants_tree_for_lists(query, target, query_offsets, k)
+    )
+    if method == "tree" or (method == "auto" and exists and wanted):
         search_tree(clouds, (distance, index), norm, max_distance)
         return distance, index
     keys = query.new_empty(query.shape[0], dtype=torch.int64) if k == 1 else None

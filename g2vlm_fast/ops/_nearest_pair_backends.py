@@ -11,6 +11,7 @@ from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops import _nearest_backends as one_way
 from g2vlm_fast.ops._nearest_backends import empty_gradients
+from g2vlm_fast.ops._nearest_choice import has_pair_kernel, wants_tree
 from g2vlm_fast.ops.reference import nearest as reference
 
 Neighbours = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -51,11 +52,11 @@ def forward_cpu(
 def forward_cuda(
     x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None, method: str
 ) -> Neighbours:
-    if not one_way.has_pair_kernel(x, y):
+    if not has_pair_kernel(x, y):
         _refuse_choice(method)
         return reference.nearest_pair(x, y, x_offsets, y_offsets, search=one_way.forward_cuda)
     clouds = one_way.dense(x, y, x_offsets, y_offsets)
-    tree = method == "tree" or (method == "auto" and one_way.wants_tree(x, y, x_offsets))
+    tree = method == "tree" or (method == "auto" and wants_tree(x, y, x_offsets))
     neighbours = empty_neighbours(x, y)
     workspace = x.new_empty(_C.nearest_pair_workspace_cuda(*clouds, tree), dtype=torch.uint8)
     _C.nearest_pair_cuda(*clouds, *neighbours, tree, workspace)
@@ -72,7 +73,7 @@ def backward_cuda(
     want_x: bool,
     want_y: bool,
 ) -> tuple[Tensor, Tensor]:
-    if not one_way.has_pair_kernel(x, y):
+    if not has_pair_kernel(x, y):
         arguments = (x_grad_distance, y_grad_distance, x, y, x_index, y_index, want_x, want_y)
         return reference.nearest_pair_backward(*arguments, backward=one_way.backward_cuda)
     gradients = empty_gradients(x, y, want_x, want_y)

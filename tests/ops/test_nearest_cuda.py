@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from g2vlm_fast.ops import _nearest_backends, chamfer_distance, nearest, nearest_pair
+from g2vlm_fast.ops import _nearest_choice, chamfer_distance, nearest, nearest_pair
 from g2vlm_fast.ops.reference import nearest as reference
 
 pytestmark = pytest.mark.gpu
@@ -79,7 +79,7 @@ def _with_what_is_no_number(x: Tensor) -> Tensor:
 
 def _only(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = (-1, 0) if method == "tree" else (2**62, 0)
-    monkeypatch.setattr(_nearest_backends, "BRUTE_FORCE_UP_TO", limits)
+    monkeypatch.setattr(_nearest_choice, "BRUTE_FORCE_UP_TO", limits)
 
 
 @pytest.mark.parametrize("method", ["brute", "tree"])
