@@ -7,10 +7,10 @@
 namespace g2vlm {
 namespace {
 
-// Pairs for each point of a segment above which a tree pays. Measured on two
-// cores with AVX-512, clouds of a room, milliseconds brute / tree: k = 1: 0.006
-// / 0.010 at 128 points against 128, 0.079 / 0.043 at 512; k = 5: 0.032 / 0.043
-// at 128, 0.32 / 0.18 at 512; k = 64: 0.32 / 0.25 at 128.
+// Pairs for each point of a segment above which a tree pays. Measured on two cores with AVX-512,
+// clouds of a room, milliseconds brute / tree: k = 1: 0.006 / 0.010 at 128 points against 128,
+// 0.079 / 0.043 at 512; k = 5: 0.032 / 0.043 at 128, 0.32 / 0.18 at 512; k = 64: 0.32 / 0.25 at
+// 128.
 constexpr int64_t kPairsPerPoint = 100;
 
 template <class T>

@@ -19,8 +19,8 @@ constexpr int32_t kQueriesPerPiece = 128;
 constexpr int32_t kChunk = 256;  // targets that are transposed and searched together
 constexpr int32_t kLanes = 16;
 
-// Distances are never negative, so their bits order as unsigned integers, and
-// every NaN, of either sign, orders after infinity.
+// Distances are never negative, so their bits order as unsigned integers, and every NaN, of either
+// sign, orders after infinity.
 template <class T>
 struct BitsOf;
 template <>
@@ -41,8 +41,8 @@ G2VLM_ALWAYS_INLINE Bits<T> bits_of(T value) {
   return bits;
 }
 
-// The targets of a chunk, one row of kChunk numbers per coordinate, filled up
-// with NaN to a multiple of kLanes.
+// The targets of a chunk, one row of kChunk numbers per coordinate, filled up with NaN to a
+// multiple of kLanes.
 template <class T>
 struct Columns {
   explicit Columns(int32_t dim) : dim(dim), rows(size_t{kChunk} * dim) {}
@@ -61,8 +61,7 @@ struct Columns {
   std::vector<T> rows;
 };
 
-// Writes the distances from `point` to a chunk and returns the bits of the
-// smallest.
+// Writes the distances from `point` to a chunk and returns the bits of the smallest.
 template <class T, int kNorm>
 G2VLM_ALWAYS_INLINE Bits<T> chunk_distances(const T* __restrict point, const Columns<T>& chunk,
                                             T* __restrict out) {
@@ -121,8 +120,7 @@ ChunkDistances<T> choose_chunk_distances() {
   return chunk_distances_baseline<T, kNorm>;
 }
 
-// The few best targets of one query so far, sorted by (distance, index), in the
-// output itself.
+// The few best targets of one query so far, sorted by (distance, index), in the output itself.
 template <class T>
 struct Neighbours {
   T* distance;
@@ -130,8 +128,7 @@ struct Neighbours {
   int32_t k;
   int32_t found;
 
-  // Candidates come with rising index, so one enters only in front of strictly
-  // larger distances.
+  // Candidates come with rising index, so one enters only in front of strictly larger distances.
   void insert(T value, int32_t candidate) {
     int32_t slot = found < k ? found++ : k - 1;
     for (; slot > 0 && value < distance[slot - 1]; --slot) {
@@ -211,8 +208,7 @@ class Search {
     found = best.found;
   }
 
-  // A candidate enters where its bits are below this: free slots take the bound
-  // itself.
+  // A candidate enters where its bits are below this: free slots take the bound itself.
   Bits<T> limit(const Neighbours<T>& best) const {
     if (best.found < best.k) return bound_ + 1;
     return bits_of(best.distance[p_.k > kMostListed ? 0 : p_.k - 1]);

@@ -1,5 +1,4 @@
-// Queries that are searched together, one a lane, and what is kept of the
-// targets that they meet.
+// Queries that are searched together, one a lane, and what is kept of the targets that they meet.
 #pragma once
 
 #include <algorithm>
@@ -14,8 +13,8 @@
 
 namespace g2vlm {
 
-// Queries next to each other on the curve, which descend together. What fills
-// up an incomplete group lets nothing in.
+// Queries next to each other on the curve, which descend together. What fills up an incomplete
+// group lets nothing in.
 template <class T>
 struct alignas(64) Group {
   T point[kMaxTreeDim][kWidth];
@@ -85,9 +84,8 @@ G2VLM_ALWAYS_INLINE void distances_from(const Group<T>& group, int lane, const L
         distance_of<kNorm>(x - leaf.point[0][i], y - leaf.point[1][i], z - leaf.point[2][i]);
 }
 
-// The k nearest targets: a sorted list for each query, whose last pair is the
-// limit. Free places hold the pair that lets in what is within the maximum
-// distance.
+// The k nearest targets: a sorted list for each query, whose last pair is the limit. Free places
+// hold the pair that lets in what is within the maximum distance.
 template <class T>
 class Many {
  public:
@@ -144,8 +142,8 @@ class Many {
   T* distances_of(int lane) { return distances_.data() + lane * stride_ + 1; }
   IndexOf<T>* indices_of(int lane) { return indices_.data() + lane * stride_ + 1; }
 
-  // Every place takes its own pair, the new one, or that of the place before;
-  // from the last on, so that nothing is overwritten before it is read.
+  // Every place takes its own pair, the new one, or that of the place before; from the last on, so
+  // that nothing is overwritten before it is read.
   G2VLM_ALWAYS_INLINE void insert(T distance, IndexOf<T> index, int lane, Group<T>& group) {
     T* distances = distances_of(lane);
     IndexOf<T>* indices = indices_of(lane);

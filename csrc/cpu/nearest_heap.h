@@ -1,5 +1,4 @@
-// More neighbours than a sorted list is fast for, kept in the memory of the
-// results.
+// More neighbours than a sorted list is fast for, kept in the memory of the results.
 #pragma once
 
 #include <algorithm>
@@ -11,9 +10,8 @@ namespace g2vlm {
 
 constexpr int32_t kMostListed = 64;  // neighbours that are kept in a sorted list
 
-// The first k pairs by (distance, index) of those that are put in: a heap whose
-// root is the last of them, until `finish` sorts it. A pair enters a full heap
-// in place of the root.
+// The first k pairs by (distance, index) of those that are put in: a heap whose root is the last of
+// them, until `finish` sorts it. A pair enters a full heap in place of the root.
 template <class T>
 struct NearestHeap {
   T* distance;
@@ -32,8 +30,7 @@ struct NearestHeap {
     }
   }
 
-  // By rising (distance, index); slots without a neighbour hold infinity and
-  // -1.
+  // By rising (distance, index); slots without a neighbour hold infinity and -1.
   void finish() {
     for (int32_t last = found - 1; last > 0; --last) {
       const T value = std::exchange(distance[last], distance[0]);

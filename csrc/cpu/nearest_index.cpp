@@ -9,14 +9,15 @@
 namespace g2vlm {
 namespace {
 
-// Pairs of a query and the targets of its segment up to which comparing them
-// all is faster than a search of the tree that is there.
-constexpr int64_t kBruteUpTo = 0;
+// Up to which comparing all pairs of a segment is faster than a search of the tree that is there.
+// Measured with AVX-512, k = 1, microseconds brute / tree: 2.3 / 3.4 at 1 query and 256 targets, 15
+// / 3.6 at 1 and 4096, 4.5 / 5.7 at 64 and 256, 33 / 11 at 256 and 256.
+constexpr int64_t kBruteTargets = 512;
+constexpr int64_t kBrutePairs = 1 << 14;
 
 constexpr uint64_t kMagic = 0x3158444E52414E4Eu;
 
-// What a tree was built over; the nodes of all segments follow it, then their
-// leaves.
+// What a tree was built over; the nodes of all segments follow it, then their leaves.
 struct alignas(64) Header {
   uint64_t magic;
   int64_t num_targets;
@@ -148,7 +149,8 @@ void nearest_index_query_cpu(const NearestProblem<T>& p, const uint8_t* tree, in
     Segment& segment = layout.segments[static_cast<size_t>(number)];
     NearestSegment& rows = segment.rows;
     find_rows(p.query_offsets, p.num_queries, number, rows.query_begin, rows.query_end);
-    if (int64_t{rows.queries()} * rows.targets() <= kBruteUpTo) {
+    const int64_t pairs = int64_t{rows.queries()} * rows.targets();
+    if (pairs == 0 || (rows.targets() <= kBruteTargets && pairs <= kBrutePairs)) {
       brute.push_back(rows);
     } else {
       trees.push_back(segment);

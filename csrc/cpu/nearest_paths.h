@@ -1,5 +1,4 @@
-// The ways in which the CPU searches a segment for neighbours; all give the
-// same bits.
+// The ways in which the CPU searches a segment for neighbours; all give the same bits.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +16,8 @@ template <class T>
 void search_nearest_brute(const NearestProblem<T>& problem,
                           const std::vector<NearestSegment>& segments, int threads);
 
-// Builds a tree over the targets and searches it; at most kMaxTreeDim
-// coordinates, at least one target.
+// Builds a tree over the targets and searches it; at most kMaxTreeDim coordinates, at least one
+// target.
 template <class T>
 void search_nearest_tree(const NearestProblem<T>& problem, const NearestSegment& segment,
                          int threads);

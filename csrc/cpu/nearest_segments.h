@@ -18,16 +18,15 @@ struct NearestSegment {
   int32_t targets() const { return target_end - target_begin; }
 };
 
-// Where a segment begins and ends, of which `offsets` is null where there is
-// only one.
+// Where a segment begins and ends, of which `offsets` is null where there is only one.
 inline void find_rows(const int32_t* offsets, int64_t rows, int32_t segment, int32_t& begin,
                       int32_t& end) {
   begin = offsets == nullptr ? 0 : offsets[segment];
   end = offsets == nullptr ? static_cast<int32_t>(rows) : offsets[segment + 1];
 }
 
-// Calls `body(item, threads)` for every item: one that is much of all work is
-// shared by the threads, others are taken whole.
+// Calls `body(item, threads)` for every item: one that is much of all work is shared by the
+// threads, others are taken whole.
 template <class Item, class WorkOf, class Body>
 void share_out(const std::vector<Item>& items, int threads, const WorkOf& work_of,
                const Body& body) {

@@ -1,13 +1,10 @@
-// A wide tree of boxes over the targets of one segment, in memory that someone
-// else holds.
+// A wide tree of boxes over the targets of one segment, in memory that someone else holds.
 //
-// The targets lie along a Hilbert curve in leaves of kWidth, and every node
-// holds the boxes of kWidth children. The bound of a box is the distance's own
-// expression on the gaps to the box, and rounding is monotone, so that a
-// computed bound is never above the computed distance of a point in the box: a
-// box is left out only where no target in it can enter, without any tolerance.
-// Boxes know the lowest index in them, so equal distances are settled the same
-// way.
+// The targets lie along a Hilbert curve in leaves of kWidth, and every node holds the boxes of
+// kWidth children. The bound of a box is the distance's own expression on the gaps to the box, and
+// rounding is monotone, so that a computed bound is never above the computed distance of a point in
+// the box: a box is left out only where no target in it can enter, without any tolerance. Boxes
+// know the lowest index in them, so equal distances are settled the same way.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +21,7 @@ constexpr int kMaxLevels = 8;  // kWidth to this power is more than int32_t coun
 
 constexpr int32_t kNoIndex = std::numeric_limits<int32_t>::max();
 
-// An integer as wide as T, so that distances and indices sit in vectors of one
-// shape.
+// An integer as wide as T, so that distances and indices sit in vectors of one shape.
 template <class T>
 using IndexOf = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
@@ -35,8 +31,8 @@ struct alignas(64) Leaf {
   int32_t index[kWidth];         // within the packed targets; kNoIndex where there is none
 };
 
-// Targets with a NaN coordinate lie in leaves, but count for no box and for no
-// `first`: they are never found.
+// Targets with a NaN coordinate lie in leaves, but count for no box and for no `first`: they are
+// never found.
 template <class T>
 struct alignas(64) Node {
   T low[kMaxTreeDim][kWidth];
@@ -46,9 +42,8 @@ struct alignas(64) Node {
   int32_t unused[15];  // zero, so that equal trees are equal bytes
 };
 
-// How many leaves and nodes there are, and how the nodes fall into levels.
-// Level 0 holds the boxes of the leaves, each other level those of the nodes of
-// the level below, and the last is one node.
+// How many leaves and nodes there are, and how the nodes fall into levels. Level 0 holds the boxes
+// of the leaves, each other level those of the nodes of the level below, and the last is one node.
 struct NearestTreeShape {
   explicit NearestTreeShape(int32_t points);
 
@@ -72,8 +67,7 @@ template <class T>
 void build_nearest_tree(const T* target, int32_t first, int32_t points, int32_t dim,
                         Leaf<T>* leaves, Node<T>* nodes, int threads);
 
-// In the order that the targets have in the leaves of another tree, wherever
-// they are now.
+// In the order that the targets have in the leaves of another tree, wherever they are now.
 template <class T>
 void refit_nearest_tree(const T* target, int32_t points, int32_t dim, const Leaf<T>* order,
                         Leaf<T>* leaves, Node<T>* nodes, int threads);

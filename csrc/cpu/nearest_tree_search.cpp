@@ -24,16 +24,15 @@ struct Visit {
   int32_t child;  // counted over the whole level
 };
 
-// The distance from an interval: 0 inside. A NaN, from infinite ends, counts as
-// 0, and so prunes nothing.
+// The distance from an interval: 0 inside. A NaN, from infinite ends, counts as 0, and so prunes
+// nothing.
 template <class T>
 G2VLM_ALWAYS_INLINE T gap(T below, T above) {
   const T wide = below > T(0) ? below : T(0);
   return above > wide ? above : wide;
 }
 
-// The points of a group lie far apart in memory; asks for them while another
-// group is searched.
+// The points of a group lie far apart in memory; asks for them while another group is searched.
 template <class T>
 G2VLM_ALWAYS_INLINE void prefetch_group(const NearestProblem<T>& p, const HilbertOrder& order,
                                         int32_t first, int64_t begin, int64_t end) {
@@ -74,8 +73,7 @@ G2VLM_ALWAYS_INLINE void find_widest(Group<T>& group) {
   group.widest = widest;
 }
 
-// Marks the queries that a target in a child may enter; false where there is
-// none.
+// Marks the queries that a target in a child may enter; false where there is none.
 template <int kNorm, class T>
 G2VLM_ALWAYS_INLINE bool find_needing(const Group<T>& group, const Node<T>& node, int child,
                                       IndexOf<T>* __restrict needing) {
@@ -95,8 +93,7 @@ G2VLM_ALWAYS_INLINE bool find_needing(const Group<T>& group, const Node<T>& node
   return any != 0;
 }
 
-// Puts the children that the group may need on top of the stack, the nearest
-// uppermost.
+// Puts the children that the group may need on top of the stack, the nearest uppermost.
 template <int kNorm, class T>
 G2VLM_ALWAYS_INLINE int push_children(const Group<T>& group, const Node<T>& node, int32_t level,
                                       int32_t number, Visit<T>* visits, int size) {
