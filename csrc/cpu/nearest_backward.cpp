@@ -1,9 +1,9 @@
 #include <algorithm>
-#include <memory>
 #include <vector>
 
 #include "g2vlm/nearest.h"
 #include "g2vlm/parallel.h"
+#include "hits_by_range.h"
 #include "nearest_arithmetic.h"
 #include "strict_floating_point.h"
 
@@ -11,11 +11,7 @@ namespace g2vlm {
 namespace {
 
 constexpr int64_t kQueriesPerPiece = 4096;
-constexpr int64_t kEntriesPerPiece = 1 << 15;
-constexpr int64_t kRanges = 64;
-constexpr int64_t kMinTargetsPerRange = 256;
 constexpr int64_t kPrefetch = 16;  // hits ahead; their rows lie far apart in memory
-constexpr int64_t kMaxPieces = 64;
 
 double sign(double x) {
   return (x > 0) - (x < 0);
@@ -61,54 +57,13 @@ void query_gradients(const NearestGradient<T>& p, int64_t begin, int64_t end) {
   }
 }
 
-// The entries that name a target, by ranges of targets; rising within each range, so that every
-// target adds its hits in rising order whatever the number of threads.
-class HitsByRange {
- public:
-  template <class T>
-  HitsByRange(const NearestGradient<T>& p, int64_t targets_per_range, int threads) {
-    const int64_t entries = p.num_queries * p.k;
-    const int64_t ranges = (p.num_targets + targets_per_range - 1) / targets_per_range;
-    const int64_t grain = std::max(kEntriesPerPiece, (entries + kMaxPieces - 1) / kMaxPieces);
-    const int64_t pieces = (entries + grain - 1) / grain;
-    std::vector<int64_t> places(static_cast<size_t>(pieces * ranges));
-    parallel_for(entries, grain, threads, [&](int64_t begin, int64_t end) {
-      int64_t* count = places.data() + begin / grain * ranges;
-      for (int64_t entry = begin; entry < end; ++entry)
-        if (names_target(p, entry)) ++count[p.index[entry] / targets_per_range];
-    });
-    starts_.push_back(0);
-    for (int64_t range = 0, next = 0; range < ranges; ++range) {
-      for (int64_t piece = 0; piece < pieces; ++piece) {
-        int64_t& place = places[static_cast<size_t>(piece * ranges + range)];
-        const int64_t count = place;
-        place = next;
-        next += count;
-      }
-      starts_.push_back(next);
-    }
-    entries_.reset(new int64_t[static_cast<size_t>(starts_.back())]);
-    parallel_for(entries, grain, threads, [&](int64_t begin, int64_t end) {
-      int64_t* place = places.data() + begin / grain * ranges;
-      for (int64_t entry = begin; entry < end; ++entry)
-        if (names_target(p, entry)) entries_[place[p.index[entry] / targets_per_range]++] = entry;
-    });
-  }
-
-  const int64_t* begin(int64_t range) const { return entries_.get() + at(range); }
-  const int64_t* end(int64_t range) const { return entries_.get() + at(range + 1); }
-
- private:
-  int64_t at(int64_t range) const { return starts_[static_cast<size_t>(range)]; }
-
-  std::vector<int64_t> starts_;
-  std::unique_ptr<int64_t[]> entries_;
-};
-
 template <class T>
 void target_gradients(const NearestGradient<T>& p, int threads) {
-  const int64_t range = std::max(kMinTargetsPerRange, (p.num_targets + kRanges - 1) / kRanges);
-  const HitsByRange hits(p, range, threads);
+  const auto target_of = [&](int64_t entry) {
+    return names_target(p, entry) ? int64_t{p.index[entry]} : int64_t{-1};
+  };
+  const HitsByRange hits(p.num_queries * p.k, p.num_targets, target_of, threads);
+  const int64_t range = targets_per_range(p.num_targets);
   parallel_for(p.num_targets, range, threads, [&](int64_t begin, int64_t end) {
     const StrictFloatingPoint strict;
     std::vector<double> sums(static_cast<size_t>((end - begin) * p.dim));

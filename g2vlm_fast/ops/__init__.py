@@ -21,6 +21,7 @@ from g2vlm_fast.ops.graph_reduce import graph_reduce
 from g2vlm_fast.ops.nearest import nearest
 from g2vlm_fast.ops.nearest_index import NearestIndex
 from g2vlm_fast.ops.nearest_pair import nearest_pair
+from g2vlm_fast.ops.point_to_mesh import mesh_to_point, point_to_mesh
 from g2vlm_fast.ops.voxel_pool import Clusters, interpolate, pool, unpool, voxel_clusters
 
 __all__ = [
@@ -45,8 +46,10 @@ __all__ = [
     "geometry_attention",
     "graph_reduce",
     "interpolate",
+    "mesh_to_point",
     "nearest",
     "nearest_pair",
+    "point_to_mesh",
     "pool",
     "register_flop_formulas",
     "unpool",

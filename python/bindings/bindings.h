@@ -13,6 +13,7 @@ void bind_graph_reduce(nanobind::module_& module);
 void bind_geometry_attention(nanobind::module_& module);
 void bind_nearest(nanobind::module_& module);
 void bind_nearest_index(nanobind::module_& module);
+void bind_point_to_mesh(nanobind::module_& module);
 #ifdef G2VLM_WITH_CUDA
 void bind_chamfer(nanobind::module_& module);
 void bind_nearest_pair(nanobind::module_& module);

@@ -18,6 +18,7 @@ NB_MODULE(_C, module) {
   g2vlm::python::bind_geometry_attention(module);
   g2vlm::python::bind_nearest(module);
   g2vlm::python::bind_nearest_index(module);
+  g2vlm::python::bind_point_to_mesh(module);
 #ifdef G2VLM_WITH_CUDA
   g2vlm::python::bind_chamfer(module);
   g2vlm::python::bind_nearest_pair(module);

@@ -40,6 +40,7 @@ __all__ = [
 STEMS = (
     "nearest",
     "nearest_pair",
+    "point_to_mesh",
     "chamfer",
     "graph_build",
     "graph_reduce",

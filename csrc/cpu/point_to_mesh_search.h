@@ -1,0 +1,20 @@
+// Who searches the partners of a segment, one searcher after the other.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "point_to_mesh_tree.h"
+
+namespace g2vlm {
+
+// Fills the results of the rows `searchers` (packed points, packed faces); neighbours among them
+// had better be neighbours in space.
+template <class T>
+void search_faces(const PointToMeshProblem<T>& problem, const Partners<FaceLeaf<T>, T>& faces,
+                  const std::vector<int32_t>& searchers, int threads);
+template <class T>
+void search_points(const PointToMeshProblem<T>& problem, const Partners<PointLeaf<T>, T>& points,
+                   const std::vector<int32_t>& searchers, int threads);
+
+}  // namespace g2vlm
