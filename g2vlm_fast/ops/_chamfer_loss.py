@@ -17,6 +17,7 @@ from g2vlm_fast.ops._chamfer_terms import (
     penalty_slope,
     reduce_terms,
 )
+from g2vlm_fast.ops._flops import flop_formula
 from g2vlm_fast.ops._registration import define_op
 
 _OP = "chamfer_loss"
@@ -202,6 +203,37 @@ def _backward_fake(grad_loss: Tensor, share: Tensor, *arguments: Any) -> tuple[T
     return _empty_gradients(arguments[:4], arguments[0])
 
 
+_PENALTY_FLOPS = {None: 0, "huber": 4, "geman_mcclure": 3, "truncated": 1}
+_SLOPE_FLOPS = {None: 0, "huber": 3, "geman_mcclure": 4, "truncated": 1}
+
+
+def _forward_flops(*arguments: Any, **_: Any) -> int:
+    """For each distance its penalty, a product with its weight, and a sum, for a mean two."""
+    kind, _scale, squared, mean = arguments[7:]
+    each = _PENALTY_FLOPS[ROBUST[kind]] + (not squared)
+    return sum(
+        distance[0] * (each + 1 + (weights is not None) * (1 + mean))
+        for distance, weights in _shapes(arguments)
+    )
+
+
+def _backward_flops(grad_loss: Any, share: Any, *arguments: Any, **_: Any) -> int:
+    """For each distance a slope and a product; for each weight a product, a penalty, two more."""
+    kind, _scale, squared, _mean = arguments[7:]
+    slope = _SLOPE_FLOPS[ROBUST[kind]] + 2 * (not squared)
+    weighting = 1 + _PENALTY_FLOPS[ROBUST[kind]] + (not squared) + 2
+    return sum(
+        distance[0] * (slope + 1 + (weights is not None) * weighting)
+        for distance, weights in _shapes(arguments)
+    )
+
+
+def _shapes(arguments: tuple[Any, ...]) -> list[tuple[Any, Any]]:
+    """Return the shapes of the distances that there are, each with that of its weights or None."""
+    pairs = zip(arguments[:2], arguments[2:4], strict=True)
+    return [(distance, weights) for distance, weights in pairs if distance is not None]
+
+
 _ARGUMENTS = (
     "Tensor x_distance, Tensor? y_distance, Tensor? x_weights, Tensor? y_weights, "
     "Tensor? x_offsets, Tensor? y_offsets, SymInt y_length, int penalty, float scale, "
@@ -224,3 +256,5 @@ for _op, _cuda, _reference in (
     _dispatch.register_backend(
         _op, "reference", _reference, devices=("cpu", "cuda"), dtypes=_dispatch.FLOAT32_64
     )
+flop_formula(_OP, _forward_flops)
+flop_formula(f"{_OP}_backward", _backward_flops)
