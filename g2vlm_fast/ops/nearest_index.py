@@ -59,6 +59,7 @@ class NearestIndex:
 
     def _keep(self, target: Tensor, offsets: Tensor | None, tree: Tensor) -> None:
         self._target, self._offsets, self._tree = target, offsets, tree
+        self._backend = _backend("build", target)
         self._target_version, self._offsets_version = _version(target), _version(offsets)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -115,7 +116,7 @@ class NearestIndex:
                 f"{op}: target has been changed in place since the index was built; call refit "
                 "with the new positions, or build a new index"
             )
-        self._check_offsets(op)
+        self._check_held(op, "query")
         query, target = _widened(query), _widened(target)
         arguments = (query, target, offsets, self._offsets, self._tree, k, norm, bound)
         if (query.requires_grad or target.requires_grad) and torch.is_grad_enabled():
@@ -138,23 +139,38 @@ class NearestIndex:
         """
         op, held = f"{_OP}.refit", self._target
         check_tensor(op, "target", target, tuple(held.shape), (held.dtype,), {}, held.device)
-        self._check_offsets(op)
+        self._check_held(op, "refit")
         index = object.__new__(type(self))
         tree = _refit(_widened(target.detach()), self._offsets, self._tree)
         index._keep(target, self._offsets, tree)
         return index
 
-    def _check_offsets(self, op: str) -> None:
+    def _check_held(self, op: str, part: str) -> None:
+        """Check that the offsets are as they were, and the backend is that of the tree."""
         if _has_changed(self._offsets, self._offsets_version):
             raise RuntimeError(
                 f"{op}: offsets of the targets have been changed in place since the index was "
                 "built; build a new index"
+            )
+        backend = _backend(part, self._target)
+        if self._backend is not None and backend is not None and backend != self._backend:
+            raise _dispatch.BackendError(
+                f"{op}: the index was built on the {self._backend} backend, and this call runs on "
+                f"{backend}; build another index there"
             )
 
 
 def _widened(points: Tensor) -> Tensor:
     half = points.dtype is torch.float16 or points.dtype is torch.bfloat16
     return points.float() if half else points
+
+
+def _backend(part: str, target: Tensor) -> str | None:
+    """Return where a part runs now; None for compiled graphs and where there is no backend."""
+    if torch.compiler.is_compiling() or target.device.type not in ("cpu", "cuda"):
+        return None
+    dtype = torch.promote_types(target.dtype, torch.float32)
+    return _dispatch.backend_of(f"nearest_index_{part}", target.device.type, dtype)
 
 
 def _version(tensor: Tensor | None) -> int | None:

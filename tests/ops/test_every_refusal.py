@@ -129,7 +129,11 @@ def _public_calls() -> dict[str, tuple[Callable[..., Any], Inputs]]:
     graph = random_graph(torch.Generator().manual_seed(0), 5, 5, 9)
     position = torch.rand(6, 3, dtype=torch.float64)
     clusters = ops.voxel_clusters(position, 0.5)
+    index = ops.NearestIndex(position)
     more = (
+        (ops.NearestIndex, {"target": position}),
+        (index.query, {"query": position}),
+        (index.refit, {"target": position}),
         (ops.voxel_clusters, {"position": position, "size": 0.5}),
         (ops.pool, {"x": position, "clusters": clusters}),
         (ops.Graph.from_knn, {"index": torch.zeros(4, 2, dtype=torch.int32)}),

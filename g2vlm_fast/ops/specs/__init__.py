@@ -39,6 +39,7 @@ __all__ = [
 # Modules of this package; each holds SPEC, or SPECS where a stem has several ops.
 STEMS = (
     "nearest",
+    "nearest_index",
     "nearest_pair",
     "point_to_mesh",
     "chamfer",
