@@ -187,6 +187,10 @@ def _leaving_on_sigterm() -> Iterator[None]:
 
     Only the main thread may, and only this process does: workers that were forked from it end at
     once, as they would without.
+
+    Python looks for signals between its own instructions, so a call into native code (fusing
+    depth, a pass of the model) ends first. Whoever cannot wait sends SIGKILL; that leaves a hidden
+    ``.<out>.*.partial`` folder beside the results, which nothing reads and anyone may delete.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -60,6 +60,16 @@ def test_named_file_that_is_none(
     assert option in told
 
 
+def test_options_about_a_scan_without_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for option, value in (("--mesh", "part.ply"), ("--intrinsics", "camera.txt")):
+        told = _refused(capsys, "run", option, value, "--out", str(tmp_path / "out"))
+        assert told.startswith(f"g2vlm-fast: {option} ")
+        assert f"run SCAN {option} {value}" in told
+    assert os.listdir(tmp_path) == []
+
+
 def test_missing_scan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     told = _refused(capsys, "run", str(tmp_path / "absent"), "--out", str(tmp_path / "out"))
     assert "absent: does not exist" in told

@@ -179,6 +179,29 @@ def test_impossible_option_is_named(change: dict, words: str, tmp_path: Path) ->
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"intrinsics": Path("camera.txt")},
+        {"mesh": Path("part.ply")},
+        {"depth_scale": 5000.0},
+        {"stride": 2},
+        {"max_frames": 10},
+    ],
+)
+def test_options_about_scans_need_a_scan(change: dict, tmp_path: Path) -> None:
+    option = "--" + next(iter(change)).replace("_", "-")
+    with pytest.raises(ConfigError, match=f"^{option} .*run SCAN {option} .*leave it out"):
+        run(RunConfig(out=tmp_path / "out", **change))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_room_cannot_be_chosen_for_a_scan(frame_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--room-seed .*scan was: leave out one"):
+        run(RunConfig(scan=frame_folder, out=tmp_path / "out", room_seed=5))
+    assert os.listdir(tmp_path) == ["scan"]
+
+
 def test_default_checkpoint_follows_the_environment_and_the_release(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+
+_ABOUT_SCANS = ("intrinsics", "depth_scale", "mesh", "stride", "max_frames")
 
 
 class ConfigError(ValueError):
@@ -43,7 +45,7 @@ class RunConfig:
     """Views that the model looks at, evenly spread."""
 
     def check(self) -> None:
-        """Refuse values that no run can have.
+        """Refuse values that no run can have, and options that this run would not look at.
 
         Raises:
             ConfigError: names the option, what was expected and what came.
@@ -51,11 +53,31 @@ class RunConfig:
         for name in ("depth_scale", "stride", "max_frames", "model_views", "voxel_size"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                option = "--" + name.replace("_", "-")
-                raise ConfigError(f"{option} must be positive and finite, got {value}")
+                raise ConfigError(f"{_option(name)} must be positive and finite, got {value}")
         if self.out == Path():
             raise ConfigError("--out must be a folder of its own, got the current folder")
         if self.room_seed < 0:
             raise ConfigError(f"--room-seed must be 0 or larger, got {self.room_seed}")
         if any(not question.strip() for question in self.ask):
             raise ConfigError("--ask must be a question, got an empty text")
+        self._check_used()
+
+    def _check_used(self) -> None:
+        given = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
+        if self.scan is not None and "room_seed" in given:
+            raise ConfigError(
+                "--room-seed chooses the room that is generated where no scan is given, but the "
+                f"scan {self.scan} was: leave out one of them"
+            )
+        for name in _ABOUT_SCANS:
+            if self.scan is None and name in given:
+                option = _option(name)
+                raise ConfigError(
+                    f"{option} says how to read a scan, but none was given: name its folder, as "
+                    f"in g2vlm-fast run SCAN {option} {getattr(self, name)}, or leave it out to "
+                    "have a room generated"
+                )
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

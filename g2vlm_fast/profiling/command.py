@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import traceback
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run benchmark suites and write records and reports; return the exit status."""
     options = _parser().parse_args(arguments)
     try:
+        _check(options)
         reports = merge_runs(options.merge, options.out) if options.merge else _run(options)
     except (ValueError, OSError, DirtyTreeError, RecordError) as error:
         print(f"profile: {error}", file=sys.stderr)
@@ -67,8 +69,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuse impossible values, and options that would not be looked at."""
+    for name in ("seconds", "limit"):
+        value = getattr(options, name)
+        if not 0 < value < math.inf:
+            raise ValueError(f"--{name} must be positive and finite, got {value}")
+    if options.all and options.shapes is not None:
+        raise ValueError("--all and --shapes exclude each other; --suite may go with --shapes")
+    if options.merge:
+        defaults = vars(_parser().parse_args([]))
+        for name, value in vars(options).items():
+            if name not in ("merge", "out") and value != defaults[name]:
+                option = "--" + name.replace("_", "-")
+                raise ValueError(
+                    f"--merge measures nothing, so {option} says nothing: leave it out"
+                )
+
+
 def _run(options: argparse.Namespace) -> list[Path]:
     cases = _cases(options)
+    _check_providers(options.providers or [], cases)
     commit = _commit(options)
     plan = Plan(seconds=options.seconds, limit=options.limit)
     results, workbench = Results(), Workbench()
@@ -110,6 +131,10 @@ def _cases(options: argparse.Namespace) -> list[Case]:
     if waiting:
         print(f"{len(waiting)} cases need a CUDA device and are left out")
     wanted = options.cases or [""]
+    for text in wanted:
+        if not any(text in case.name for case in cases):
+            names = ", ".join(sorted({case.name for case in cases}))
+            raise ValueError(f"--cases {text}: no case has that in its name; there are {names}")
     return [
         case
         for case in cases
@@ -117,6 +142,14 @@ def _cases(options: argparse.Namespace) -> list[Case]:
         and options.device in (None, case.device)
         and any(text in case.name for text in wanted)
     ]
+
+
+def _check_providers(wanted: Sequence[str], cases: Sequence[Case]) -> None:
+    known = {each.name for case in cases for each in providers_of(case.spec, case.device)}
+    for name in wanted:
+        if name not in known:
+            names = ", ".join(sorted(known)) or "none, as no case is left"
+            raise ValueError(f"--providers {name}: these cases have no such one; there are {names}")
 
 
 def _left_out(job: Job, options: argparse.Namespace) -> bool:

@@ -180,7 +180,8 @@ def commit_of(root: Path, *, allow_dirty: bool = False, given: str | None = None
         given: the commit to use where ``root`` is no git work tree (a copied source tree).
 
     Raises:
-        DirtyTreeError: the tree has changes, or there is neither a work tree nor ``given``.
+        DirtyTreeError: the tree has changes, or is at another commit than ``given``, or there is
+            neither a work tree nor ``given``.
     """
     head = _git(root, "rev-parse", "--short=12", "HEAD")
     if head is None:
@@ -191,6 +192,10 @@ def commit_of(root: Path, *, allow_dirty: bool = False, given: str | None = None
         raise DirtyTreeError(
             f"{root} is no git work tree, so the commit of these figures is unknown; "
             "name it with --commit, or pass --allow-dirty"
+        )
+    if given and not (head.startswith(given) or given.startswith(head)):
+        raise DirtyTreeError(
+            f"--commit {given} was given, but {root} is a work tree at {head}; leave --commit out"
         )
     excluded = [f":(exclude,top){folder}" for folder in _OUTPUTS]
     changes = _git(root, "status", "--porcelain", "--", ":/", *excluded) or ""

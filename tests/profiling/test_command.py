@@ -83,3 +83,27 @@ def test_bad_shape_file_ends_with_status_2_and_its_name(
     assert message in error
     assert name in error
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--suite", "nearest", "--seconds", "nan"], "--seconds must be positive and finite"),
+        (["--suite", "nearest", "--seconds", "inf"], "--seconds must be positive and finite"),
+        (["--suite", "nearest", "--limit", "-1"], "--limit must be positive and finite"),
+        (["--all", "--shapes", "mine.json"], "--all and --shapes exclude each other"),
+        (["--merge", "there", "--shapes", "mine.json"], "so --shapes says nothing"),
+        (["--merge", "there", "--allow-dirty"], "so --allow-dirty says nothing"),
+        (["--suite", "nearest", "--cases", "nonsense"], "--cases nonsense: no case has that"),
+        (["--suite", "nearest", "--providers", "nobody"], "--providers nobody: these cases"),
+    ],
+)
+def test_options_that_say_nothing_are_refused(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -122,6 +122,13 @@ def test_changed_tree_is_refused(tree: Path, name: str) -> None:
     assert commit_of(tree, allow_dirty=True).endswith("-dirty")
 
 
+def test_a_commit_that_the_tree_is_not_at_is_refused(tree: Path) -> None:
+    head = commit_of(tree)
+    assert commit_of(tree, given=head[:8]) == commit_of(tree, given=head + "f" * 28) == head
+    with pytest.raises(DirtyTreeError, match="--commit 0123456789ab was given"):
+        commit_of(tree, given="0123456789ab")
+
+
 def test_figures_of_the_run_itself_do_not_make_the_tree_dirty(tree: Path) -> None:
     clean = commit_of(tree)
     (tree / "benchmarks/results").mkdir(parents=True)
