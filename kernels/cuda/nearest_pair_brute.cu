@@ -19,6 +19,7 @@ constexpr int kThreads = 128;
 constexpr int kRows = 8;      // of a thread: a column's minimum is looked up among them
 constexpr int kColumns = 32;  // a row's minimum is looked up among them
 constexpr int kTile = 256;
+constexpr int64_t kParts = 1 << 12;    // of the columns, that blocks share
 constexpr int kBlocksOfProcessor = 6;  // what the registers of compare_all allow
 constexpr int kRowsOfBlock = kThreads * kRows;
 constexpr uint32_t kInfinite = 0x7F800000;  // bits of the largest distance that can be found
@@ -45,18 +46,21 @@ struct Clouds {
   }
 };
 
-// Block (x, y) takes every gridDim.y-th tile, from the y-th on, for its rows.
-__global__ void __launch_bounds__(kThreads, kBlocksOfProcessor)
-    compare_all(const __grid_constant__ Clouds clouds) {
-  __shared__ float4 tile[kTile];
+// Rows, and their share of the columns of each segment.
+struct Share {
+  int64_t first_row;
+  int64_t begin, end;  // out of kParts
+};
+
+// Compares the rows of a block with their share of the columns.
+__device__ __forceinline__ void compare(const Clouds& clouds, const Share& share, float4* tile) {
   const Segments &rows = clouds.segments[0], &columns = clouds.segments[1];
-  const int64_t block_row = int64_t{blockIdx.x} * kRowsOfBlock;
+  const int64_t block_row = share.first_row;
   const int64_t last_row = min(block_row + kRowsOfBlock, rows.length) - 1;
   const int64_t first_row = block_row + threadIdx.x * kRows;
   const int lane = threadIdx.x % 32;
   const float4 nowhere = {NAN, NAN, NAN, 0.0F};
   const int32_t last_segment = rows.of(last_row);
-  uint32_t tile_number = 0;
   for (int32_t segment = rows.of(block_row); segment <= last_segment; ++segment) {
     float x[kRows], y[kRows], z[kRows];
     uint32_t best[kRows];
@@ -68,9 +72,12 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfProcessor)
       x[i] = point.x, y[i] = point.y, z[i] = point.z;
       best[i] = kInfinite + 1, where[i] = -1;
     }
-    const int64_t end = columns.end(segment);
-    for (int64_t first = columns.begin(segment); first < end; first += kTile, ++tile_number) {
-      if (tile_number % gridDim.y != blockIdx.y) continue;
+    const int64_t first_column = columns.begin(segment);
+    const int64_t groups = (columns.end(segment) - first_column + kColumns - 1) / kColumns;
+    const int64_t end =
+        min(first_column + groups * share.end / kParts * kColumns, columns.end(segment));
+    for (int64_t first = first_column + groups * share.begin / kParts * kColumns; first < end;
+         first += kTile) {
       __syncthreads();
       for (int i = threadIdx.x; i < kTile; i += kThreads)
         tile[i] = first + i < end ? clouds.point(1, first + i) : nowhere;
@@ -119,6 +126,19 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfProcessor)
 #pragma unroll
     for (int i = 0; i < kRows; ++i)
       if (where[i] >= 0) atomicMin(clouds.keys[0] + first_row + i, key_of(best[i], where[i]));
+  }
+}
+
+// Every block takes as much of the work as any other, of one group of rows after the next.
+__global__ void __launch_bounds__(kThreads, kBlocksOfProcessor)
+    compare_all(const __grid_constant__ Clouds clouds) {
+  __shared__ float4 tile[kTile];
+  const int64_t parts = (clouds.segments[0].length + kRowsOfBlock - 1) / kRowsOfBlock * kParts;
+  const int64_t end = parts * (blockIdx.x + 1) / gridDim.x;
+  for (int64_t begin = parts * blockIdx.x / gridDim.x; begin < end;) {
+    const int64_t first = begin % kParts, count = min(kParts - first, end - begin);
+    compare(clouds, {begin / kParts * kRowsOfBlock, first, first + count}, tile);
+    begin += count;
   }
 }
 
@@ -185,13 +205,12 @@ void nearest_pair_brute_cuda(const NearestPairProblem& p, void* workspace, int d
     int processors = 0;
     check_cuda(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device),
                "cudaDeviceGetAttribute");
-    const unsigned blocks = blocks_for(p.length[0], kRowsOfBlock);
-    const int64_t tiles = p.length[1] / p.segments / kTile;
-    // As many blocks as run at once, or fewer: a few more would take as long as twice as many.
-    const int64_t wanted = kBlocksOfProcessor * int64_t{processors} / blocks;
-    const auto splits =
-        static_cast<unsigned>(std::clamp<int64_t>(wanted, 1, std::clamp<int64_t>(tiles, 1, 1024)));
-    compare_all<<<{blocks, splits}, kThreads, 0, s>>>(plan.clouds);
+    const int64_t row_blocks = blocks_for(p.length[0], kRowsOfBlock);
+    const int64_t tiles = std::max<int64_t>(p.length[1] / p.segments / kTile, 1);
+    // As many blocks as run at once: a few more would take as long as twice as many.
+    const int64_t at_once = std::max(kBlocksOfProcessor * int64_t{processors}, row_blocks);
+    const int64_t blocks = std::min(row_blocks * tiles, at_once);
+    compare_all<<<static_cast<unsigned>(blocks), kThreads, 0, s>>>(plan.clouds);
   }
   look_up<<<blocks_for(numbers, kThreads), kThreads, 0, s>>>(plan.clouds, p);
   check_cuda(cudaGetLastError(), "nearest_pair");

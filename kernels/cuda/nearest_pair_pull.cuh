@@ -7,11 +7,16 @@
 
 namespace g2vlm {
 
-// The gradient of few points: `links` holds two numbers a point.
-void nearest_pair_backward_links(const NearestPairGradient& p, int32_t* links, cudaStream_t stream);
-
 __device__ inline int64_t cloud_of(const NearestPairGradient& p, int64_t number) {
   return number >= p.length[0];
+}
+
+// The number of a point's neighbour, -1 without one.
+__device__ inline int64_t neighbour_of(const NearestPairGradient& p, int64_t number) {
+  const int64_t cloud = cloud_of(p, number);
+  const int64_t neighbour = p.index[cloud][number - cloud * p.length[0]];
+  if (neighbour < 0 || neighbour >= p.length[1 - cloud]) return -1;
+  return (1 - cloud) * p.length[0] + neighbour;
 }
 
 // What a point adds to its own gradient; its neighbour gets the opposite.

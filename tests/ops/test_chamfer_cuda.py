@@ -108,7 +108,7 @@ def test_trees_leave_out_what_is_too_far() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The AccumulateGrad node:UserWarning")
-def test_trees_and_sorted_gradients_replay_as_a_cuda_graph(
+def test_losses_of_large_clouds_replay_as_a_cuda_graph(
     waiting_raises: Callable[[], AbstractContextManager],
 ) -> None:
     x, y, *_ = (each.cuda() for each in _clouds(400_000, 300_000))
@@ -131,6 +131,24 @@ def test_trees_and_sorted_gradients_replay_as_a_cuda_graph(
     graph.replay()
     for replayed, eager in zip(captured, step(), strict=True):
         assert torch.equal(replayed, eager)
+
+
+@pytest.mark.parametrize("points", [2000, 60_000, 600_000])
+def test_twenty_runs_give_the_same_bits(points: int) -> None:
+    x, y, x_weights, y_weights = (each.cuda() for each in _clouds(points, points // 2))
+    y[::3] = y[0]  # one that many others hit
+    x.requires_grad_()
+    y.requires_grad_()
+
+    def run() -> list[Tensor]:
+        weights = {"x_weights": x_weights, "y_weights": y_weights}
+        loss = chamfer_distance(x, y, squared=False, **weights).loss
+        return [loss.detach(), *torch.autograd.grad(loss, [x, y])]
+
+    first = run()
+    for _ in range(19):
+        for one, two in zip(run(), first, strict=True):
+            assert torch.equal(one, two)
 
 
 def test_points_that_many_others_hit_do_not_slow_the_gradient() -> None:
