@@ -44,60 +44,77 @@ __global__ void __launch_bounds__(1024) clean_offsets(const __grid_constant__ Of
   for (int32_t i = begin; i < end; ++i) o.clean[cloud][i] = most = max(most, valid(i));
 }
 
-// The position of a thread's sample among the points of both clouds: spread evenly, in no step
-// that rows of an image could share.
-__device__ int64_t sample_of(int64_t points) {
-  if (points <= kSamples) return threadIdx.x;
-  const uint64_t golden = threadIdx.x * uint64_t{0x9E3779B97F4A7C15};
+// The position of a sample among the points of both clouds: spread evenly, in no step that rows of
+// an image could share.
+__device__ int64_t sample_of(uint32_t number, int64_t points) {
+  if (points <= kSamples) return number;
+  const uint64_t golden = number * uint64_t{0x9E3779B97F4A7C15};
   return static_cast<int64_t>((golden >> 32) * static_cast<uint64_t>(points) >> 32);
 }
 
-// A block a segment: most of its points lie among the cubes of the grid, by a sample. So a few
-// points far away leave the order of the rest alone.
-__global__ void __launch_bounds__(kSamples)
+// Sorts by the threads of a block (Batcher, "Sorting Networks and Their Applications", 1968): the
+// first `width` of `values`, a power of two, for each thread in `number`.
+__device__ void sort_together(float* values, int number, int width) {
+  for (int size = 2; size <= width; size *= 2) {
+    for (int stride = size / 2; stride > 0; stride /= 2) {
+      __syncthreads();
+      const int other = number ^ stride;
+      if (other < number || other >= width) continue;
+      const float a = values[number], b = values[other];
+      if ((a > b) == ((number & size) == 0)) values[number] = b, values[other] = a;
+    }
+  }
+  __syncthreads();
+}
+
+// A block a segment, a part of it an axis: most of the segment's points lie among the cubes of the
+// grid, by a sample. So a few points far away leave the order of the rest alone.
+__global__ void __launch_bounds__(3 * kSamples)
     lay_grids(const __grid_constant__ Pair pair, Grid* grids) {
-  __shared__ float sorted[kSamples];
+  __shared__ float values[3][kSamples];
+  __shared__ float extents[3];
+  __shared__ int counts[3];
   const Segments &first = pair.tree[0].segments, &second = pair.tree[1].segments;
   const int32_t segment = blockIdx.x;
   const int64_t begin[2] = {first.begin(segment), second.begin(segment)};
   const int64_t count = first.end(segment) - begin[0];
   const int64_t points = count + second.end(segment) - begin[1];
-  const int thread = threadIdx.x, samples = static_cast<int>(min(points, int64_t{kSamples}));
+  const int axis = threadIdx.x / kSamples, number = threadIdx.x % kSamples;
+  const int samples = static_cast<int>(min(points, int64_t{kSamples}));
   int width = 1;
   while (width < samples) width *= 2;
-  const int64_t position = sample_of(points);
-  const bool of_second = position >= count;
-  const int64_t row = of_second ? begin[1] + position - count : begin[0] + position;
-  Grid grid{};
-  float extent = 0.0F;
-  for (int axis = 0; axis < 3; ++axis) {
-    float value = thread < samples ? pair.tree[of_second].coordinate(row, axis) : NAN;
-    const int finite = __syncthreads_count(isfinite(value));
-    // Halves keep the extents of huge coordinates finite.
-    sorted[thread] = isfinite(value) ? 0.5F * value : INFINITY;
-    for (int size = 2; size <= width; size *= 2) {
-      for (int stride = size / 2; stride > 0; stride /= 2) {
-        __syncthreads();
-        const int other = thread ^ stride;
-        if (other < thread || other >= width) continue;
-        const float a = sorted[thread], b = sorted[other];
-        if ((a > b) == ((thread & size) == 0)) sorted[thread] = b, sorted[other] = a;
-      }
-    }
-    __syncthreads();
-    if (finite == 0) continue;
-    // The grid ends where the samples end, but not far beyond most of them.
-    const int tail = finite / kTail;
-    float most_low = sorted[tail], most_high = sorted[finite - 1 - tail];
-    if (most_low == most_high) most_low = sorted[0], most_high = sorted[finite - 1];
-    const float spread = most_high - most_low;
-    const float low = fmaxf(sorted[0], most_low - spread / 4) - spread / 64;
-    const float high = fminf(sorted[finite - 1], most_high + spread / 4) + spread / 64;
-    grid.low[axis] = low;
-    extent = fmaxf(extent, high - low);
+  if (threadIdx.x < 3) counts[threadIdx.x] = 0;
+  __syncthreads();
+  float value = INFINITY;
+  if (number < samples) {
+    const int64_t position = sample_of(number, points);
+    const bool of_second = position >= count;
+    const int64_t row = of_second ? begin[1] + position - count : begin[0] + position;
+    value = 0.5F * pair.tree[of_second].coordinate(row, axis);  // keeps huge extents finite
   }
-  grid.scale = extent > 0.0F ? 1.0F / extent : 0.0F;
-  if (thread == 0) grids[segment] = grid;
+  const bool finite = isfinite(value);
+  values[axis][number] = finite ? value : INFINITY;
+  if (finite) atomicAdd(counts + axis, 1);
+  sort_together(values[axis], number, width);
+  if (number == 0) {
+    // The grid ends where the samples end, but not far beyond most of them.
+    const float* sorted = values[axis];
+    const int last = counts[axis] - 1, tail = counts[axis] / kTail;
+    float low = 0.0F, extent = 0.0F;
+    if (last >= 0) {
+      float most_low = sorted[tail], most_high = sorted[last - tail];
+      if (most_low == most_high) most_low = sorted[0], most_high = sorted[last];
+      const float spread = most_high - most_low;
+      low = fmaxf(sorted[0], most_low - spread / 4) - spread / 64;
+      extent = fminf(sorted[last], most_high + spread / 4) + spread / 64 - low;
+    }
+    grids[segment].low[axis] = low;
+    extents[axis] = extent;
+  }
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  const float extent = fmaxf(fmaxf(extents[0], extents[1]), extents[2]);
+  grids[segment].scale = extent > 0.0F ? 1.0F / extent : 0.0F;
 }
 
 // The number of a cell along an axis, for places from 0 to 1; what is no number goes to 0.
@@ -267,7 +284,7 @@ void TreeBuilder::sort(const Neighbours& unknown, cudaStream_t stream) {
                           a.segments.count + 1};
     clean_offsets<<<2, 1024, 0, stream>>>(offsets);
   }
-  lay_grids<<<static_cast<unsigned>(a.segments.count), kSamples, 0, stream>>>(pair_, grids_);
+  lay_grids<<<static_cast<unsigned>(a.segments.count), 3 * kSamples, 0, stream>>>(pair_, grids_);
   make_keys<<<blocks_for(total, kThreads), kThreads, 0, stream>>>(
       pair_, grids_, grid_bits_, keys_.Current(), rows_.Current(), unknown);
   check_cuda(cub::DeviceRadixSort::SortPairs(sort_space_, sort_bytes_, keys_, rows_,

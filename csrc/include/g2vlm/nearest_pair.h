@@ -33,7 +33,8 @@ void nearest_pair_tree_cuda(const NearestPairProblem& problem, void* workspace, 
 // The gradient of these distances: a point gets 2 (point - neighbour) times its own
 // `grad_distance`, and the same with its own part for every point of the other cloud whose
 // neighbour it is. The sums run in an order fixed by the sizes and by which gradients are wanted,
-// so that two runs agree to the bit. Indices that name no point count for nothing.
+// or in integers, where no order counts: two runs agree to the bit. Indices that name no point
+// count for nothing.
 struct NearestPairGradient {
   const float* points[2];         // [length, 3]
   const int32_t* index[2];        // [length], within the other cloud
