@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from g2vlm_fast.ops import nearest, use_backend
+from g2vlm_fast.ops import BackendError, nearest, use_backend
 
 
 def _rounded(value: Fraction) -> Fraction:
@@ -73,6 +73,54 @@ def test_infinite_and_overflowing_distances_still_have_a_neighbour() -> None:
     assert index.tolist() == [[1, 2, -1]]
 
 
+@pytest.mark.parametrize("norm", [1, 2])
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_every_method_gives_the_same_bits(dim: int, norm: int) -> None:
+    generator = torch.Generator().manual_seed(dim)
+    query = torch.randint(-9, 9, (150, dim), generator=generator).float()
+    target = torch.randint(-9, 9, (90, dim), generator=generator).float()
+    ends = {
+        "query_offsets": torch.tensor([0, 40, 40, 149, 150], dtype=torch.int32),
+        "target_offsets": torch.tensor([0, 0, 7, 89, 90], dtype=torch.int32),
+    }
+    for k in (1, 3, 70):
+        brute, tree, auto = (
+            nearest(query, target, k=k, norm=norm, method=method, **ends)
+            for method in ("brute", "tree", "auto")
+        )
+        for one, other in zip((*tree, *auto), (*brute, *brute), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_a_method_that_is_not_there_is_refused_by_its_name() -> None:
+    points = torch.rand(5, 4)
+    with pytest.raises(BackendError, match="method='tree' needs at most 3 dimensions, got 4"):
+        nearest(points, points, method="tree")
+    nearest(points, points, method="brute")
+    with (
+        use_backend("reference", "nearest"),
+        pytest.raises(BackendError, match="method='tree' needs another backend than reference"),
+    ):
+        nearest(points[:, :3], points[:, :3], method="tree")
+
+
+@pytest.mark.parametrize("method", ["brute", "tree"])
+@pytest.mark.parametrize("k", [64, 65, 499, 500, 501, 1200])
+def test_any_number_of_neighbours_comes_sorted_with_ties_by_index(k: int, method: str) -> None:
+    generator = torch.Generator().manual_seed(k)
+    query = torch.randint(-2, 3, (40, 3), generator=generator).float()
+    target = torch.randint(-2, 3, (500, 3), generator=generator).float()
+    target[11] = torch.nan
+    distance, index = nearest(query, target, k=k, method=method)
+    pairs = (query[:, None] - target).square().sum(-1)
+    order = pairs.sort(dim=1, stable=True)  # which puts NaN last
+    found = min(k, 499)
+    assert torch.equal(distance[:, :found], order.values[:, :found])
+    assert torch.equal(index[:, :found], order.indices[:, :found].int())
+    assert (index[:, found:] == -1).all()
+    assert distance[:, found:].isinf().all()
+
+
 def test_queries_with_a_nan_are_unknown() -> None:
     query = torch.zeros(3, 2)
     query[1, 0] = torch.nan
@@ -101,7 +149,7 @@ def _ragged_grids(draw: st.DrawFn) -> dict[str, object]:
         "target": grid(sum(targets)),
         "query_offsets": ends(queries),
         "target_offsets": ends(targets),
-        "k": draw(st.sampled_from([1, 2, 7, 64])),
+        "k": draw(st.sampled_from([1, 2, 7, 64, 100])),
         "norm": draw(st.sampled_from([1, 2])),
         "max_distance": draw(st.sampled_from([None, 0.0, 1.0, 2.5])),
     }

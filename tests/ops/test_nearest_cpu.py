@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from g2vlm_fast import _C
 from g2vlm_fast.ops import nearest
+from g2vlm_fast.ops._nearest_backends import METHODS
 from g2vlm_fast.ops.reference import nearest as reference
 from g2vlm_fast.ops.specs.clouds import room
 
@@ -38,15 +40,14 @@ def _search(query: Tensor, target: Tensor, threads: int = 2, **options: Any) -> 
     k = options.get("k", 1)
     found = [query.new_empty(len(query), k), torch.empty(len(query), k, dtype=torch.int32)]
     ends = [options.get(name) for name in ("query_offsets", "target_offsets")]
-    bound = options.get("bound", float("inf"))
-    _C.nearest_cpu(query, target, *ends, *found, options.get("norm", 2), bound, 0, threads)
+    rest = (options.get("norm", 2), options.get("bound", float("inf")))
+    method = METHODS.index(options.get("method", "auto"))
+    _C.nearest_cpu(query, target, *ends, *found, *rest, method, threads)
     return found
 
 
 def _all_pairs(query: Tensor, target: Tensor, **options: Any) -> list[Tensor]:
-    """Search for one query at a time: too few for a tree."""
-    rows = [_search(query[i : i + 1], target, **options) for i in range(len(query))]
-    return [torch.cat(each) for each in zip(*rows, strict=True)]
+    return _search(query, target, **options, method="brute")
 
 
 def _bits(distance: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ def _assert_same(found: list[Tensor], truth: list[Tensor]) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("k", [1, 5, 64])
+@pytest.mark.parametrize("k", [1, 5, 64, 90])
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_a_tree_finds_what_comparing_all_pairs_finds(name: str, k: int, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(k)
@@ -108,7 +109,7 @@ def _ragged_clouds(draw: st.DrawFn) -> dict[str, Any]:
         "target": cloud(targets),
         "query_offsets": torch.tensor([0, *queries]).cumsum(0).int(),
         "target_offsets": torch.tensor([0, *targets]).cumsum(0).int(),
-        "k": draw(st.sampled_from([1, 2, 5, 64])),
+        "k": draw(st.sampled_from([1, 2, 5, 64, 200])),
         "norm": draw(st.sampled_from([1, 2])),
         "bound": draw(st.sampled_from([float("inf"), 0.0, 3 * scale])),
     }
@@ -139,6 +140,16 @@ def test_a_large_room_is_searched_exactly_by_any_number_of_threads(k: int) -> No
         _assert_same(_search(query, target, k=k, threads=threads), found)
     some = torch.arange(0, len(query), 400)
     _assert_same([each[some] for each in found], _all_pairs(query[some], target, k=k))
+
+
+def test_targets_that_are_all_unknown_cost_nothing() -> None:
+    """Comparing all of these pairs would take a minute."""
+    query = torch.rand(200_000, 3)
+    begin = time.perf_counter()
+    distance, index = nearest(query, query * torch.nan)
+    assert time.perf_counter() - begin < 5
+    assert (index == -1).all()
+    assert distance.isinf().all()
 
 
 def test_duplicates_in_a_tree_go_to_the_lowest_index() -> None:
