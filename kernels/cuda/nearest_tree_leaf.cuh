@@ -45,10 +45,13 @@ class LeafSearch {
     while (true) {
       const unsigned near = __ballot_sync(kAllLanes, gap_ <= worst_) & pending;
       if (near == 0) {
-        if (level_ == top) return true;
-        ++level_;
+        do {
+          if (level_ == top) return true;
+          ++level_;
+          base_ = (base_ >> kFanoutBits) & ~(kFanout - 1);
+        } while (__shfl_sync(kAllLanes, saved_gap_, level_) > worst_);
         pending = __shfl_sync(kAllLanes, saved_, level_);
-        open((base_ >> kFanoutBits) & ~(kFanout - 1));
+        open(base_);
         continue;
       }
       const int child = nearest_of(near);
@@ -60,7 +63,8 @@ class LeafSearch {
         if (++visits % kPatience == 0 && served < kCrowd * visits) return false;
         visit(tree_.start(0, segment_) + base_ + child);
       } else {
-        if (lane_ == level_) saved_ = pending;
+        const uint32_t gap = __reduce_min_sync(kAllLanes, pending >> lane_ & 1 ? gap_ : kAllLanes);
+        if (lane_ == level_) saved_ = pending, saved_gap_ = gap;
         --level_;
         pending = open((base_ + child) << kFanoutBits);
       }
@@ -170,7 +174,8 @@ class LeafSearch {
   int32_t base_ = 0;  // first of the boxes at hand, within the level of the segment
   Box box_{};         // the lane's
   uint32_t gap_ = 0, order_ = 0;
-  unsigned saved_ = 0;  // lane l keeps which boxes of level l are still to come
+  unsigned saved_ = 0;      // lane l keeps which boxes of level l are still to come,
+  uint32_t saved_gap_ = 0;  // and the least gap among them
 };
 
 }  // namespace g2vlm

@@ -58,10 +58,13 @@ class TreeWalk {
     while (true) {
       const bool wanted = pending >> lane_ & 1 && visitor_.wants(bound_, lowest_row_);
       if (__ballot_sync(kAllLanes, wanted) == 0) {
-        if (level_ == top) return;
-        ++level_;
+        do {
+          if (level_ == top) return;
+          ++level_;
+          base_ = (base_ >> kFanoutBits) & ~(kFanout - 1);
+        } while (!visitor_.wants(__shfl_sync(kAllLanes, saved_bound_, level_), 0));
         pending = __shfl_sync(kAllLanes, saved_, level_);
-        open((base_ >> kFanoutBits) & ~(kFanout - 1));
+        open(base_);
         continue;
       }
       const uint32_t order = wanted ? bound_ : kAllLanes;
@@ -71,7 +74,9 @@ class TreeWalk {
       if (level_ == 0) {
         visitor_.visit(tree_.start(0, segment_) + base_ + child);
       } else {
-        if (lane_ == level_) saved_ = pending;
+        const bool left = pending >> lane_ & 1;
+        const uint32_t bound = __reduce_min_sync(kAllLanes, left ? bound_ : kAllLanes);
+        if (lane_ == level_) saved_ = pending, saved_bound_ = bound;
         --level_;
         pending = open((base_ + child) << kFanoutBits);
       }
@@ -98,10 +103,11 @@ class TreeWalk {
   const int32_t segment_;
   const int64_t points_;
   int level_ = 0;
-  int32_t base_ = 0;        // first of the boxes at hand, within the level of the segment
-  uint32_t bound_ = 0;      // of the lane's box
-  int32_t lowest_row_ = 0;  // in the lane's box
-  unsigned saved_ = 0;      // lane l keeps which boxes of level l are still to come
+  int32_t base_ = 0;          // first of the boxes at hand, within the level of the segment
+  uint32_t bound_ = 0;        // of the lane's box
+  int32_t lowest_row_ = 0;    // in the lane's box
+  unsigned saved_ = 0;        // lane l keeps which boxes of level l are still to come,
+  uint32_t saved_bound_ = 0;  // and the least bound among them
 };
 
 template <class Visitor>

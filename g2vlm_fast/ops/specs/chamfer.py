@@ -124,6 +124,7 @@ SPEC = OpSpec(
         "room_B1_N100000": _clouds(room, 1, 100_000),
         "room_B1_N1000000": _clouds(room, 1, 1_000_000),
         "cube_B1_N1000000": _clouds(cube, 1, 1_000_000),
+        "room_B1_N4000000": _clouds(room, 1, 4_000_000),
         "blob_B1_N1000000": _clouds(blob, 1, 1_000_000),
     },
     grad_inputs=("x", "y", "x_weights", "y_weights", "x_normals", "y_normals"),
