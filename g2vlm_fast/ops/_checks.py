@@ -15,12 +15,14 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 INT32_MAX = 2**31 - 1
+_FEW_OFFSETS = 4096  # beyond, one torch call costs less than a list
 
+_DENSE = torch.strided
 _transforms_active = torch._C._are_functorch_transforms_active
 
 
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+def _name(value: torch.dtype | torch.layout) -> str:
+    return str(value).removeprefix("torch.").lstrip("_")
 
 
 def check_tensor(
@@ -45,7 +47,7 @@ def check_tensor(
         device: where the tensor must live; None for anywhere.
 
     Raises:
-        TypeError: not a tensor, or a dtype that is not accepted.
+        TypeError: not a tensor, not a dense one, or a dtype that is not accepted.
         ValueError: wrong rank, size or device.
         NotImplementedError: the tensor belongs to a ``torch.func`` transform, or has a tangent.
     """
@@ -53,7 +55,12 @@ def check_tensor(
         raise TypeError(f"{op}: {argument} must be a torch.Tensor, got {type(value).__name__}")
     if _transforms_active() or forward_ad._current_level >= 0:
         _refuse_transform(op, argument, value)
-    actual = value.shape
+    if value.layout is not _DENSE:
+        raise _not_dense(op, argument, _name(value.layout))
+    try:
+        actual = value.shape
+    except RuntimeError:
+        raise _not_dense(op, argument, "a nested tensor") from None
     if len(actual) != len(shape):
         axes = "[" + ", ".join(map(str, shape)) + "]"
         raise ValueError(f"{op}: {argument} must have shape {axes}, got {list(actual)}")
@@ -65,6 +72,10 @@ def check_tensor(
         raise TypeError(f"{op}: {argument} must be {names}, got {_name(value.dtype)}")
     if device is not None and value.device != device:
         raise ValueError(f"{op}: {argument} must be on {device}, got {value.device}")
+
+
+def _not_dense(op: str, argument: str, came: str) -> TypeError:
+    return TypeError(f"{op}: {argument} must be a dense tensor, got {came}; convert it first")
 
 
 def _refuse_transform(op: str, argument: str, value: Tensor) -> None:
@@ -114,10 +125,14 @@ def check_integer(op: str, argument: str, value: Any, least: int, most: int) -> 
         raise ValueError(f"{op}: {argument} must be from {least} to {most}, got {value}")
 
 
-def check_number(op: str, argument: str, value: Any) -> None:
-    """Check that an option is a real number, and not NaN."""
+def check_number(op: str, argument: str, value: Any) -> float:
+    """Check that an option is a real number that float64 can hold, not NaN, and return it."""
     if not isinstance(value, Real) or isinstance(value, bool) or value != value:
         raise TypeError(f"{op}: {argument} must be a number, got {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{op}: {argument} must fit into float64, got {value!r}") from None
 
 
 def check_instance(op: str, argument: str, value: Any, kind: type) -> None:
@@ -126,10 +141,22 @@ def check_instance(op: str, argument: str, value: Any, kind: type) -> None:
         raise TypeError(f"{op}: {argument} must be a {kind.__name__}, got {type(value).__name__}")
 
 
-def check_device(op: str, argument: str, value: Tensor) -> None:
-    """Check that a function that reads sizes back can run where a tensor is."""
+def check_readable(op: str, argument: str, value: Tensor) -> None:
+    """Check that a function that reads sizes back finds the values of a tensor."""
     if value.device.type not in ("cpu", "cuda"):
         raise ValueError(f"{op}: {argument} must be on a CPU or a CUDA device, got {value.device}")
+    if _is_wrapper(value):
+        raise TypeError(
+            f"{op}: {argument} must hold its values, as sizes are read from them, got a "
+            f"{type(value).__name__}"
+        )
+    if value.numel() and value.data_ptr() == 0:
+        raise ValueError(f"{op}: {argument} must hold its values, got a tensor without storage")
+
+
+def _is_wrapper(value: Tensor) -> bool:
+    """Whether a tensor stands for another one (FakeTensor, DTensor), which only ops unwrap."""
+    return type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__
 
 
 def check_rows(op: str, argument: str, value: Tensor) -> None:
@@ -152,8 +179,9 @@ def check_offsets(
     else:
         check_tensor(op, argument, offsets, ("entries",), (torch.int32,), {}, device)
         count = offsets.shape[0]
-        if count < 2:
-            raise ValueError(f"{op}: {argument} must have at least two entries, got {count}")
+        if not 2 <= count <= INT32_MAX:
+            most = "at least two" if count < 2 else f"at most {INT32_MAX}"
+            raise ValueError(f"{op}: {argument} must have {most} entries, got {count}")
     wanted = sizes.setdefault("B + 1", count)
     if count != wanted:
         raise ValueError(
@@ -166,13 +194,20 @@ def check_offset_values(op: str, argument: str, offsets: Tensor | None, length: 
     """Check that offsets on the CPU start at 0, never decrease and end at ``length``.
 
     Offsets on a GPU are not read back, as that would stop the stream: kernels clamp them,
-    and rows that no segment covers come out as NaN or -1.
+    and rows that no segment covers come out as NaN or -1. Those of wrapped tensors cannot be read
+    here, but in the op that they are handed to.
     """
-    if offsets is None or not offsets.is_cpu:
+    if offsets is None or not offsets.is_cpu or _is_wrapper(offsets):
         return
-    values = offsets.tolist()
-    if values[0] != 0 or values[-1] != length or values != sorted(values):
-        shown = values if len(values) <= 8 else [*values[:4], "...", *values[-3:]]
+    if offsets.shape[0] <= _FEW_OFFSETS:
+        values = offsets.tolist()
+        right = values[0] == 0 and values[-1] == length and values == sorted(values)
+    else:
+        right = bool(offsets[0] == 0) and bool(offsets[-1] == length)
+        right = right and not bool((offsets[1:] < offsets[:-1]).any())
+    if not right:
+        ends = [*offsets[:4].tolist(), "...", *offsets[-3:].tolist()]
+        shown = offsets.tolist() if offsets.shape[0] <= 8 else ends
         raise ValueError(
             f"{op}: {argument} must start at 0, never decrease and end at {length}, got {shown}"
         )

@@ -25,6 +25,7 @@ from g2vlm_fast.ops._checks import (
     check_number,
     check_offset_values,
     check_offsets,
+    check_rows,
     check_tensor,
 )
 from g2vlm_fast.ops.nearest import nearest
@@ -118,7 +119,8 @@ def chamfer_distance(
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value.
     """
     _check_points(x, y, x_offsets, y_offsets, x_weights, y_weights, x_normals, y_normals)
-    _check_options(robust, scale, squared, one_sided, reduction, fscore_at, x_normals is not None)
+    _check_options(robust, squared, one_sided, reduction, x_normals is not None)
+    scale, fscore_at = _checked_lengths(x.dtype, robust, scale, one_sided, fscore_at)
     if x.dtype in (torch.float16, torch.bfloat16):  # once, so that gradients add up in float32
         x, y = x.float(), y.float()
         x_weights, y_weights, x_normals, y_normals = (
@@ -192,6 +194,8 @@ def _check_points(
     check_tensor(op, "y", y, ("m", "D"), dtypes, sizes, device)
     if sizes["D"] == 0:
         raise ValueError(f"{op}: x must have at least one coordinate, got shape [n, 0]")
+    check_rows(op, "x", x)
+    check_rows(op, "y", y)
     check_offsets(op, "x_offsets", x_offsets, sizes, device)
     check_offsets(op, "y_offsets", y_offsets, sizes, device)
     if not torch.compiler.is_compiling():  # else inside `nearest`, under its own names
@@ -209,35 +213,45 @@ def _check_points(
 
 
 def _check_options(
-    robust: str | None,
-    scale: float | None,
-    squared: bool,
-    one_sided: bool,
-    reduction: str,
-    fscore_at: Sequence[float],
-    has_normals: bool,
+    robust: str | None, squared: bool, one_sided: bool, reduction: str, has_normals: bool
 ) -> None:
     op = "chamfer_distance"
     check_flag(op, "squared", squared)
     check_flag(op, "one_sided", one_sided)
     check_choice(op, "robust", robust, ROBUST)
     check_choice(op, "reduction", reduction, REDUCTIONS)
-    if (scale is None) != (robust is None):
-        raise ValueError(f"{op}: scale must be given with robust and only then, got {scale}")
-    if scale is not None:
-        check_number(op, "scale", scale)
-    if scale is not None and not 0 < scale < float("inf"):
-        raise ValueError(f"{op}: scale must be positive and finite, got {scale}")
-    if not isinstance(fscore_at, (list, tuple)):
-        raise TypeError(f"{op}: fscore_at must be a list or tuple of radii, got {fscore_at!r}")
-    for radius in fscore_at:
-        check_number(op, "fscore_at", radius)
-    if not all(radius > 0 for radius in fscore_at):
-        raise ValueError(f"{op}: fscore_at must hold positive radii, got {fscore_at}")
-    if one_sided and fscore_at:
-        raise ValueError(f"{op}: fscore_at needs both directions; leave out one_sided")
     if reduction == "max" and has_normals:
         raise ValueError(
             f"{op}: reduction must not be 'max' with x_normals: a largest misalignment is "
             "decided by single points; use 'mean' or 'none'"
         )
+
+
+def _checked_lengths(
+    dtype: torch.dtype,
+    robust: str | None,
+    scale: float | None,
+    one_sided: bool,
+    fscore_at: Sequence[float],
+) -> tuple[float | None, tuple[float, ...]]:
+    """Check the lengths whose squares meet squared distances, and return them as floats."""
+    op = "chamfer_distance"
+    least = torch.finfo(torch.promote_types(dtype, torch.float32)).tiny ** 0.5
+    if (scale is None) != (robust is None):
+        raise ValueError(f"{op}: scale must be given with robust and only then, got {scale}")
+    if scale is not None:
+        scale = check_number(op, "scale", scale)
+        if not least <= scale < torch.inf:
+            raise ValueError(
+                f"{op}: scale must be positive and finite, at least {least:.1e}, got {scale}"
+            )
+    if not isinstance(fscore_at, (list, tuple)):
+        raise TypeError(f"{op}: fscore_at must be a list or tuple of radii, got {fscore_at!r}")
+    radii = tuple(check_number(op, "fscore_at", radius) for radius in fscore_at)
+    if not all(radius >= least for radius in radii):
+        raise ValueError(
+            f"{op}: fscore_at must hold positive radii, at least {least:.1e}, got {fscore_at}"
+        )
+    if one_sided and radii:
+        raise ValueError(f"{op}: fscore_at needs both directions; leave out one_sided")
+    return scale, radii

@@ -132,7 +132,7 @@ def geometry_attention(
     if scale is None:
         scale = q.shape[2] ** -0.5
     else:
-        check_number(_OP, "scale", scale)
+        scale = check_number(_OP, "scale", scale)
         if abs(scale) == torch.inf:
             raise ValueError(f"{_OP}: scale must be finite, got {scale}")
     if torch.compiler.is_compiling():

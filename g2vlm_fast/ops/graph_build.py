@@ -10,9 +10,9 @@ from torch import Tensor
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._checks import (
     INT32_MAX,
-    check_device,
     check_flag,
     check_integer,
+    check_readable,
     check_tensor,
 )
 from g2vlm_fast.ops._edge_geometry import edge_geometry
@@ -81,7 +81,7 @@ class Graph(_Record):
         """
         op = "Graph.from_faces"
         check_tensor(op, "faces", faces, ("F", 3), INDICES, {})
-        check_device(op, "faces", faces)
+        check_readable(op, "faces", faces)
         check_integer(op, "num_vertices", num_vertices, 0, MAX_ROWS)
         if 6 * faces.shape[0] > INT32_MAX:
             raise ValueError(f"{op}: faces must be at most {INT32_MAX // 6}, got {faces.shape[0]}")
@@ -115,7 +115,8 @@ class Graph(_Record):
         op, sizes = "Graph.from_edges", {}  # type: ignore[var-annotated]
         check_tensor(op, "source", source, ("E",), INDICES, sizes)
         check_tensor(op, "destination", destination, ("E",), {source.dtype}, sizes, source.device)
-        check_device(op, "source", source)
+        check_readable(op, "source", source)
+        check_readable(op, "destination", destination)
         sources = num_vertices if num_sources is None else num_sources
         check_integer(op, "num_vertices", num_vertices, 0, MAX_ROWS)
         check_integer(op, "num_sources", sources, 0, MAX_ROWS)
@@ -142,7 +143,7 @@ class Graph(_Record):
         """
         op = "Graph.from_knn"
         check_tensor(op, "index", index, ("V", "k"), INDICES, {})
-        check_device(op, "index", index)
+        check_readable(op, "index", index)
         sources = index.shape[0] if num_sources is None else num_sources
         check_integer(op, "num_sources", sources, 0, MAX_ROWS)
         if index.numel() > INT32_MAX:
@@ -176,16 +177,24 @@ class Graph(_Record):
         op = "Graph.from_csr"
         check_tensor(op, "row_offsets", row_offsets, ("V + 1",), {torch.int32}, {})
         check_tensor(op, "columns", columns, ("E",), {torch.int32}, {}, row_offsets.device)
-        check_device(op, "row_offsets", row_offsets)
+        check_readable(op, "row_offsets", row_offsets)
+        check_readable(op, "columns", columns)
         check_integer(op, "num_sources", num_sources, 0, MAX_ROWS)
-        if row_offsets.shape[0] == 0:
-            raise ValueError(f"{op}: row_offsets must have at least one entry")
-        degree = row_offsets.diff()
-        zero = row_offsets.new_zeros(1)
-        facts = [row_offsets[0], row_offsets[-1], torch.cat([degree, zero]).min()]
-        facts += [torch.cat([degree, zero]).max(), ((columns < 0) | (columns >= num_sources)).any()]
-        first, last, least, most, wrong = torch.stack([each.int() for each in facts]).tolist()
-        if first != 0 or last != columns.shape[0] or least < 0:
+        if not 1 <= row_offsets.shape[0] <= INT32_MAX:
+            raise ValueError(
+                f"{op}: row_offsets must have from 1 to {INT32_MAX} entries, got "
+                f"{row_offsets.shape[0]}"
+            )
+        if columns.shape[0] > INT32_MAX:
+            raise ValueError(
+                f"{op}: columns must have at most {INT32_MAX} entries, got {columns.shape[0]}"
+            )
+        degree = torch.cat([row_offsets.diff(), row_offsets.new_zeros(1)])
+        falls = (row_offsets[1:] < row_offsets[:-1]).any()  # a difference may wrap around
+        facts = [row_offsets[0], row_offsets[-1], falls, degree.max()]
+        facts += [((columns < 0) | (columns >= num_sources)).any()]
+        first, last, fell, most, wrong = torch.stack([each.int() for each in facts]).tolist()
+        if first != 0 or last != columns.shape[0] or fell:
             raise ValueError(
                 f"{op}: row_offsets must start at 0, never decrease and end at "
                 f"{columns.shape[0]}, the number of columns"

@@ -52,7 +52,7 @@ def graph_reduce(
     if weight is not None:
         edges = (graph.columns.shape[0],)
         check_tensor(op, "weight", weight, edges, _dispatch.FLOATS, {}, x.device)
-        weight = weight.to(accumulation_dtype(x.dtype))
+        weight = weight.to(accumulation_dtype(x.dtype)).contiguous()
     x = x.contiguous()
     row_offsets, columns = graph.row_offsets, graph.columns
     if torch.is_grad_enabled() and (

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from g2vlm_fast.ops._checks import (
     check_choice,
-    check_device,
     check_instance,
     check_number,
     check_offset_values,
     check_offsets,
+    check_readable,
     check_rows,
     check_tensor,
 )
@@ -46,7 +46,19 @@ class Clusters(_Record):
         """Return the graph of the clusters: joined where an edge of ``graph`` joins two points.
 
         Sorted rows, every neighbour once, no loops. Reads two small tensors back to the host.
+
+        Raises:
+            TypeError, ValueError: ``graph`` is no graph of these points, or on another device.
         """
+        op, points = "Clusters.coarsen", self.assignment.shape[0]
+        check_instance(op, "graph", graph, Graph)
+        if graph.num_rows != points or graph.num_sources != points:
+            raise ValueError(
+                f"{op}: graph must have the {points} points as rows and sources, got "
+                f"{graph.num_rows} rows and {graph.num_sources} sources"
+            )
+        if graph.device != self.assignment.device:
+            raise ValueError(f"{op}: graph must be on {self.assignment.device}, got {graph.device}")
         row = self.assignment[graph.edge_rows()]
         source = self.assignment[graph.columns]
         apart = row != source
@@ -74,7 +86,7 @@ def voxel_clusters(position: Tensor, size: float, offsets: Tensor | None = None)
     """
     op, sizes = "voxel_clusters", {}  # type: ignore[var-annotated]
     check_tensor(op, "position", position, ("N", 3), _POSITIONS, {})
-    check_device(op, "position", position)
+    check_readable(op, "position", position)
     check_rows(op, "position", position)
     size = _check_voxel_size(op, size)
     check_offsets(op, "offsets", offsets, sizes, position.device)
@@ -194,8 +206,9 @@ def interpolate(
         position_fine: ``[N, 3]``, same dtype.
         offsets_coarse: ``[B + 1]`` int32, the segments of the coarse points; None for one.
         offsets_fine: ``[B + 1]`` int32, the segments of the fine points.
-        k: neighbours a point, 1 to 64.
-        eps: smallest squared distance, square metres.
+        k: neighbours a point, at least 1.
+        eps: smallest squared distance, square metres; at least k times the smallest normal
+            number of the positions' dtype.
 
     Returns:
         ``[N, C]``; 0 where a segment has no coarse points, NaN where a coordinate of the fine point
@@ -214,9 +227,12 @@ def interpolate(
         check_offset_values(op, "offsets_coarse", offsets_coarse, coarse)
         check_offset_values(op, "offsets_fine", offsets_fine, fine)
     check_neighbours(op, k, fine)
-    check_number(op, "eps", eps)
-    if not eps > 0:
-        raise ValueError(f"{op}: eps must be positive, got {eps}")
+    eps = check_number(op, "eps", eps)
+    least = k * torch.finfo(dtype).tiny  # below, the sum of weights may overflow
+    if not least <= eps <= torch.finfo(dtype).max:
+        raise ValueError(
+            f"{op}: eps must be from {least:.1e} to {torch.finfo(dtype).max:.1e}, got {eps}"
+        )
     distance, index = nearest(
         position_fine,
         position_coarse,
@@ -232,6 +248,6 @@ def interpolate(
         row_offsets=torch.arange(fine + 1, dtype=torch.int32, device=device) * k,
         columns=index.clamp_min(0).flatten(),
         num_sources=coarse,
-        short_rows=True,
+        short_rows=k <= SHORT_ROW,
     )
     return graph_reduce(x, graph, "sum", weight.flatten())
