@@ -59,7 +59,7 @@ class NearestIndex:
 
     def _keep(self, target: Tensor, offsets: Tensor | None, tree: Tensor) -> None:
         self._target, self._offsets, self._tree = target, offsets, tree
-        self._backend = _backend("build", target)
+        self._backend = _backend(target)
         self._target_version, self._offsets_version = _version(target), _version(offsets)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -100,6 +100,7 @@ class NearestIndex:
         Raises:
             TypeError, ValueError: an argument has the wrong dtype, shape, device or value.
             RuntimeError: the targets or their offsets have changed since the index was built.
+            BackendError: another backend has built the index.
         """
         op, target = f"{_OP}.query", self._target
         sizes: dict[str, int] = {}
@@ -116,7 +117,7 @@ class NearestIndex:
                 f"{op}: target has been changed in place since the index was built; call refit "
                 "with the new positions, or build a new index"
             )
-        self._check_held(op, "query")
+        self._check_held(op)
         query, target = _widened(query), _widened(target)
         arguments = (query, target, offsets, self._offsets, self._tree, k, norm, bound)
         if (query.requires_grad or target.requires_grad) and torch.is_grad_enabled():
@@ -136,23 +137,24 @@ class NearestIndex:
         Raises:
             TypeError, ValueError: the points have another dtype, shape or device.
             RuntimeError: the offsets have changed since the index was built.
+            BackendError: another backend has built the index.
         """
         op, held = f"{_OP}.refit", self._target
         check_tensor(op, "target", target, tuple(held.shape), (held.dtype,), {}, held.device)
-        self._check_held(op, "refit")
+        self._check_held(op)
         index = object.__new__(type(self))
         tree = _refit(_widened(target.detach()), self._offsets, self._tree)
         index._keep(target, self._offsets, tree)
         return index
 
-    def _check_held(self, op: str, part: str) -> None:
+    def _check_held(self, op: str) -> None:
         """Check that the offsets are as they were, and the backend is that of the tree."""
         if _has_changed(self._offsets, self._offsets_version):
             raise RuntimeError(
                 f"{op}: offsets of the targets have been changed in place since the index was "
                 "built; build a new index"
             )
-        backend = _backend(part, self._target)
+        backend = _backend(self._target)
         if self._backend is not None and backend is not None and backend != self._backend:
             raise _dispatch.BackendError(
                 f"{op}: the index was built on the {self._backend} backend, and this call runs on "
@@ -165,12 +167,13 @@ def _widened(points: Tensor) -> Tensor:
     return points.float() if half else points
 
 
-def _backend(part: str, target: Tensor) -> str | None:
-    """Return where a part runs now; None for compiled graphs and where there is no backend."""
-    if torch.compiler.is_compiling() or target.device.type not in ("cpu", "cuda"):
+def _backend(target: Tensor) -> str | None:
+    """Return what builds and queries now; None in compiled graphs and for tensors without data."""
+    device = target.device.type
+    if torch.compiler.is_compiling() or device not in ("cpu", "cuda"):
         return None
     dtype = torch.promote_types(target.dtype, torch.float32)
-    return _dispatch.backend_of(f"nearest_index_{part}", target.device.type, dtype)
+    return _dispatch.backend_of("nearest_index_query", device, dtype)
 
 
 def _version(tensor: Tensor | None) -> int | None:

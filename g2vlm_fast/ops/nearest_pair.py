@@ -17,13 +17,12 @@ from g2vlm_fast.ops._checks import (
     check_tensor,
 )
 from g2vlm_fast.ops._flops import flop_formula
-from g2vlm_fast.ops._nearest_backends import empty_gradients
+from g2vlm_fast.ops._nearest_backends import METHODS, empty_gradients
 from g2vlm_fast.ops._nearest_pair_backends import empty_neighbours
 from g2vlm_fast.ops._registration import define_op
 from g2vlm_fast.ops.reference import nearest as reference
 
 _OP = "nearest_pair"
-METHODS = ("auto", "brute", "tree")
 
 
 def nearest_pair(

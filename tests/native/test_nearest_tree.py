@@ -10,7 +10,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPILER = shutil.which("c++")
-SOURCES = ("nearest_tree", "nearest_tree_search", "nearest_brute", "hilbert_order", "thread_pool")
+SOURCES = (
+    "nearest_tree",
+    "nearest_tree_search",
+    "nearest_index",
+    "nearest_brute",
+    "hilbert_order",
+    "thread_pool",
+)
 
 
 @pytest.mark.slow
