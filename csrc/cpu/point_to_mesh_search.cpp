@@ -1,27 +1,123 @@
 #include "point_to_mesh_search.h"
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
-
 #include "g2vlm/parallel.h"
-#include "instruction_set.h"
 #include "strict_floating_point.h"
 
 namespace g2vlm {
 namespace {
 
-constexpr int64_t kSearchersPerPiece = 512;
+constexpr int64_t kSearchersPerPiece = 32 * kFanOut;
 constexpr int kMaxLevels = 8;  // kFanOut to this power is more than int32_t counts
 constexpr int kMaxVisits = kMaxLevels * kFanOut;
 
-// The nearest partner so far. A partner enters where its (distance, row) is below.
 template <class T>
-struct Best {
-  T distance;
-  int32_t row;
-  int64_t leaf;
+struct PointSearcher {
+  T point[3];
+
+  static G2VLM_ALWAYS_INLINE void prefetch(const PointToMeshProblem<T>& p, int64_t row) {
+    prefetch_to_read(p.points + row * 3);
+  }
+
+  G2VLM_ALWAYS_INLINE void load(const PointToMeshProblem<T>& p, int64_t row) {
+    std::copy_n(p.points + row * 3, 3, point);
+  }
+
+  const T* begin() const { return point; }
+  const T* end() const { return point + 3; }
+
+  G2VLM_ALWAYS_INLINE Box<T> box() const {
+    return {{point[0], point[1], point[2]}, {point[0], point[1], point[2]}};
+  }
+
+  G2VLM_ALWAYS_INLINE OnTriangle<T> closest(const FaceLeaf<T>& leaf, int lane) const {
+    T a[3], b[3];
+    TriangleShape<T> shape;
+    for (int axis = 0; axis < 3; ++axis) {
+      a[axis] = leaf.a[axis][lane] - point[axis];
+      b[axis] = leaf.b[axis][lane] - point[axis];
+      shape.ab[axis] = leaf.ab[axis][lane];
+      shape.ac[axis] = leaf.ac[axis][lane];
+      shape.bc[axis] = leaf.bc[axis][lane];
+      shape.height[axis] = leaf.height[axis][lane];
+    }
+    shape.per_ab = leaf.per_ab[lane];
+    shape.per_ac = leaf.per_ac[lane];
+    shape.per_bc = leaf.per_bc[lane];
+    shape.per_height = leaf.per_height[lane];
+    shape.foot = leaf.foot[lane];
+    return closest_on_triangle(shape, a, b);
+  }
 };
+
+template <class T>
+struct FaceSearcher {
+  Triangle<T> triangle;
+  TriangleShape<T> shape;
+
+  static G2VLM_ALWAYS_INLINE void prefetch(const PointToMeshProblem<T>& p, int64_t row) {
+    prefetch_triangle(p, row);
+  }
+
+  G2VLM_ALWAYS_INLINE void load(const PointToMeshProblem<T>& p, int64_t row) {
+    triangle = triangle_at(p, row);
+    const auto& [a, b, c] = triangle.corner;
+    shape = shape_of_triangle(a, b, c, p.min_area);
+  }
+
+  const T* begin() const { return triangle.corner[0]; }
+  const T* end() const { return triangle.corner[0] + 9; }
+
+  G2VLM_ALWAYS_INLINE Box<T> box() const { return box_of(triangle); }
+
+  G2VLM_ALWAYS_INLINE OnTriangle<T> closest(const PointLeaf<T>& leaf, int lane) const {
+    T a[3], b[3];
+    for (int axis = 0; axis < 3; ++axis) {
+      a[axis] = triangle.corner[0][axis] - leaf.point[axis][lane];
+      b[axis] = triangle.corner[1][axis] - leaf.point[axis][lane];
+    }
+    return closest_on_triangle(shape, a, b);
+  }
+};
+
+// The nearest partner so far. Others enter where their (distance, row) is below.
+struct Best {
+  int32_t row, leaf, lane;
+};
+
+// Searchers next to each other on the curve, which descend together. Lanes that search nothing let
+// nothing in.
+template <class T, class Searcher>
+struct alignas(64) Group {
+  T low[3][kFanOut], high[3][kFanOut];
+  T distance[kFanOut];  // of the best
+  Best best[kFanOut];
+  Searcher searcher[kFanOut];
+  Box<T> box;  // around all
+  T widest;    // of the distances
+  int32_t row[kFanOut];
+  int size;
+
+  G2VLM_ALWAYS_INLINE void find_widest() {
+    widest = distance[0];
+    for (int lane = 1; lane < kFanOut; ++lane)
+      widest = distance[lane] > widest ? distance[lane] : widest;
+  }
+};
+
+template <class T, class Searcher>
+G2VLM_ALWAYS_INLINE void load_lane(const PointToMeshProblem<T>& p, int64_t row, T limit, int lane,
+                                   Group<T, Searcher>& group) {
+  Searcher& searcher = group.searcher[lane];
+  searcher.load(p, row);
+  const bool searches = is_finite(searcher.begin(), searcher.end());
+  const Box<T> box = searches ? searcher.box() : empty_box<T>();
+  for (int axis = 0; axis < 3; ++axis) {
+    group.low[axis][lane] = box.low[axis];
+    group.high[axis][lane] = box.high[axis];
+  }
+  cover(group.box, box);
+  group.distance[lane] = searches ? limit : -std::numeric_limits<T>::infinity();
+}
 
 // The distance from an interval: 0 inside. A NaN counts as 0, and so leaves nothing out.
 template <class T>
@@ -35,96 +131,24 @@ G2VLM_ALWAYS_INLINE T bound_of(T x, T y, T z) {
   return (x * x + y * y + z * z) * (T(1) - kSlack<T>);
 }
 
-template <class T>
-bool any_nan(const T (&x)[3]) {
-  return std::isnan(x[0]) || std::isnan(x[1]) || std::isnan(x[2]);
-}
-
-template <class T>
-struct PointSearcher {
-  T point[3];
-
-  G2VLM_ALWAYS_INLINE PointSearcher(const PointToMeshProblem<T>& p, int64_t row)
-      : point{p.points[row * 3], p.points[row * 3 + 1], p.points[row * 3 + 2]} {}
-
-  bool has_nan() const { return any_nan(point); }
-
-  G2VLM_ALWAYS_INLINE void bounds(const BoxNode<T>& node, T* __restrict out) const {
-    const T x = point[0], y = point[1], z = point[2];
-    for (int child = 0; child < kFanOut; ++child)
-      out[child] = bound_of(gap(node.low[0][child] - x, x - node.high[0][child]),
-                            gap(node.low[1][child] - y, y - node.high[1][child]),
-                            gap(node.low[2][child] - z, z - node.high[2][child]));
-  }
-
-  G2VLM_ALWAYS_INLINE void distances(const FaceLeaf<T>& leaf, T* __restrict out) const {
-    const T x = point[0], y = point[1], z = point[2];
-    for (int lane = 0; lane < kFanOut; ++lane) {
-      const T a[3] = {leaf.a[0][lane] - x, leaf.a[1][lane] - y, leaf.a[2][lane] - z};
-      const T b[3] = {leaf.b[0][lane] - x, leaf.b[1][lane] - y, leaf.b[2][lane] - z};
-      const TriangleShape<T> shape{
-          {leaf.ab[0][lane], leaf.ab[1][lane], leaf.ab[2][lane]},
-          {leaf.ac[0][lane], leaf.ac[1][lane], leaf.ac[2][lane]},
-          {leaf.bc[0][lane], leaf.bc[1][lane], leaf.bc[2][lane]},
-          {leaf.height[0][lane], leaf.height[1][lane], leaf.height[2][lane]},
-          leaf.per_ab[lane],
-          leaf.per_ac[lane],
-          leaf.per_bc[lane],
-          leaf.per_height[lane],
-          leaf.foot[lane]};
-      out[lane] = closest_on_triangle(shape, a, b).distance;
-    }
-  }
-};
-
-template <class T>
-struct FaceSearcher {
-  Triangle<T> triangle;
-  TriangleShape<T> shape;
-  Box<T> box;
-
-  G2VLM_ALWAYS_INLINE FaceSearcher(const PointToMeshProblem<T>& p, int64_t row)
-      : triangle(triangle_at(p, row)),
-        shape(shape_of_triangle(triangle.a, triangle.b, triangle.c, p.min_area)),
-        box(box_of(triangle)) {}
-
-  bool has_nan() const { return any_nan(triangle.a) || any_nan(triangle.b) || any_nan(triangle.c); }
-
-  G2VLM_ALWAYS_INLINE void bounds(const BoxNode<T>& node, T* __restrict out) const {
-    const Box<T> here = box;
-    for (int child = 0; child < kFanOut; ++child)
-      out[child] =
-          bound_of(gap(node.low[0][child] - here.high[0], here.low[0] - node.high[0][child]),
-                   gap(node.low[1][child] - here.high[1], here.low[1] - node.high[1][child]),
-                   gap(node.low[2][child] - here.high[2], here.low[2] - node.high[2][child]));
-  }
-
-  G2VLM_ALWAYS_INLINE void distances(const PointLeaf<T>& leaf, T* __restrict out) const {
-    const Triangle<T> corners = triangle;
-    const TriangleShape<T> fixed = shape;
-    for (int lane = 0; lane < kFanOut; ++lane) {
-      const T x = leaf.point[0][lane], y = leaf.point[1][lane], z = leaf.point[2][lane];
-      const T a[3] = {corners.a[0] - x, corners.a[1] - y, corners.a[2] - z};
-      const T b[3] = {corners.b[0] - x, corners.b[1] - y, corners.b[2] - z};
-      out[lane] = closest_on_triangle(fixed, a, b).distance;
-    }
-  }
-};
-
-template <class Searcher, class Leaf, class T>
-G2VLM_ALWAYS_INLINE void look_at(const Searcher& searcher, const Leaf* leaves, int64_t number,
-                                 Best<T>& best) {
-  alignas(64) T distances[kFanOut];
-  searcher.distances(leaves[number], distances);
-  bool any = false;
-  for (int lane = 0; lane < kFanOut; ++lane) any |= distances[lane] <= best.distance;
-  if (!any) return;
+// Lists the lanes that a partner in a child may enter, and returns how many there are.
+template <class T, class Searcher>
+G2VLM_ALWAYS_INLINE int find_needing(const Group<T, Searcher>& group, const BoxNode<T>& node,
+                                     int child, int* lanes) {
+  const T low_x = node.low[0][child], high_x = node.high[0][child];
+  const T low_y = node.low[1][child], high_y = node.high[1][child];
+  const T low_z = node.low[2][child], high_z = node.high[2][child];
+  alignas(64) T bounds[kFanOut];
+  for (int lane = 0; lane < kFanOut; ++lane)
+    bounds[lane] = bound_of(gap(low_x - group.high[0][lane], group.low[0][lane] - high_x),
+                            gap(low_y - group.high[1][lane], group.low[1][lane] - high_y),
+                            gap(low_z - group.high[2][lane], group.low[2][lane] - high_z));
+  int count = 0;
   for (int lane = 0; lane < kFanOut; ++lane) {
-    const T distance = distances[lane];
-    const int32_t row = leaves[number].row[lane];
-    if (distance < best.distance || (distance == best.distance && row < best.row))
-      best = {distance, row, number};
+    lanes[count] = lane;
+    count += bounds[lane] <= group.distance[lane];
   }
+  return count;
 }
 
 template <class T>
@@ -135,16 +159,19 @@ struct Visit {
 };
 
 // Puts the children that may hold a nearer partner on top of the stack, the nearest uppermost.
-template <class Searcher, class T>
-G2VLM_ALWAYS_INLINE int push_children(const Searcher& searcher, const BoxNode<T>& node,
-                                      int32_t level, int32_t number, T limit, Visit<T>* visits,
-                                      int size) {
+template <class T, class Searcher>
+G2VLM_ALWAYS_INLINE int push_children(const Group<T, Searcher>& group, const BoxNode<T>& node,
+                                      int32_t level, int32_t number, Visit<T>* visits, int size) {
   alignas(64) T bounds[kFanOut];
-  searcher.bounds(node, bounds);
+  for (int child = 0; child < kFanOut; ++child)
+    bounds[child] = bound_of(
+        gap(node.low[0][child] - group.box.high[0], group.box.low[0] - node.high[0][child]),
+        gap(node.low[1][child] - group.box.high[1], group.box.low[1] - node.high[1][child]),
+        gap(node.low[2][child] - group.box.high[2], group.box.low[2] - node.high[2][child]));
   const int base = size;
-  for (int child = 0; child < node.children; ++child) {
+  for (int child = 0; child < kFanOut; ++child) {
     const T bound = bounds[child];
-    if (bound > limit) continue;
+    if (bound > group.widest) continue;
     int place = size++;
     for (; place > base && visits[place - 1].bound <= bound; --place)
       visits[place] = visits[place - 1];
@@ -153,113 +180,135 @@ G2VLM_ALWAYS_INLINE int push_children(const Searcher& searcher, const BoxNode<T>
   return size;
 }
 
-// `seed` is the leaf that is looked at first, and becomes where the partner was found.
-template <class Searcher, class Leaf, class T>
-G2VLM_ALWAYS_INLINE Best<T> search_tree(const Searcher& searcher, const Partners<Leaf, T>& partners,
-                                        T limit, int64_t seed) {
+template <class T, class Searcher, class Leaf>
+G2VLM_ALWAYS_INLINE void look_at(const Leaf& leaf, int32_t number, int lane,
+                                 Group<T, Searcher>& group) {
+  const Searcher searcher = group.searcher[lane];
+  alignas(64) T distances[kFanOut];
+  for (int i = 0; i < kFanOut; ++i) distances[i] = searcher.closest(leaf, i).distance;
+  T distance = group.distance[lane];
+  for (int i = 0; i < kFanOut; ++i) {
+    if (!(distances[i] <= distance)) continue;
+    if (distances[i] == distance && leaf.row[i] >= group.best[lane].row) continue;
+    distance = distances[i];
+    group.best[lane] = {leaf.row[i], number, i};
+  }
+  group.distance[lane] = distance;
+}
+
+// `seed` is the leaf that all lanes look at first.
+template <class T, class Searcher, class Leaf>
+G2VLM_ALWAYS_INLINE void search_tree(const Partners<Leaf, T>& partners, int32_t seed,
+                                     Group<T, Searcher>& group) {
   const BoxTree<T>& tree = partners.tree;
-  const Leaf* leaves = partners.leaves.get();
-  Best<T> best{limit, kNoRow, seed};
-  look_at(searcher, leaves, seed, best);
+  int lanes[kFanOut + 1];
+  for (int lane = 0; lane < group.size; ++lane) look_at(partners.leaves[seed], seed, lane, group);
+  group.find_widest();
   Visit<T> visits[kMaxVisits];
   const int32_t top = tree.num_levels() - 1;
-  int size = push_children(searcher, tree.level(top)[0], top, 0, best.distance, visits, 0);
+  int size = push_children(group, tree.level(top)[0], top, 0, visits, 0);
   while (size > 0) {
     const Visit<T> visit = visits[--size];
-    if (visit.bound > best.distance) continue;
+    if (visit.bound > group.widest) continue;
+    const BoxNode<T>& node = tree.level(visit.level)[visit.child / kFanOut];
+    const int count = find_needing(group, node, visit.child % kFanOut, lanes);
+    if (count == 0) continue;
     if (visit.level > 0) {
       const int32_t below = visit.level - 1;
-      size = push_children(searcher, tree.level(below)[visit.child], below, visit.child,
-                           best.distance, visits, size);
+      size = push_children(group, tree.level(below)[visit.child], below, visit.child, visits, size);
     } else if (visit.child != seed) {
-      look_at(searcher, leaves, visit.child, best);
+      for (int i = 0; i < count; ++i)
+        look_at(partners.leaves[visit.child], visit.child, lanes[i], group);
+      group.find_widest();
     }
   }
-  return best;
 }
 
-template <class Searcher, class Leaf, class T>
-G2VLM_ALWAYS_INLINE Best<T> search_all(const Searcher& searcher, const Partners<Leaf, T>& partners,
-                                       T limit) {
-  Best<T> best{limit, kNoRow, 0};
-  for (int64_t number = 0; number < partners.num_leaves; ++number)
-    look_at(searcher, partners.leaves.get(), number, best);
-  return best;
+template <class T, class Searcher, class Leaf>
+G2VLM_ALWAYS_INLINE void search_all(const Partners<Leaf, T>& partners, Group<T, Searcher>& group) {
+  for (int32_t number = 0; number < partners.num_leaves; ++number)
+    for (int lane = 0; lane < group.size; ++lane)
+      look_at(partners.leaves[number], number, lane, group);
 }
 
 template <class T>
-void write_nothing(const PointToMeshProblem<T>& p, int64_t row, T distance, T weight) {
+G2VLM_ALWAYS_INLINE void write(const PointToMeshProblem<T>& p, int64_t row, T distance,
+                               int32_t index, const T (&weight)[3]) {
   p.distance[row] = distance;
-  p.index[row] = -1;
-  std::fill_n(p.barycentric + row * 3, 3, weight);
+  p.index[row] = index;
+  std::copy_n(weight, 3, p.barycentric + row * 3);
 }
 
-template <class T>
-G2VLM_ALWAYS_INLINE void write(const PointToMeshProblem<T>& p, int64_t row, const Best<T>& best) {
-  if (best.row == kNoRow) {
-    write_nothing(p, row, std::numeric_limits<T>::infinity(), T(0));
-    return;
+template <class T, class Searcher, class Leaf>
+G2VLM_ALWAYS_INLINE void finish(const PointToMeshProblem<T>& p, const Partners<Leaf, T>& partners,
+                                const Group<T, Searcher>& group) {
+  constexpr T kInfinity = std::numeric_limits<T>::infinity();
+  for (int lane = 0; lane < group.size; ++lane) {
+    const Searcher& searcher = group.searcher[lane];
+    const Best& best = group.best[lane];
+    if (best.row != kNoRow) {
+      const OnTriangle<T> on = searcher.closest(partners.leaves[best.leaf], best.lane);
+      write(p, group.row[lane], group.distance[lane], best.row, on.weight);
+    } else if (std::any_of(searcher.begin(), searcher.end(), [](T x) { return std::isnan(x); })) {
+      write(p, group.row[lane], Limits<T>::kNan, -1,
+            {Limits<T>::kNan, Limits<T>::kNan, Limits<T>::kNan});
+    } else {
+      write(p, group.row[lane], kInfinity, -1, {T(0), T(0), T(0)});
+    }
   }
-  const bool points_search = p.search == MeshSearch::kPointToMesh;
-  const Triangle<T> triangle = triangle_at(p, points_search ? best.row : row);
-  const T* point = p.points + (points_search ? row : int64_t{best.row}) * 3;
-  T a[3], b[3];
-  for (int axis = 0; axis < 3; ++axis) {
-    a[axis] = triangle.a[axis] - point[axis];
-    b[axis] = triangle.b[axis] - point[axis];
-  }
-  const OnTriangle<T> nearest =
-      closest_on_triangle(shape_of_triangle(triangle.a, triangle.b, triangle.c, p.min_area), a, b);
-  p.distance[row] = best.distance;
-  p.index[row] = best.row;
-  std::copy_n(nearest.weight, 3, p.barycentric + row * 3);
 }
 
 template <class T, class Searcher, class Leaf>
 struct Job {
   const PointToMeshProblem<T>& problem;
   const Partners<Leaf, T>& partners;
-  const std::vector<int32_t>& searchers;
-
-  int64_t count() const { return static_cast<int64_t>(searchers.size()); }
+  const std::vector<int32_t>& rows;  // of the searchers
 };
 
 template <class T, class Searcher, class Leaf>
-G2VLM_ALWAYS_INLINE void search_range(const Job<T, Searcher, Leaf>& job, int64_t begin,
-                                      int64_t end) {
+G2VLM_ALWAYS_INLINE void search_range(const Job<T, Searcher, Leaf>& job, size_t begin, size_t end) {
   const PointToMeshProblem<T>& p = job.problem;
-  const T limit = std::min(p.max_distance, std::numeric_limits<T>::max());
+  // Squares that overflow are no distances.
+  const T limit = std::min(p.max_distance, Limits<T>::kLargest);
   const bool tree = job.partners.tree.num_levels() > 0;
-  int64_t seed = begin * job.partners.num_leaves / job.count();
-  for (; begin < end; ++begin) {
-    const int64_t row = job.searchers[static_cast<size_t>(begin)];
-    const Searcher searcher(p, row);
-    if (searcher.has_nan()) {
-      write_nothing(p, row, std::numeric_limits<T>::quiet_NaN(),
-                    std::numeric_limits<T>::quiet_NaN());
-      continue;
+  Group<T, Searcher> group;
+  auto seed =
+      static_cast<int32_t>(begin * static_cast<size_t>(job.partners.num_leaves) / job.rows.size());
+  for (; begin < end; begin += kFanOut) {
+    group.size = static_cast<int>(std::min<size_t>(kFanOut, end - begin));
+    group.box = empty_box<T>();
+    for (int lane = 0; lane < kFanOut; ++lane) {
+      const size_t place = begin + static_cast<size_t>(lane);
+      group.best[lane] = {kNoRow, 0, 0};
+      group.row[lane] = job.rows[std::min(place, end - 1)];
+      load_lane(p, group.row[lane], limit, lane, group);
+      if (place >= end) group.distance[lane] = -std::numeric_limits<T>::infinity();
+      if (place + kFanOut < end) Searcher::prefetch(p, job.rows[place + kFanOut]);
     }
-    const Best<T> best = tree ? search_tree(searcher, job.partners, limit, seed)
-                              : search_all(searcher, job.partners, limit);
-    seed = best.leaf;
-    write(p, row, best);
+    if (tree) {
+      search_tree(job.partners, seed, group);
+    } else {
+      search_all(job.partners, group);
+    }
+    finish(p, job.partners, group);
+    if (group.best[group.size - 1].row != kNoRow) seed = group.best[group.size - 1].leaf;
   }
 }
 
 template <class T, class Searcher, class Leaf>
-using SearchRange = void (*)(const Job<T, Searcher, Leaf>& job, int64_t begin, int64_t end);
+using SearchRange = void (*)(const Job<T, Searcher, Leaf>& job, size_t begin, size_t end);
 
 template <class T, class Searcher, class Leaf>
-void search_baseline(const Job<T, Searcher, Leaf>& job, int64_t begin, int64_t end) {
+void search_baseline(const Job<T, Searcher, Leaf>& job, size_t begin, size_t end) {
   search_range(job, begin, end);
 }
 #ifdef G2VLM_X86_DISPATCH
 template <class T, class Searcher, class Leaf>
-G2VLM_AVX2 void search_avx2(const Job<T, Searcher, Leaf>& job, int64_t begin, int64_t end) {
+G2VLM_AVX2 void search_avx2(const Job<T, Searcher, Leaf>& job, size_t begin, size_t end) {
   search_range(job, begin, end);
 }
 template <class T, class Searcher, class Leaf>
-G2VLM_AVX512 void search_avx512(const Job<T, Searcher, Leaf>& job, int64_t begin, int64_t end) {
+G2VLM_AVX512 void search_avx512(const Job<T, Searcher, Leaf>& job, size_t begin, size_t end) {
   search_range(job, begin, end);
 }
 #endif
@@ -282,9 +331,10 @@ SearchRange<T, Searcher, Leaf> choose_search() {
 template <class T, class Searcher, class Leaf>
 void search(const Job<T, Searcher, Leaf>& job, int threads) {
   const SearchRange<T, Searcher, Leaf> run = choose_search<T, Searcher, Leaf>();
-  parallel_for(job.count(), kSearchersPerPiece, threads, [&](int64_t begin, int64_t end) {
+  const auto count = static_cast<int64_t>(job.rows.size());
+  parallel_for(count, kSearchersPerPiece, threads, [&](int64_t begin, int64_t end) {
     const StrictFloatingPoint strict;
-    run(job, begin, end);
+    run(job, static_cast<size_t>(begin), static_cast<size_t>(end));
   });
 }
 

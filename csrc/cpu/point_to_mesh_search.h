@@ -1,4 +1,4 @@
-// Who searches the partners of a segment, one searcher after the other.
+// The searches among the partners of a segment, of kFanOut searchers at a time.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace g2vlm {
 
-// Fills the results of the rows `searchers` (packed points, packed faces); neighbours among them
+// Fills the results of the rows `searchers` of the packed points, or faces; neighbours in that list
 // had better be neighbours in space.
 template <class T>
 void search_faces(const PointToMeshProblem<T>& problem, const Partners<FaceLeaf<T>, T>& faces,

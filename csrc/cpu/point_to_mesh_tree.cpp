@@ -1,6 +1,5 @@
 #include "point_to_mesh_tree.h"
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <numeric>
@@ -15,101 +14,54 @@ namespace {
 constexpr int64_t kFacesPerPiece = 4096;
 constexpr int64_t kLeavesPerPiece = 256;
 constexpr int64_t kNodesPerPiece = 256;
+constexpr size_t kPrefetch = 4 * kFanOut;  // partners ahead; they lie far apart in memory
 
-constexpr int kOctaves = 4096;  // more than the exponents of all finite numbers
-// Faces up to this many octaves above the median share leaves; then as many octaves each.
+// Exponents of all finite numbers, the least for 0.
+constexpr int kOctaves = 4096;
+// Faces of up to this many octaves above the median share leaves, then those of as many more.
 constexpr int kOctavesTogether = 2;
 
 template <class T>
-Box<T> empty_box() {
-  Box<T> box;
-  std::fill_n(box.low, 3, std::numeric_limits<T>::infinity());
-  std::fill_n(box.high, 3, -std::numeric_limits<T>::infinity());
-  return box;
-}
-
-template <class T>
-void cover(Box<T>& box, const Box<T>& other) {
+int octave_of(const Triangle<T>& triangle) {
+  T side = 0;
+  const auto& [a, b, c] = triangle.corner;
   for (int axis = 0; axis < 3; ++axis) {
-    box.low[axis] = std::min(box.low[axis], other.low[axis]);
-    box.high[axis] = std::max(box.high[axis], other.high[axis]);
+    const T ab = std::abs(b[axis] - a[axis]);
+    const T ac = std::abs(c[axis] - a[axis]);
+    const T bc = std::abs(c[axis] - b[axis]);
+    side = std::max({side, ab, ac, bc});
   }
+  return std::clamp(side > 0 ? std::ilogb(side) : -kOctaves, -kOctaves / 2, kOctaves / 2 - 1);
 }
 
+// Moves faces that are much larger than the median behind the others, those of a size together.
 template <class T>
-T longest_side(const Triangle<T>& triangle) {
-  T longest = 0;
-  for (int axis = 0; axis < 3; ++axis) {
-    const auto [low, high] = std::minmax({triangle.a[axis], triangle.b[axis], triangle.c[axis]});
-    longest = std::max(longest, high - low);
-  }
-  return longest;
-}
-
-// Moves faces that are much larger than the median behind the others, by size, in leaves apart.
-template <class T>
-void part_by_size(const PointToMeshProblem<T>& p, std::vector<int32_t>& rows, int threads) {
-  std::vector<uint16_t> octave(rows.size());
-  const auto count = static_cast<int64_t>(rows.size());
-  parallel_for(count, kFacesPerPiece, threads, [&](int64_t begin, int64_t end) {
-    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-      const double side = static_cast<double>(longest_side(triangle_at(p, rows[i])));
-      const int exponent = side > 0 ? std::min(std::ilogb(side), kOctaves / 2 - 1) : -kOctaves / 2;
-      octave[i] = static_cast<uint16_t>(exponent + kOctaves / 2);
-    }
+void part_by_size(const PointToMeshProblem<T>& p, int32_t first, int32_t last,
+                  std::vector<int32_t>& rows, int threads) {
+  std::vector<int16_t> octaves(static_cast<size_t>(last - first));
+  parallel_for(last - first, kFacesPerPiece, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      octaves[static_cast<size_t>(i)] =
+          static_cast<int16_t>(octave_of(triangle_at(p, first + i)) + kOctaves / 2);
   });
-  std::array<int64_t, kOctaves> places{};
-  for (const uint16_t each : octave) ++places[each];
+  const auto octave = [&](int32_t row) { return octaves[static_cast<size_t>(row - first)]; };
+  std::array<int64_t, kOctaves> counts{};
+  for (const int32_t row : rows) ++counts[static_cast<size_t>(octave(row))];
   int median = 0;
-  for (int64_t below = places[0]; below * 2 < count; below += places[static_cast<size_t>(median)])
-    ++median;
+  for (int64_t below = counts[0]; below * 2 < static_cast<int64_t>(rows.size()); ++median)
+    below += counts[static_cast<size_t>(median + 1)];
   const auto size_class = [&](int each) {
-    return std::max(0, (each - median - 1) / kOctavesTogether);
+    return static_cast<size_t>(std::max(0, (each - median - 1) / kOctavesTogether));
   };
-  std::array<int64_t, kOctaves> next{};
+  std::array<int64_t, kOctaves> places{};
   for (int each = 0; each < kOctaves; ++each)
-    next[static_cast<size_t>(size_class(each))] += places[static_cast<size_t>(each)];
-  if (next[0] == count) return;
-  std::exclusive_scan(next.begin(), next.end(), next.begin(), int64_t{0});
-  std::vector<int32_t> sorted(rows.size());
-  for (size_t i = 0; i < rows.size(); ++i)
-    sorted[static_cast<size_t>(next[static_cast<size_t>(size_class(octave[i]))]++)] = rows[i];
-  rows.swap(sorted);
-}
-
-template <class T>
-void set_lane(FaceLeaf<T>& leaf, int lane, const Triangle<T>& triangle, T min_area, int32_t row) {
-  const TriangleShape<T> shape = shape_of_triangle(triangle.a, triangle.b, triangle.c, min_area);
-  for (int axis = 0; axis < 3; ++axis) {
-    leaf.a[axis][lane] = triangle.a[axis];
-    leaf.b[axis][lane] = triangle.b[axis];
-    leaf.ab[axis][lane] = shape.ab[axis];
-    leaf.ac[axis][lane] = shape.ac[axis];
-    leaf.bc[axis][lane] = shape.bc[axis];
-    leaf.height[axis][lane] = shape.height[axis];
-  }
-  leaf.per_ab[lane] = shape.per_ab;
-  leaf.per_ac[lane] = shape.per_ac;
-  leaf.per_bc[lane] = shape.per_bc;
-  leaf.per_height[lane] = shape.per_height;
-  leaf.foot[lane] = shape.foot;
-  leaf.row[lane] = row;
-}
-
-template <class T>
-Triangle<T> no_triangle() {
-  Triangle<T> none;
-  for (auto* corner : {none.a, none.b, none.c})
-    std::fill_n(corner, 3, std::numeric_limits<T>::quiet_NaN());
-  return none;
-}
-
-template <class T>
-bool is_finite(const Triangle<T>& triangle) {
-  T zero = 0;
-  for (int axis = 0; axis < 3; ++axis)
-    zero += T(0) * triangle.a[axis] + T(0) * triangle.b[axis] + T(0) * triangle.c[axis];
-  return zero == T(0);
+    places[size_class(each)] += counts[static_cast<size_t>(each)];
+  if (places[0] == static_cast<int64_t>(rows.size())) return;
+  std::exclusive_scan(places.begin(), places.end(), places.begin(), int64_t{0});
+  std::vector<int32_t> parted(rows.size());
+  for (const int32_t row : rows)
+    parted[static_cast<size_t>(places[size_class(octave(row))]++)] = row;
+  rows.swap(parted);
 }
 
 std::vector<int32_t> rows_along(const HilbertOrder& order, int32_t begin, int64_t* usable) {
@@ -135,49 +87,101 @@ std::vector<int32_t> partner_rows(int32_t begin, int32_t end, bool tree, const O
   return rows;
 }
 
+// Returns the box of the leaf.
+template <class T>
+Box<T> fill_leaf(const PointToMeshProblem<T>& p, const std::vector<int32_t>& rows, size_t first,
+                 FaceLeaf<T>& leaf) {
+  Box<T> whole = empty_box<T>();
+  T c[3][kFanOut];
+  for (int lane = 0; lane < kFanOut; ++lane) {
+    const size_t place = first + static_cast<size_t>(lane);
+    const bool real = place < rows.size();
+    if (place + kPrefetch < rows.size()) prefetch_triangle(p, rows[place + kPrefetch]);
+    if (place + 2 * kPrefetch < rows.size())
+      prefetch_to_read(p.faces + int64_t{rows[place + 2 * kPrefetch]} * 3);
+    leaf.row[lane] = real ? rows[place] : kNoRow;
+    Triangle<T> triangle;
+    std::fill_n(triangle.corner[0], 9, Limits<T>::kNan);
+    if (real) {
+      triangle = triangle_at(p, rows[place]);
+      cover(whole, box_of(triangle));
+    }
+    for (int axis = 0; axis < 3; ++axis) {
+      leaf.a[axis][lane] = triangle.corner[0][axis];
+      leaf.b[axis][lane] = triangle.corner[1][axis];
+      c[axis][lane] = triangle.corner[2][axis];
+    }
+  }
+  for (int lane = 0; lane < kFanOut; ++lane) {
+    const T corner_a[3] = {leaf.a[0][lane], leaf.a[1][lane], leaf.a[2][lane]};
+    const T corner_b[3] = {leaf.b[0][lane], leaf.b[1][lane], leaf.b[2][lane]};
+    const T corner_c[3] = {c[0][lane], c[1][lane], c[2][lane]};
+    const TriangleShape<T> shape = shape_of_triangle(corner_a, corner_b, corner_c, p.min_area);
+    for (int axis = 0; axis < 3; ++axis) {
+      leaf.ab[axis][lane] = shape.ab[axis];
+      leaf.ac[axis][lane] = shape.ac[axis];
+      leaf.bc[axis][lane] = shape.bc[axis];
+      leaf.height[axis][lane] = shape.height[axis];
+    }
+    leaf.per_ab[lane] = shape.per_ab;
+    leaf.per_ac[lane] = shape.per_ac;
+    leaf.per_bc[lane] = shape.per_bc;
+    leaf.per_height[lane] = shape.per_height;
+    leaf.foot[lane] = shape.foot;
+  }
+  return whole;
+}
+
+// Returns the box of the leaf.
+template <class T>
+Box<T> fill_leaf(const PointToMeshProblem<T>& p, const std::vector<int32_t>& rows, size_t first,
+                 PointLeaf<T>& leaf) {
+  Box<T> whole = empty_box<T>();
+  for (int lane = 0; lane < kFanOut; ++lane) {
+    const size_t place = first + static_cast<size_t>(lane);
+    const bool real = place < rows.size();
+    if (place + kPrefetch < rows.size())
+      prefetch_to_read(p.points + int64_t{rows[place + kPrefetch]} * 3);
+    leaf.row[lane] = real ? rows[place] : kNoRow;
+    for (int axis = 0; axis < 3; ++axis) {
+      const T value = real ? p.points[int64_t{rows[place]} * 3 + axis] : Limits<T>::kNan;
+      leaf.point[axis][lane] = value;
+      whole.low[axis] = value < whole.low[axis] ? value : whole.low[axis];
+      whole.high[axis] = value > whole.high[axis] ? value : whole.high[axis];
+    }
+  }
+  return whole;
+}
+
+template <class Leaf, class T>
+Partners<Leaf, T> gather(const PointToMeshProblem<T>& p, const std::vector<int32_t>& rows,
+                         bool tree, int threads) {
+  Partners<Leaf, T> partners(rows.size());
+  std::vector<Box<T>> boxes(static_cast<size_t>(partners.num_leaves));
+  parallel_for(partners.num_leaves, kLeavesPerPiece, threads, [&](int64_t begin, int64_t end) {
+    const StrictFloatingPoint strict;
+    for (auto number = static_cast<size_t>(begin); number < static_cast<size_t>(end); ++number)
+      boxes[number] = fill_leaf(p, rows, number * kFanOut, partners.leaves[number]);
+  });
+  if (tree) partners.tree = BoxTree<T>(std::move(boxes), threads);
+  return partners;
+}
+
 }  // namespace
 
 template <class T>
-Triangle<T> triangle_at(const PointToMeshProblem<T>& p, int64_t face) {
-  Triangle<T> triangle = no_triangle<T>();
-  const int32_t* corners = p.faces + face * 3;
-  for (int i = 0; i < 3; ++i)
-    if (corners[i] < 0 || corners[i] >= p.num_vertices) return triangle;
-  std::copy_n(p.vertices + int64_t{corners[0]} * 3, 3, triangle.a);
-  std::copy_n(p.vertices + int64_t{corners[1]} * 3, 3, triangle.b);
-  std::copy_n(p.vertices + int64_t{corners[2]} * 3, 3, triangle.c);
-  return triangle;
-}
-
-template <class T>
-Box<T> box_of(const Triangle<T>& triangle) {
-  const T slack = kSlack<T> * longest_side(triangle);
-  Box<T> box;
-  for (int axis = 0; axis < 3; ++axis) {
-    const auto [low, high] = std::minmax({triangle.a[axis], triangle.b[axis], triangle.c[axis]});
-    box.low[axis] = low - slack;
-    box.high[axis] = high + slack;
-  }
-  return box;
-}
-
-template <class T>
-BoxTree<T>::BoxTree(const std::vector<Box<T>>& leaves, int threads) {
-  std::vector<Box<T>> below = leaves;
+BoxTree<T>::BoxTree(std::vector<Box<T>> below, int threads) {
   while (below.size() > (levels_.empty() ? 0 : 1)) {
     const auto count = static_cast<int64_t>((below.size() + kFanOut - 1) / kFanOut);
+    std::vector<Box<T>> boxes(static_cast<size_t>(count));
     levels_.emplace_back(new BoxNode<T>[static_cast<size_t>(count)]);
     BoxNode<T>* nodes = levels_.back().get();
-    std::vector<Box<T>> boxes(static_cast<size_t>(count));
-    parallel_for(count, kNodesPerPiece, threads, [&](int64_t begin, int64_t end) {
-      for (int64_t number = begin; number < end; ++number) {
+    parallel_for(count, kNodesPerPiece, threads, [&](int64_t number, int64_t end) {
+      for (; number < end; ++number) {
         Box<T> whole = empty_box<T>();
-        const size_t first = static_cast<size_t>(number) * kFanOut;
-        nodes[number].children =
-            static_cast<int32_t>(std::min<size_t>(kFanOut, below.size() - first));
         for (int child = 0; child < kFanOut; ++child) {
-          const bool real = child < nodes[number].children;
-          const Box<T> box = real ? below[first + static_cast<size_t>(child)] : empty_box<T>();
+          const auto place = static_cast<size_t>(number * kFanOut + child);
+          const Box<T> box = place < below.size() ? below[place] : empty_box<T>();
           cover(whole, box);
           for (int axis = 0; axis < 3; ++axis) {
             nodes[number].low[axis][child] = box.low[axis];
@@ -194,8 +198,8 @@ BoxTree<T>::BoxTree(const std::vector<Box<T>>& leaves, int threads) {
 template <class T>
 std::vector<int32_t> order_points(const PointToMeshProblem<T>& p, int32_t begin, int32_t end,
                                   int threads, int64_t* usable) {
-  return rows_along(HilbertOrder(p.points + int64_t{begin} * 3, end - begin, 3, threads), begin,
-                    usable);
+  const HilbertOrder order(p.points + int64_t{begin} * 3, end - begin, 3, threads);
+  return rows_along(order, begin, usable);
 }
 
 template <class T>
@@ -205,11 +209,11 @@ std::vector<int32_t> order_faces(const PointToMeshProblem<T>& p, int32_t begin, 
   parallel_for(end - begin, kFacesPerPiece, threads, [&](int64_t i, int64_t stop) {
     for (; i < stop; ++i) {
       const Triangle<T> triangle = triangle_at(p, begin + i);
-      const bool finite = is_finite(triangle);
+      const auto& [a, b, c] = triangle.corner;
+      const T third = is_finite(a, a + 9) ? T(1) / 3 : Limits<T>::kNan;
       for (int axis = 0; axis < 3; ++axis)
         centroids[static_cast<size_t>(i * 3 + axis)] =
-            finite ? triangle.a[axis] / 3 + triangle.b[axis] / 3 + triangle.c[axis] / 3
-                   : std::numeric_limits<T>::quiet_NaN();
+            a[axis] * third + b[axis] * third + c[axis] * third;
     }
   });
   return rows_along(HilbertOrder(centroids.data(), end - begin, 3, threads), begin, usable);
@@ -221,29 +225,8 @@ Partners<FaceLeaf<T>, T> gather_faces(const PointToMeshProblem<T>& p, int32_t be
   std::vector<int32_t> rows = partner_rows(begin, end, tree, [&](int64_t* usable) {
     return order_faces(p, begin, end, threads, usable);
   });
-  if (tree) part_by_size(p, rows, threads);
-  Partners<FaceLeaf<T>, T> faces(rows.size());
-  std::vector<Box<T>> boxes(tree ? static_cast<size_t>(faces.num_leaves) : 0);
-  parallel_for(faces.num_leaves, kLeavesPerPiece, threads, [&](int64_t number, int64_t stop) {
-    const StrictFloatingPoint strict;
-    for (; number < stop; ++number) {
-      FaceLeaf<T>& leaf = faces.leaves[static_cast<size_t>(number)];
-      Box<T> box = empty_box<T>();
-      for (int lane = 0; lane < kFanOut; ++lane) {
-        const size_t place = static_cast<size_t>(number * kFanOut + lane);
-        if (place < rows.size()) {
-          const Triangle<T> triangle = triangle_at(p, rows[place]);
-          set_lane(leaf, lane, triangle, p.min_area, rows[place]);
-          cover(box, box_of(triangle));
-        } else {
-          set_lane(leaf, lane, no_triangle<T>(), p.min_area, kNoRow);
-        }
-      }
-      if (tree) boxes[static_cast<size_t>(number)] = box;
-    }
-  });
-  faces.tree = BoxTree<T>(boxes, threads);
-  return faces;
+  if (tree) part_by_size(p, begin, end, rows, threads);
+  return gather<FaceLeaf<T>>(p, rows, tree, threads);
 }
 
 template <class T>
@@ -252,35 +235,10 @@ Partners<PointLeaf<T>, T> gather_points(const PointToMeshProblem<T>& p, int32_t 
   const std::vector<int32_t> rows = partner_rows(begin, end, tree, [&](int64_t* usable) {
     return order_points(p, begin, end, threads, usable);
   });
-  Partners<PointLeaf<T>, T> points(rows.size());
-  std::vector<Box<T>> boxes(tree ? static_cast<size_t>(points.num_leaves) : 0);
-  parallel_for(points.num_leaves, kLeavesPerPiece, threads, [&](int64_t number, int64_t stop) {
-    for (; number < stop; ++number) {
-      PointLeaf<T>& leaf = points.leaves[static_cast<size_t>(number)];
-      Box<T> box = empty_box<T>();
-      for (int lane = 0; lane < kFanOut; ++lane) {
-        const size_t place = static_cast<size_t>(number * kFanOut + lane);
-        const bool real = place < rows.size();
-        leaf.row[lane] = real ? rows[place] : kNoRow;
-        for (int axis = 0; axis < 3; ++axis) {
-          const T value = real ? p.points[int64_t{rows[place]} * 3 + axis]
-                               : std::numeric_limits<T>::quiet_NaN();
-          leaf.point[axis][lane] = value;
-          if (!real) continue;
-          box.low[axis] = std::min(box.low[axis], value);
-          box.high[axis] = std::max(box.high[axis], value);
-        }
-      }
-      if (tree) boxes[static_cast<size_t>(number)] = box;
-    }
-  });
-  points.tree = BoxTree<T>(boxes, threads);
-  return points;
+  return gather<PointLeaf<T>>(p, rows, tree, threads);
 }
 
 #define G2VLM_INSTANTIATE(T)                                                                       \
-  template Triangle<T> triangle_at(const PointToMeshProblem<T>&, int64_t);                         \
-  template Box<T> box_of(const Triangle<T>&);                                                      \
   template class BoxTree<T>;                                                                       \
   template std::vector<int32_t> order_points(const PointToMeshProblem<T>&, int32_t, int32_t, int,  \
                                              int64_t*);                                            \

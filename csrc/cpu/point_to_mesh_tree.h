@@ -6,6 +6,8 @@
 // partner in it can enter: a tree finds what looking at every pair finds.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -13,6 +15,8 @@
 
 #include "g2vlm/closest_on_triangle.h"
 #include "g2vlm/point_to_mesh.h"
+#include "instruction_set.h"
+#include "nearest_arithmetic.h"
 
 namespace g2vlm {
 
@@ -30,17 +34,71 @@ struct Box {
 };
 
 template <class T>
+G2VLM_ALWAYS_INLINE Box<T> empty_box() {
+  Box<T> box;
+  std::fill_n(box.low, 3, std::numeric_limits<T>::infinity());
+  std::fill_n(box.high, 3, -std::numeric_limits<T>::infinity());
+  return box;
+}
+
+template <class T>
+G2VLM_ALWAYS_INLINE void cover(Box<T>& box, const Box<T>& other) {
+  for (int axis = 0; axis < 3; ++axis) {
+    box.low[axis] = std::min(box.low[axis], other.low[axis]);
+    box.high[axis] = std::max(box.high[axis], other.high[axis]);
+  }
+}
+
+template <class T>
 struct Triangle {
-  T a[3], b[3], c[3];
+  T corner[3][3];
 };
 
 // All NaN where the face names no vertex.
 template <class T>
-Triangle<T> triangle_at(const PointToMeshProblem<T>& problem, int64_t face);
+G2VLM_ALWAYS_INLINE Triangle<T> triangle_at(const PointToMeshProblem<T>& p, int64_t face) {
+  const int32_t* rows = p.faces + face * 3;
+  bool named = true;
+  for (int i = 0; i < 3; ++i) named &= rows[i] >= 0 && rows[i] < p.num_vertices;
+  Triangle<T> triangle;
+  for (int i = 0; i < 3; ++i)
+    for (int axis = 0; axis < 3; ++axis)
+      triangle.corner[i][axis] = named ? p.vertices[int64_t{rows[i]} * 3 + axis] : Limits<T>::kNan;
+  return triangle;
+}
+
+template <class T>
+G2VLM_ALWAYS_INLINE void prefetch_triangle(const PointToMeshProblem<T>& p, int64_t face) {
+  const int32_t* corners = p.faces + face * 3;
+  for (int i = 0; i < 3; ++i)
+    if (corners[i] >= 0 && corners[i] < p.num_vertices)
+      prefetch_to_read(p.vertices + int64_t{corners[i]} * 3);
+}
 
 // Grown by the slack.
 template <class T>
-Box<T> box_of(const Triangle<T>& triangle);
+G2VLM_ALWAYS_INLINE Box<T> box_of(const Triangle<T>& triangle) {
+  const auto& [a, b, c] = triangle.corner;
+  Box<T> box;
+  T side = 0;
+  for (int axis = 0; axis < 3; ++axis) {
+    box.low[axis] = std::min({a[axis], b[axis], c[axis]});
+    box.high[axis] = std::max({a[axis], b[axis], c[axis]});
+    side = std::max(side, box.high[axis] - box.low[axis]);
+  }
+  for (int axis = 0; axis < 3; ++axis) {
+    box.low[axis] -= kSlack<T> * side;
+    box.high[axis] += kSlack<T> * side;
+  }
+  return box;
+}
+
+template <class T>
+G2VLM_ALWAYS_INLINE bool is_finite(const T* begin, const T* end) {
+  bool finite = true;
+  for (; begin < end; ++begin) finite &= std::abs(*begin) <= Limits<T>::kLargest;
+  return finite;
+}
 
 // NaN where there is no partner, which no comparison lets in.
 template <class T>
@@ -59,15 +117,14 @@ struct alignas(64) PointLeaf {
 
 template <class T>
 struct alignas(64) BoxNode {
-  T low[3][kFanOut], high[3][kFanOut];
-  int32_t children;
+  T low[3][kFanOut], high[3][kFanOut];  // those of an empty box where there is no child
 };
 
 template <class T>
 class BoxTree {
  public:
   BoxTree() = default;
-  BoxTree(const std::vector<Box<T>>& leaves, int threads);
+  BoxTree(std::vector<Box<T>> leaves, int threads);
 
   // Level 0 holds the boxes of the leaves, each other level those of the nodes of the level below.
   // The last level is one node; there is none where there is no leaf.
