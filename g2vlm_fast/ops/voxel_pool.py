@@ -90,6 +90,8 @@ def voxel_clusters(position: Tensor, size: float, offsets: Tensor | None = None)
     check_rows(op, "position", position)
     size = _check_voxel_size(op, size)
     check_offsets(op, "offsets", offsets, sizes, position.device)
+    if offsets is not None:
+        check_readable(op, "offsets", offsets)
     points = position.shape[0]
     check_offset_values(op, "offsets", offsets, points)
     if offsets is None:
@@ -113,11 +115,10 @@ def voxel_clusters(position: Tensor, size: float, offsets: Tensor | None = None)
 
 
 def _check_voxel_size(op: str, size: Any) -> float:
-    if isinstance(size, bool) or not isinstance(size, int | float):
-        raise TypeError(f"{op}: size must be a number, got {type(size).__name__}")
+    size = check_number(op, "size", size)
     if not 0 < size < torch.inf:
         raise ValueError(f"{op}: size must be positive and finite, got {size}")
-    return float(size)
+    return size
 
 
 def _clusters(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -74,10 +75,12 @@ def test_an_integer() -> None:
 
 
 def test_a_number() -> None:
-    check_number("op", "scale", 1)
+    assert check_number("op", "scale", 1) == check_number("op", "scale", np.float32(1)) == 1.0
     for value in (True, "1", None, float("nan")):
         with pytest.raises(TypeError, match="op: scale must be a number, got"):
             check_number("op", "scale", value)
+    with pytest.raises(ValueError, match="op: scale must fit into float64, got 1000"):
+        check_number("op", "scale", 10**400)
 
 
 def test_rows_that_int32_cannot_count() -> None:
@@ -102,6 +105,14 @@ def test_offsets_describe_as_many_segments_as_each_other() -> None:
 def test_offsets_that_are_no_partition(values: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="a must start at 0, never decrease and end at 5"):
         check_offset_values("op", "a", _int32(*values), 5)
+
+
+def test_many_offsets_are_checked_without_a_list() -> None:
+    offsets = torch.arange(10_001, dtype=torch.int32)
+    check_offset_values("op", "a", offsets, 10_000)
+    offsets[5_000] = 3
+    with pytest.raises(ValueError, match=r"at 10000, got \[0, 1, 2, 3, '...', 9998, 9999, 10000\]"):
+        check_offset_values("op", "a", offsets, 10_000)
 
 
 def test_offsets_that_are_a_partition() -> None:
