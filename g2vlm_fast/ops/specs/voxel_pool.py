@@ -101,7 +101,7 @@ POOL = OpSpec(
     suite="graph",
     hostile=(
         Hostile("no size", lambda i: {**i, "size": 0.0}, ValueError, "size"),
-        Hostile("NaN size", lambda i: {**i, "size": float("nan")}, ValueError, "size"),
+        Hostile("NaN size", lambda i: {**i, "size": float("nan")}, TypeError, "size"),
         Hostile("size as text", lambda i: {**i, "size": "0.1"}, TypeError, "size"),
         Hostile("too many voxels", lambda i: {**i, "size": 1e-9}, ValueError, "size"),
         Hostile(
