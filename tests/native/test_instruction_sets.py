@@ -12,12 +12,13 @@ from g2vlm_fast.ops import nearest
 
 digest = hashlib.sha256()
 for dtype in (torch.float32, torch.float64):
-    for dim, k, norm in ((1, 1, 2), (3, 1, 2), (3, 5, 1), (7, 2, 2)):
+    for dim, k, norm in ((1, 1, 2), (3, 1, 2), (3, 5, 1), (3, 90, 2), (7, 2, 2)):
         generator = torch.Generator().manual_seed(dim)
         query = torch.randn(70, dim, generator=generator, dtype=dtype)
         target = torch.randn(333, dim, generator=generator, dtype=dtype)
-        for found in nearest(query, target, k=k, norm=norm):
-            digest.update(found.numpy().tobytes())
+        for method in ("brute", "tree") if dim <= 3 else ("brute",):
+            for found in nearest(query, target, k=k, norm=norm, method=method):
+                digest.update(found.numpy().tobytes())
 print(digest.hexdigest())
 """
 

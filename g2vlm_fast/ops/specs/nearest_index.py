@@ -149,7 +149,10 @@ SPEC = OpSpec(
         "many": _many,
         "moved": _moved,
     },
-    timed={"query_B1_N1000000": _query(1_000_000)},
+    timed={
+        "query_B1_N1000000": _query(1_000_000),
+        "cpu_query_N1000000": _query(1_000_000),
+    },
     shaped=_shaped,
     cost=NEAREST.cost,
     suite="nearest",

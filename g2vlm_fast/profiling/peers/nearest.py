@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from g2vlm_fast.ops.specs import Inputs
-from g2vlm_fast.profiling.providers import Function, NotOffered, Provider
+from g2vlm_fast.profiling.providers import Adapter, Function, NotOffered, Provider
 
 Found = tuple[Tensor, Tensor]
 _CHAMFER_OFFSETS = ("x_offsets", "y_offsets")
@@ -145,48 +146,86 @@ def _from_arrays(distance: Any, index: Any, like: Tensor) -> Found:
     return distance.reshape(len(like), -1).to(like), index.reshape(len(like), -1).int()
 
 
+Build = Callable[[Inputs], Function]
+
+
+def _built_anew(build: Build) -> Adapter:
+    """Return an adapter whose calls build a tree and search it."""
+
+    def adapter(inputs: Inputs) -> Function:
+        _batch(inputs, most=1)
+
+        def nearest(query: Tensor, target: Tensor, **options: Any) -> Found:
+            found: Found = build({**inputs, "target": target})(query, **options)
+            return found
+
+        return nearest
+
+    return adapter
+
+
+def _built_before(build: Build) -> Adapter:
+    """Return an adapter whose calls search a tree that is there."""
+
+    def adapter(inputs: Inputs) -> Function:
+        _batch({**inputs, "target_offsets": inputs.get("offsets")}, most=1)
+        search = build(inputs)
+
+        def query(query: Tensor, target: Tensor, **options: Any) -> Found:
+            found: Found = search(query, **options)
+            return found
+
+        return query
+
+    return adapter
+
+
 def _scipy(inputs: Inputs) -> Function:
     from scipy.spatial import cKDTree
 
-    _batch(inputs, most=1)
+    tree = cKDTree(inputs["target"].numpy())
 
-    def nearest(query: Tensor, target: Tensor, k: int = 1, norm: int = 2, **_: Any) -> Found:
-        tree = cKDTree(target.numpy())
+    def search(query: Tensor, k: int = 1, norm: int = 2, **_: Any) -> Found:
         distance, index = tree.query(query.numpy(), k=k, p=norm, workers=torch.get_num_threads())
         return _from_arrays(distance**2 if norm == 2 else distance, index, query)
 
-    return nearest
+    return search
 
 
 def _scikit_learn(inputs: Inputs) -> Function:
     from sklearn.neighbors import NearestNeighbors
 
-    _batch(inputs, most=1)
+    tree = NearestNeighbors(
+        n_neighbors=inputs.get("k", 1),
+        algorithm="kd_tree",
+        p=inputs.get("norm", 2),
+        n_jobs=torch.get_num_threads(),
+    ).fit(inputs["target"].numpy())
 
-    def nearest(query: Tensor, target: Tensor, k: int = 1, norm: int = 2, **_: Any) -> Found:
-        search = NearestNeighbors(
-            n_neighbors=k, algorithm="kd_tree", p=norm, n_jobs=torch.get_num_threads()
-        ).fit(target.numpy())
-        distance, index = search.kneighbors(query.numpy())
+    def search(query: Tensor, norm: int = 2, **_: Any) -> Found:
+        distance, index = tree.kneighbors(query.numpy())
         return _from_arrays(distance**2 if norm == 2 else distance, index, query)
 
-    return nearest
+    return search
 
 
 def _open3d(inputs: Inputs) -> Function:
     from open3d import core
 
-    _batch(inputs, most=1)
     if inputs.get("norm", 2) != 2:
         raise NotOffered("it has squared Euclidean distance only")
+    tree = core.nns.NearestNeighborSearch(core.Tensor.from_numpy(inputs["target"].numpy()))
+    tree.knn_index()
 
-    def nearest(query: Tensor, target: Tensor, k: int = 1, **_: Any) -> Found:
-        search = core.nns.NearestNeighborSearch(core.Tensor.from_numpy(target.numpy()))
-        search.knn_index()
-        index, distance = search.knn_search(core.Tensor.from_numpy(query.numpy()), k)
+    def search(query: Tensor, k: int = 1, **_: Any) -> Found:
+        index, distance = tree.knn_search(core.Tensor.from_numpy(query.numpy()), k)
         return _from_arrays(distance.numpy(), index.numpy(), query)
 
-    return nearest
+    return search
+
+
+def _both_ways(build: Build) -> dict[str, Adapter]:
+    return {"nearest": _built_anew(build), "nearest_index": _built_before(build)}
 
 
 PEERS = (
@@ -195,9 +234,7 @@ PEERS = (
         "Kaolin", {"nearest": _kaolin, "chamfer": _kaolin_chamfer}, ("kaolin",), devices=("cuda",)
     ),
     Provider("torch.cdist", {"nearest": _cdist, "chamfer": _cdist_chamfer}),
-    Provider("scipy", {"nearest": _scipy}, ("scipy",), devices=("cpu",), differentiable=False),
-    Provider(
-        "scikit-learn", {"nearest": _scikit_learn}, ("sklearn",), ("cpu",), differentiable=False
-    ),
-    Provider("Open3D", {"nearest": _open3d}, ("open3d",), devices=("cpu",), differentiable=False),
+    Provider("scipy", _both_ways(_scipy), ("scipy",), ("cpu",), differentiable=False),
+    Provider("scikit-learn", _both_ways(_scikit_learn), ("sklearn",), ("cpu",), False),
+    Provider("Open3D", _both_ways(_open3d), ("open3d",), devices=("cpu",), differentiable=False),
 )
