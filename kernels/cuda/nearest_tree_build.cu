@@ -10,9 +10,10 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
-constexpr int kSamples = 256;  // of the points of a segment
-constexpr int kTail = 32;      // one in so many samples at either end may lie far outside
-constexpr int kKeyBits = 48;   // a multiple of the 8 bits that a pass of the sort takes
+constexpr int kSamples = 256;   // of the points of a segment
+constexpr int kTail = 32;       // one in so many samples at either end may lie far outside
+constexpr int kKeyBits = 48;    // a multiple of the 8 bits that a pass of the sort takes
+constexpr int kSpareBits = 21;  // so many times 2 more cells than points keep clusters apart
 
 // Makes offsets that never fall and stay in range out of any offsets; a block a cloud.
 struct Offsets {
@@ -150,17 +151,18 @@ __device__ uint64_t position_of(const Grid& grid, float x, float y, float z, int
 
 // A thread a point: (segment, cloud, position on the curve), rows that no segment covers last.
 __global__ void __launch_bounds__(kThreads)
-    make_keys(const __grid_constant__ Pair pair, const Grid* grids, int bits, uint64_t* keys,
-              uint32_t* rows, const __grid_constant__ Neighbours unknown) {
+    make_keys(const __grid_constant__ Pair pair, const Grid* grids, int bits, int row_bits,
+              uint64_t* keys, uint32_t* rows, const __grid_constant__ Neighbours unknown) {
   const int64_t item = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (item >= pair.rows()) return;
   const int cloud = item >= pair.tree[0].length();
   const Tree& tree = pair.tree[cloud];
   const int64_t row = item - cloud * pair.tree[0].length();
   const int32_t segment = tree.segments.of(row);
-  rows[item] = static_cast<uint32_t>(row);
+  if (rows != nullptr) rows[item] = static_cast<uint32_t>(row);
+  const uint64_t below = rows != nullptr ? 0 : static_cast<uint64_t>(row);
   if (!tree.segments.covers(segment, row)) {
-    keys[item] = uint64_t{2} * tree.segments.count << (3 * bits + 1);
+    keys[item] = uint64_t{2} * tree.segments.count << (3 * bits + 1) << row_bits | below;
     if (unknown.distance[cloud] == nullptr) return;
     for (int64_t slot = row * unknown.places; slot < (row + 1) * unknown.places; ++slot) {
       unknown.distance[cloud][slot] = NAN;
@@ -171,12 +173,12 @@ __global__ void __launch_bounds__(kThreads)
   const float4 point = tree.point(row);
   const uint64_t position = position_of(grids[segment], point.x, point.y, point.z, bits);
   const uint64_t place = 2 * static_cast<uint64_t>(segment) + cloud;
-  keys[item] = place << (3 * bits + 1) | position;
+  keys[item] = (place << (3 * bits + 1) | position) << row_bits | below;
 }
 
-// A warp a leaf: fetches its points and bounds them. Without rows they are those that it has.
+// A warp a leaf: fetches its points and bounds them.
 __global__ void __launch_bounds__(kThreads)
-    make_leaves(const __grid_constant__ Pair pair, const uint32_t* rows) {
+    make_leaves(const __grid_constant__ Pair pair, bool known, SortedRows rows) {
   const int cloud = blockIdx.y;
   const Tree& tree = pair.tree[cloud];
   const int64_t leaf = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
@@ -188,9 +190,8 @@ __global__ void __launch_bounds__(kThreads)
   if (place - lane >= count) return;
   float4 point = {NAN, NAN, NAN, __int_as_float(kNoRow)};
   if (place < count)
-    point =
-        tree.point(rows == nullptr ? int64_t{__float_as_int(tree.sorted[leaf * kFanout + lane].w)}
-                                   : int64_t{rows[pair.sorted_begin(cloud, segment) + place]});
+    point = tree.point(known ? __float_as_int(tree.sorted[leaf * kFanout + lane].w)
+                             : rows[pair.sorted_begin(cloud, segment) + place]);
   tree.sorted[leaf * kFanout + lane] = point;
   const float4 counts = is_known(point) ? point : float4{NAN, NAN, NAN, 0.0F};
   write_box(tree.boxes + leaf, counts, counts, __float_as_int(point.w), lane == 0);
@@ -215,10 +216,17 @@ __global__ void __launch_bounds__(kThreads)
             lane == 0);
 }
 
-void launch_leaves(const Pair& pair, const uint32_t* rows, cudaStream_t stream) {
+// With rows, or `known` ones, which the leaves have.
+void launch_leaves(const Pair& pair, bool known, const SortedRows& rows, cudaStream_t stream) {
   const int64_t leaves = std::max(pair.tree[0].leaves(), pair.tree[1].leaves());
-  make_leaves<<<{blocks_for(leaves, kWarps), 2}, kThreads, 0, stream>>>(pair, rows);
+  make_leaves<<<{blocks_for(leaves, kWarps), 2}, kThreads, 0, stream>>>(pair, known, rows);
   check_cuda(cudaGetLastError(), "nearest");
+}
+
+int bits_of(int64_t number) {
+  int bits = 1;
+  while (number >> bits != 0) ++bits;
+  return bits;
 }
 
 }  // namespace
@@ -254,18 +262,28 @@ TreeBuilder::TreeBuilder(const Clouds& clouds, Workspace& kept, Workspace& scrat
     pair_.tree[cloud] = lay_out_tree(clouds, cloud, clean_offsets_[cloud], kept);
   }
   grids_ = scratch.take<Grid>(clouds.segments);
-  int place_bits = 1;
-  while (2 * int64_t{clouds.segments} >> place_bits != 0) ++place_bits;
-  grid_bits_ = (kKeyBits - 1 - place_bits) / 3;
+  const int place_bits = bits_of(2 * int64_t{clouds.segments});
+  const int row_bits = bits_of(std::max(clouds.length[0], clouds.length[1]));
+  // A sort of keys that hold their rows is a third faster, if that leaves cells enough.
+  const int beside_rows = (std::min(64 - row_bits, kKeyBits) - 1 - place_bits) / 3;
+  const bool holds_rows = 3 * beside_rows >= bits_of(total / clouds.segments) + kSpareBits;
+  grid_bits_ = holds_rows ? beside_rows : (kKeyBits - 1 - place_bits) / 3;
   key_bits_ = place_bits + 1 + 3 * grid_bits_;
+  row_bits_ = holds_rows ? row_bits : 0;
   for (int i = 0; i < 2; ++i) {
     keys_.d_buffers[i] = scratch.take<uint64_t>(total);
-    rows_.d_buffers[i] = scratch.take<uint32_t>(total);
+    rows_.d_buffers[i] = holds_rows ? nullptr : scratch.take<uint32_t>(total);
   }
-  check_cuda(cub::DeviceRadixSort::SortPairs(nullptr, sort_bytes_, keys_, rows_,
-                                             static_cast<int>(total), 0, key_bits_),
-             "nearest");
+  check_cuda(sort_keys(nullptr, total, nullptr), "nearest");
   sort_space_ = scratch.take<char>(static_cast<int64_t>(sort_bytes_));
+}
+
+// Without space it measures what is needed.
+cudaError_t TreeBuilder::sort_keys(void* space, int64_t total, cudaStream_t stream) {
+  const int items = static_cast<int>(total), end = row_bits_ + key_bits_;
+  if (row_bits_ > 0)
+    return cub::DeviceRadixSort::SortKeys(space, sort_bytes_, keys_, items, row_bits_, end, stream);
+  return cub::DeviceRadixSort::SortPairs(space, sort_bytes_, keys_, rows_, items, 0, end, stream);
 }
 
 void TreeBuilder::build(const Neighbours& unknown, cudaStream_t stream) {
@@ -286,18 +304,16 @@ void TreeBuilder::sort(const Neighbours& unknown, cudaStream_t stream) {
   }
   lay_grids<<<static_cast<unsigned>(a.segments.count), 3 * kSamples, 0, stream>>>(pair_, grids_);
   make_keys<<<blocks_for(total, kThreads), kThreads, 0, stream>>>(
-      pair_, grids_, grid_bits_, keys_.Current(), rows_.Current(), unknown);
-  check_cuda(cub::DeviceRadixSort::SortPairs(sort_space_, sort_bytes_, keys_, rows_,
-                                             static_cast<int>(total), 0, key_bits_, stream),
-             "nearest");
+      pair_, grids_, grid_bits_, row_bits_, keys_.Current(), rows_.Current(), unknown);
+  check_cuda(sort_keys(sort_space_, total, stream), "nearest");
 }
 
 void TreeBuilder::fill_leaves(cudaStream_t stream) {
-  launch_leaves(pair_, rows_.Current(), stream);
+  launch_leaves(pair_, false, {rows_.Current(), keys_.Current(), row_bits_}, stream);
 }
 
 void TreeBuilder::refill_leaves(const Pair& pair, cudaStream_t stream) {
-  launch_leaves(pair, nullptr, stream);
+  launch_leaves(pair, true, {}, stream);
 }
 
 void TreeBuilder::fill_nodes(const Pair& pair, cudaStream_t stream) {

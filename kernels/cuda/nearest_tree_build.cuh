@@ -29,6 +29,19 @@ struct Pair {
   }
 };
 
+// The rows of both clouds in their order, those of a segment of a cloud from `Pair::sorted_begin`
+// on. They may lie in the low bits of the keys that were sorted.
+struct SortedRows {
+  const uint32_t* rows;  // or null
+  const uint64_t* keys;
+  int bits;
+
+  __device__ int64_t operator[](int64_t place) const {
+    if (rows != nullptr) return rows[place];
+    return static_cast<int64_t>(keys[place] & ((uint64_t{1} << bits) - 1));
+  }
+};
+
 // The grid of cubes that a segment's curve runs through, from 0 to 1 along the axes. Points outside
 // have a curve of their own, of cells that grow with the distance, so that it reaches everywhere.
 struct Grid {
@@ -59,19 +72,19 @@ class TreeBuilder {
   static void refill_leaves(const Pair& pair, cudaStream_t stream);
   static void fill_nodes(const Pair& pair, cudaStream_t stream);
 
-  // The rows of both clouds, those of a segment of a cloud from `Pair::sorted_begin` on.
-  const uint32_t* sorted_rows() { return rows_.Current(); }
-
  private:
+  cudaError_t sort_keys(void* space, int64_t total, cudaStream_t stream);
+
   Pair pair_;
   const int32_t* given_offsets_[2];
   int32_t* clean_offsets_[2];
   Grid* grids_;
   cub::DoubleBuffer<uint64_t> keys_;
-  cub::DoubleBuffer<uint32_t> rows_;
+  cub::DoubleBuffer<uint32_t> rows_;  // null where the keys hold the rows
   void* sort_space_;
   size_t sort_bytes_ = 0;
-  int grid_bits_, key_bits_;
+  int grid_bits_, key_bits_;  // of a cell along an axis; of a key
+  int row_bits_ = 0;          // of a row below the key
 };
 
 }  // namespace g2vlm
