@@ -7,16 +7,40 @@ padding of the other cloud meets. So lengths on a GPU are never read back.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from g2vlm_fast.ops import nearest, nearest_pair
+from g2vlm_fast.ops._checks import check_tensor
+from g2vlm_fast.ops._dispatch import FLOATS
+
+INDICES = frozenset({torch.int32, torch.int64})
 
 
-def checked_lengths(function: str, argument: str, lengths: Tensor | None, points: Tensor) -> None:
+def check_points(function: str, argument: str, points: Any, like: Tensor | None = None) -> None:
+    """Check ``[N, P, D]`` floating points, of the dtype and on the device of ``like``.
+
+    Raises:
+        TypeError: no dense tensor of a floating dtype.
+        ValueError: not three axes, or on another device.
+    """
+    if isinstance(points, Tensor) and points.dim() != 3:
+        raise ValueError(
+            f"{function}: Expected points to be of shape (N, P, D) in {argument}, got "
+            f"{list(points.shape)}"
+        )
+    dtypes = FLOATS if like is None else (like.dtype,)
+    device = None if like is None else like.device
+    check_tensor(function, argument, points, ("N", "P", "D"), dtypes, {}, device)
+
+
+def check_lengths(function: str, argument: str, lengths: Tensor | None, points: Tensor) -> None:
     """Check ``[N]`` lengths of padded ``points``; values only where reading them costs nothing.
 
     Raises:
+        TypeError: the lengths are no integers.
         ValueError: the shape is not ``(N,)``, or a length on the CPU is not from 0 to P.
     """
     if lengths is None:
@@ -27,8 +51,7 @@ def checked_lengths(function: str, argument: str, lengths: Tensor | None, points
         raise ValueError(
             f"{function}: Expected lengths to be of shape ({count},) in {argument}, got {came}"
         )
-    if lengths.device != points.device:
-        raise ValueError(f"{function}: {argument} must be on {points.device}, got {lengths.device}")
+    check_tensor(function, argument, lengths, (count,), INDICES, {}, points.device)
     if lengths.is_cpu and count and not 0 <= int(lengths.min()) <= int(lengths.max()) <= size:
         raise ValueError(
             f"{function}: {argument} must be from 0 to {size}; a length value was negative or "

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from g2vlm_fast.compat._padded import nearest_padded, nearest_pair_padded
+from g2vlm_fast.compat._padded import check_points, nearest_padded, nearest_pair_padded
+from g2vlm_fast.ops._checks import check_number
 
 __all__ = ["chamfer_distance", "f_score", "sided_distance"]
 
@@ -30,6 +31,7 @@ def sided_distance(p1: Tensor, p2: Tensor) -> tuple[Tensor, Tensor]:
 
     Raises:
         RuntimeError: a wrong number of dimensions or a wrong size, as Kaolin raises it.
+        TypeError: no tensor, or a wrong dtype.
     """
     _check("sided_distance_forward_cuda", p1, p2)
     distance, index = nearest_padded(p1, p2, None, None)
@@ -39,8 +41,8 @@ def sided_distance(p1: Tensor, p2: Tensor) -> tuple[Tensor, Tensor]:
 def chamfer_distance(
     p1: Tensor,
     p2: Tensor,
-    w1: float = 1.0,
-    w2: float = 1.0,
+    w1: float | Tensor = 1.0,
+    w2: float | Tensor = 1.0,
     squared: bool = True,
 ) -> Tensor:
     """Return ``w1 mean(d(p1, p2)) + w2 mean(d(p2, p1))`` of every pair of clouds, ``[B]``.
@@ -58,8 +60,10 @@ def chamfer_distance(
 
     Raises:
         RuntimeError: a wrong number of dimensions or a wrong size.
+        TypeError: no tensor, a wrong dtype, or no number.
     """
     _check("chamfer_distance", p1, p2)
+    w1, w2 = _number("chamfer_distance", "w1", w1), _number("chamfer_distance", "w2", w2)
     means = []
     for distance, _ in nearest_pair_padded(p1, p2, None, None):
         distance = distance[..., 0]
@@ -68,7 +72,10 @@ def chamfer_distance(
 
 
 def f_score(
-    gt_points: Tensor, pred_points: Tensor, radius: float = 0.01, eps: float = 1e-8
+    gt_points: Tensor,
+    pred_points: Tensor,
+    radius: float | Tensor = 0.01,
+    eps: float | Tensor = 1e-8,
 ) -> Tensor:
     """Return the F-score ``2 P R / (P + R + eps)`` of every pair of clouds, ``[B]``.
 
@@ -89,8 +96,10 @@ def f_score(
 
     Raises:
         RuntimeError: a wrong number of dimensions or a wrong size.
+        TypeError: no tensor, a wrong dtype, or no number.
     """
     _check("f_score", gt_points, pred_points, names=("gt_points", "pred_points"))
+    radius, eps = _number("f_score", "radius", radius), _number("f_score", "eps", eps)
     with torch.no_grad():
         found = nearest_pair_padded(gt_points, pred_points, None, None)
         recall, precision = (
@@ -108,6 +117,10 @@ def _root(square: Tensor) -> Tensor:
 
 def _check(function: str, p1: Tensor, p2: Tensor, names: tuple[str, str] = ("p1", "p2")) -> None:
     for place, (name, points) in enumerate(zip(names, (p1, p2), strict=True), start=1):
+        if not isinstance(points, Tensor):
+            raise TypeError(
+                f"{function}: {name} must be a torch.Tensor, got {type(points).__name__}"
+            )
         suffix = f"for argument #{place} '{name}' (while checking arguments for {function})"
         if points.ndim != 3:
             raise RuntimeError(
@@ -119,3 +132,12 @@ def _check(function: str, p1: Tensor, p2: Tensor, names: tuple[str, str] = ("p1"
                 f"Expected tensor of size {wanted}, but got tensor of size {list(points.shape)} "
                 f"{suffix}"
             )
+    check_points(function, names[0], p1)
+    check_points(function, names[1], p2, like=p1)
+
+
+def _number(function: str, argument: str, value: float | Tensor) -> float | Tensor:
+    """Return a number as it is, a tensor without axes included."""
+    if isinstance(value, Tensor) and value.dim() == 0 and not value.is_complex():
+        return value
+    return check_number(function, argument, value)

@@ -23,7 +23,9 @@ from torch import Tensor
 
 from g2vlm_fast import ops
 from g2vlm_fast.compat._padded import (
-    checked_lengths,
+    INDICES,
+    check_lengths,
+    check_points,
     gather_points,
     nearest_padded,
     nearest_pair_padded,
@@ -35,6 +37,8 @@ from g2vlm_fast.compat._reductions import (
     reduce_points,
     weightless_loss,
 )
+from g2vlm_fast.ops._checks import check_tensor
+from g2vlm_fast.ops._dispatch import FLOATS
 
 __all__ = ["chamfer_distance", "knn_gather", "knn_points"]
 
@@ -47,6 +51,7 @@ class KNN(NamedTuple):
     knn: Tensor | None  # [N, P1, K, D]
 
 
+_WEIGHTS = FLOATS | INDICES | {torch.bool}
 _KNN = KNN  # the name that code written for PyTorch3D imports
 
 
@@ -98,8 +103,8 @@ def knn_points(
         TypeError: a wrong dtype, or K that is no integer.
     """
     function = "knn_points"
-    for name, points in (("p1", p1), ("p2", p2)):
-        _check_points(function, name, points)
+    check_points(function, "p1", p1)
+    check_points(function, "p2", p2, like=p1)
     if p1.shape[0] != p2.shape[0]:
         raise ValueError(
             f"{function}: p1 and p2 must have the same batch dimension, got shapes "
@@ -111,11 +116,14 @@ def knn_points(
             f"{list(p1.shape)} and {list(p2.shape)}"
         )
     _check_norm(function, norm)
-    K = operator.index(K)
+    try:
+        K = operator.index(K)
+    except TypeError:
+        raise TypeError(f"{function}: K must be an int, got {K!r}") from None
     if K < 1:
         raise ValueError(f"{function}: K must be at least 1, got {K}")
-    checked_lengths(function, "lengths1", lengths1, p1)
-    checked_lengths(function, "lengths2", lengths2, p2)
+    check_lengths(function, "lengths1", lengths1, p1)
+    check_lengths(function, "lengths2", lengths2, p2)
     distance, index = nearest_padded(p1, p2, lengths1, lengths2, k=K, norm=norm)
     index = index.clamp_min(0)
     if K > 1 and not return_sorted:
@@ -135,20 +143,22 @@ def knn_gather(x: Tensor, idx: Tensor, lengths: Tensor | None = None) -> Tensor:
         ``[N, L, K, U]``, with 0 in the slots from ``lengths`` on.
 
     Raises:
-        ValueError: a wrong shape or length, or a negative index on the CPU.
+        ValueError: a wrong shape or length, or an index out of range on the CPU.
+        TypeError: no tensor, or indices that are no integers.
     """
     function = "knn_gather"
-    _check_points(function, "x", x)
+    _check_rows(function, x, idx)
     if idx.ndim != 3 or idx.shape[0] != x.shape[0]:
         raise ValueError(
             f"{function}: x and idx must have the same batch dimension and three dimensions, got "
             f"shapes {list(x.shape)} and {list(idx.shape)}"
         )
-    checked_lengths(function, "lengths", lengths, x)
-    if idx.is_cpu and idx.numel() and not torch.compiler.is_compiling() and int(idx.min()) < 0:
-        raise ValueError(
-            f"{function}: idx must be from 0 to {x.shape[1] - 1}, got {int(idx.min())}"
-        )
+    check_lengths(function, "lengths", lengths, x)
+    if idx.is_cpu and idx.numel() and x.shape[1] and not torch.compiler.is_compiling():
+        least, most = (int(each) for each in idx.aminmax())
+        if least < 0 or most >= x.shape[1]:
+            wrong = least if least < 0 else most
+            raise ValueError(f"{function}: idx must be from 0 to {x.shape[1] - 1}, got {wrong}")
     gathered = gather_points(x, idx)
     if lengths is None and idx.shape[2] <= x.shape[1]:
         return gathered
@@ -211,14 +221,21 @@ def chamfer_distance(
     function = "chamfer_distance"
     _check_reductions(batch_reduction, point_reduction)
     _check_norm(function, norm)
-    x, x_lengths, x_normals = _unpack("x", x, x_lengths, x_normals)
-    y, y_lengths, y_normals = _unpack("y", y, y_lengths, y_normals)
+    single_directional = bool(single_directional)
+    x, x_lengths, x_normals = _unpack("x", x, x_lengths, x_normals, None)
+    y, y_lengths, y_normals = _unpack("y", y, y_lengths, y_normals, x)
     if x.shape[0] != y.shape[0] or x.shape[2] != y.shape[2]:
         raise ValueError(
             f"{function}: y does not have the correct shape: expected {x.shape[0]} clouds of "
             f"dimension {x.shape[2]}, got shape {list(y.shape)}"
         )
     normals = None if x_normals is None or y_normals is None else (x_normals, y_normals)
+    if normals is not None and normals[0].shape[2] != normals[1].shape[2]:
+        wanted = (*y.shape[:2], normals[0].shape[2])
+        raise ValueError(
+            f"{function}: Expected normals to be of shape {wanted} in y_normals, as in x_normals, "
+            f"got {list(normals[1].shape)}"
+        )
     if normals is not None and point_reduction == "max":
         raise ValueError(f'{function}: normals must be None if point_reduction is "max"')
     if weights is not None and _sum_to_zero(weights, x.shape[0]):
@@ -284,7 +301,11 @@ def _farthest_first(
 
 
 def _unpack(
-    name: str, points: Tensor | Pointclouds, lengths: Tensor | None, normals: Tensor | None
+    name: str,
+    points: Tensor | Pointclouds,
+    lengths: Tensor | None,
+    normals: Tensor | None,
+    like: Tensor | None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return the points, lengths and normals of one argument, checked."""
     function = "chamfer_distance"
@@ -296,22 +317,22 @@ def _unpack(
             f"{function}: {name} must be one of Pointclouds objects or torch.Tensor of shape "
             f"(N, P, D), got {type(points).__name__}"
         )
-    _check_points(function, name, points)
-    checked_lengths(function, f"{name}_lengths", lengths, points)
-    if normals is not None and (normals.ndim != 3 or normals.shape[:2] != points.shape[:2]):
+    check_points(function, name, points, like)
+    check_lengths(function, f"{name}_lengths", lengths, points)
+    if normals is None:
+        return points, lengths, None
+    if isinstance(normals, Tensor) and normals.shape[:2] != points.shape[:2]:
         raise ValueError(
             f"{function}: Expected normals to be of shape {(*points.shape[:2], 3)} in "
             f"{name}_normals, got {list(normals.shape)}"
         )
+    check_tensor(function, f"{name}_normals", normals, ("N", "P", "D"), FLOATS, {}, points.device)
     return points, lengths, normals
 
 
 def _sum_to_zero(weights: Tensor, count: int) -> bool:
     """Check the weights, and say whether they sum to 0."""
-    if weights.shape != (count,):
-        raise ValueError(
-            f"chamfer_distance: weights must be of shape ({count},), got {list(weights.shape)}"
-        )
+    check_tensor("chamfer_distance", "weights", weights, (count,), _WEIGHTS, {})
     if count == 0:
         return True
     least, total = torch.stack([weights.min(), weights.sum()]).tolist()
@@ -320,16 +341,24 @@ def _sum_to_zero(weights: Tensor, count: int) -> bool:
     return total == 0
 
 
-def _check_points(function: str, name: str, points: Tensor) -> None:
-    if points.ndim != 3:
+def _check_rows(function: str, x: Tensor, idx: Tensor) -> None:
+    for name, value in (("x", x), ("idx", idx)):
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{function}: {name} must be a torch.Tensor, got {type(value).__name__}"
+            )
+    if x.ndim != 3:
         raise ValueError(
-            f"{function}: Expected points to be of shape (N, P, D) in {name}, got "
-            f"{list(points.shape)}"
+            f"{function}: Expected points to be of shape (N, P, D) in x, got {list(x.shape)}"
         )
+    if idx.dtype not in INDICES:
+        raise TypeError(f"{function}: idx must be int64 or int32, got {idx.dtype}")
+    if idx.device != x.device:
+        raise ValueError(f"{function}: idx must be on {x.device}, got {idx.device}")
 
 
 def _check_norm(function: str, norm: int) -> None:
-    if isinstance(norm, bool) or norm not in (1, 2):
+    if not isinstance(norm, int) or isinstance(norm, bool) or norm not in (1, 2):
         raise ValueError(f"{function}: norm must be 1 or 2, got {norm!r}. Support for 1 or 2 norm.")
 
 

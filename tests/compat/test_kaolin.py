@@ -172,3 +172,19 @@ def test_the_gpu_agrees_with_the_cpu(generator) -> None:  # type: ignore[no-unty
         chamfer_distance(p1.cuda(), p2.cuda()).cpu(), chamfer_distance(p1, p2)
     )
     assert torch.equal(f_score(p1.cuda(), p2.cuda(), 0.1).cpu(), f_score(p1, p2, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p: sided_distance(p.tolist(), p), "p1 must be a torch.Tensor, got list"),
+        (lambda p: sided_distance(p, p.double()), "p2 must be float32, got float64"),
+        (lambda p: chamfer_distance(p.long(), p.long()), "p1 must be bfloat16 or"),
+        (lambda p: chamfer_distance(p, p, w1=1j), "w1 must be a number, got 1j"),
+        (lambda p: f_score(p, p.to_sparse()), "pred_points must be a dense tensor"),
+        (lambda p: f_score(p, p, radius=float("nan")), "radius must be a number, got nan"),
+    ],
+)
+def test_what_has_another_type_is_refused_by_its_name(call, message) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(TypeError, match=message):
+        call(torch.rand(2, 4, 3))

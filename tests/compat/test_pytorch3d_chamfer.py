@@ -289,7 +289,9 @@ X, Y, LENGTHS = torch.rand(3, 5, 3), torch.rand(3, 6, 3), torch.tensor([1, 2, 5]
         ({"y_lengths": LENGTHS - 2}, "negative"),
         ({"x_normals": X[None]}, "Expected normals to be of shape"),
         ({"y_normals": X}, "Expected normals to be of shape"),
-        ({"weights": torch.ones(2)}, "weights must be of shape"),
+        ({"y_normals": Y[..., :1], "x_normals": X}, "Expected normals to be of shape"),
+        ({"weights": torch.ones(2)}, r"weights must have size 3"),
+        ({"weights": torch.ones(3, 1)}, r"weights must have shape \[3\]"),
         ({"weights": -torch.ones(3)}, "weights cannot be negative"),
         ({"norm": 0}, "Support for 1 or 2 norm."),
         ({"norm": 3}, "Support for 1 or 2 norm."),
@@ -302,6 +304,19 @@ X, Y, LENGTHS = torch.rand(3, 5, 3), torch.rand(3, 6, 3), torch.tensor([1, 2, 5]
 def test_chamfer_refuses(change, message) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         chamfer_distance(**{"x": X, "y": Y, **change})
+
+
+@pytest.mark.parametrize("argument", ["x", "y", "x_normals", "y_normals", "weights"])
+@pytest.mark.parametrize("value", [X.to(torch.complex64), X.to_sparse(), X.tolist(), X.numpy()])
+def test_chamfer_takes_dense_tensors_of_numbers_alone(argument, value) -> None:  # type: ignore[no-untyped-def]
+    good = {"x": X, "y": Y, "x_normals": X, "y_normals": Y, "weights": torch.ones(3)}
+    with pytest.raises((TypeError, ValueError), match=rf"^chamfer_distance: .*\b{argument}\b"):
+        chamfer_distance(**{**good, argument: value})
+
+
+def test_lengths_are_integers() -> None:
+    with pytest.raises(TypeError, match="x_lengths must be int32 or int64, got float32"):
+        chamfer_distance(X, Y, LENGTHS.float())
 
 
 @pytest.mark.gpu

@@ -241,6 +241,31 @@ def test_knn_refuses(change, message) -> None:  # type: ignore[no-untyped-def]
         knn_points(**{"p1": X, "p2": Y, **change})
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"p1": X.tolist()}, "p1 must be a torch.Tensor, got list"),
+        ({"p1": X.long()}, "p1 must be bfloat16 or float16 or float32 or float64, got int64"),
+        ({"p2": Y.double()}, "p2 must be float32, got float64"),
+        ({"p2": Y.to_sparse()}, "p2 must be a dense tensor, got sparse_coo"),
+        ({"lengths1": LENGTHS.float()}, "lengths1 must be int32 or int64, got float32"),
+        ({"K": 1.5}, "K must be an int, got 1.5"),
+    ],
+)
+def test_knn_refuses_what_has_another_type(change, message) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(TypeError, match=f"knn_points: {message}"):
+        knn_points(**{"p1": X, "p2": Y, **change})
+
+
+def test_gathering_refuses_what_is_no_index() -> None:
+    with pytest.raises(TypeError, match=r"idx must be int64 or int32, got torch\.bool"):
+        knn_gather(X, torch.ones(3, 4, 1, dtype=torch.bool))
+    with pytest.raises(TypeError, match=r"x must be a torch\.Tensor, got list"):
+        knn_gather(X.tolist(), torch.zeros(3, 4, 1, dtype=torch.int64))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="idx must be from 0 to 4, got 5"):
+        knn_gather(X, torch.full((3, 4, 1), 5))
+
+
 def test_gathering_refuses_indices_of_another_batch() -> None:
     with pytest.raises(ValueError, match="same batch dimension"):
         knn_gather(X, torch.zeros(2, 4, 1, dtype=torch.int64))
