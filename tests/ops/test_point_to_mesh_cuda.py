@@ -237,21 +237,19 @@ def test_gradients_are_right_and_repeat_to_the_bit(
     points: int, faces: int, from_mesh: bool
 ) -> None:
     generator = torch.Generator().manual_seed(points)
-    vertices = torch.randn(max(3, faces // 2), 3, generator=generator).cuda()
-    rows = torch.randint(0, len(vertices), (faces, 3), generator=generator).int().cuda()
-    cloud = torch.randn(points, 3, generator=generator).cuda()
-    mesh = (cloud, vertices, rows)
+    cloud, vertices, rows = room_with_points(generator, points, faces)
+    mesh = (cloud.float().cuda(), vertices.float().cuda(), rows.cuda())
     grad = torch.randn(faces if from_mesh else points, generator=generator).cuda()
     found = _gradients(mesh, from_mesh, grad)
     for _ in range(20):
         for one, again in zip(found, _gradients(mesh, from_mesh, grad), strict=True):
             assert torch.equal(one, again)
     _, index, weights = _search(mesh, from_mesh)
-    doubles = (grad.double(), cloud.double(), vertices.double(), rows, index, weights.double())
-    truth = reference.point_to_mesh_backward(*doubles, from_mesh, True, True)
+    doubles = (grad.double(), *(each.double() for each in mesh[:2]), mesh[2], index)
+    truth = reference.point_to_mesh_backward(*doubles, weights.double(), from_mesh, True, True)
     for one, true in zip(found, truth, strict=True):
         assert (one.double() - true).norm() <= 2e-6 * true.norm()
-    alone = cloud.clone().requires_grad_()
+    alone = mesh[0].clone().requires_grad_()
     (of_points,) = torch.autograd.grad(_search((alone, *mesh[1:]), from_mesh)[0], alone, grad)
     assert torch.equal(of_points, found[0])
 
