@@ -99,7 +99,7 @@ def query_cpu(
 
 
 def build_cuda(target: Tensor, offsets: Tensor | None) -> Tensor:
-    tree = empty_tree(target, offsets)
+    tree = empty_tree(target, offsets).zero_()  # some bytes belong to no leaf and no box
     if tree.numel():
         target, offsets = target.contiguous(), None if offsets is None else offsets.contiguous()
         _, space = _C.nearest_index_bytes_cuda(target, offsets)

@@ -26,35 +26,27 @@ def empty_neighbours(x: Tensor, y: Tensor) -> Neighbours:
     )
 
 
-def _refuse_choice(method: str) -> None:
-    if method != "auto":
-        raise _dispatch.BackendError(
-            f"nearest_pair: method={method!r} can be chosen on the cuda backend for float32 points "
-            "in three dimensions only; use method='auto'"
-        )
-
-
 def _reference(
     x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None, method: str
 ) -> Neighbours:
-    if method == "tree":  # it compares all pairs
-        _refuse_choice(method)
+    if method == "tree":
+        one_way.refuse_tree("another backend than reference")
     return reference.nearest_pair(x, y, x_offsets, y_offsets)
 
 
 def forward_cpu(
     x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None, method: str
 ) -> Neighbours:
-    _refuse_choice(method)
-    return reference.nearest_pair(x, y, x_offsets, y_offsets, search=one_way.forward_cpu)
+    search = functools.partial(one_way.forward_cpu, method=method)
+    return reference.nearest_pair(x, y, x_offsets, y_offsets, search=search)
 
 
 def forward_cuda(
     x: Tensor, y: Tensor, x_offsets: Tensor | None, y_offsets: Tensor | None, method: str
 ) -> Neighbours:
     if not has_pair_kernel(x, y):
-        _refuse_choice(method)
-        return reference.nearest_pair(x, y, x_offsets, y_offsets, search=one_way.forward_cuda)
+        search = functools.partial(one_way.forward_cuda, method=method)
+        return reference.nearest_pair(x, y, x_offsets, y_offsets, search=search)
     clouds = one_way.dense(x, y, x_offsets, y_offsets)
     tree = method == "tree" or (method == "auto" and wants_tree(x, y, x_offsets))
     neighbours = empty_neighbours(x, y)

@@ -45,7 +45,7 @@ def nearest_pair(
         y_offsets: ``[B + 1]`` int32, the segments of y.
         method: ``"brute"`` compares all pairs, ``"tree"`` sorts both clouds along a space-filling
             curve and searches trees of boxes, ``"auto"`` takes what is faster for so many points.
-            Only the CUDA backend leaves the choice, for float32 in three dimensions.
+            There are trees in up to three dimensions, on CUDA for float32.
 
     Returns:
         ``x_distance [n]`` (squared) and ``x_index [n]`` int32 into the packed y, then

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from g2vlm_fast.ops import BackendError, nearest, use_backend
+from g2vlm_fast.ops import BackendError, nearest, nearest_pair, use_backend
 
 
 def _rounded(value: Fraction) -> Fraction:
@@ -225,3 +225,17 @@ def test_half_precision_is_searched_in_float32() -> None:
     assert distance.dtype == torch.float32
     assert torch.equal(distance, wide_distance)
     assert torch.equal(index, wide_index)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_pairs_are_the_same_by_either_method(dim: int, generator: torch.Generator) -> None:
+    x, y = torch.randn(300, dim, generator=generator), torch.randn(200, dim, generator=generator)
+    brute = nearest_pair(x, y, method="brute")
+    for one, two in zip(nearest_pair(x, y, method="tree"), brute, strict=True):
+        assert torch.equal(one, two)
+
+
+def test_pairs_in_many_dimensions_have_no_tree(generator: torch.Generator) -> None:
+    x = torch.randn(30, 5, generator=generator)
+    with pytest.raises(BackendError, match="method='tree' needs at most 3 dimensions, got 5"):
+        nearest_pair(x, x, method="tree")
