@@ -1,6 +1,5 @@
-"""Drop-ins for ``kaolin.metrics.pointcloud``: on CPU and CUDA, deterministic, NaN-safe.
-
-Not here: ``point_to_mesh_distance``.
+"""Drop-ins for ``kaolin.metrics.pointcloud``, and for ``point_to_mesh_distance`` of
+``kaolin.metrics.trianglemesh``: on CPU and CUDA, deterministic, NaN-safe.
 """
 
 from __future__ import annotations
@@ -8,10 +7,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from g2vlm_fast.compat._kaolin_mesh import point_to_mesh_distance
 from g2vlm_fast.compat._padded import check_points, nearest_padded, nearest_pair_padded
 from g2vlm_fast.ops._checks import check_number
 
-__all__ = ["chamfer_distance", "f_score", "sided_distance"]
+__all__ = ["chamfer_distance", "f_score", "point_to_mesh_distance", "sided_distance"]
 
 
 def sided_distance(p1: Tensor, p2: Tensor) -> tuple[Tensor, Tensor]:

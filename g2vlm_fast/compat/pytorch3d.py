@@ -1,4 +1,5 @@
-"""Drop-ins for ``pytorch3d.loss.chamfer_distance``, ``pytorch3d.ops.knn_points``, ``knn_gather``.
+"""Drop-ins for ``chamfer_distance`` and ``point_mesh_face_distance`` of ``pytorch3d.loss``, and
+for ``knn_points`` and ``knn_gather`` of ``pytorch3d.ops``.
 
 On CPU and CUDA, exact, deterministic in both passes, for float64 too, with nothing of size
 P1 x P2 in memory. What PyTorch3D documents or tests is kept, and so are its returns without
@@ -10,7 +11,7 @@ neighbours. Different on purpose, as theirs would be silently wrong or is an acc
 - Points of a cloud that has nothing to be compared with pay no normal loss.
 - Lengths on a GPU are not read back: clouds whose length is impossible have distance NaN.
 
-Not here: ``point_mesh_face_distance``.
+Not here: ``point_mesh_edge_distance``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from g2vlm_fast.compat._padded import (
     nearest_pair_padded,
 )
 from g2vlm_fast.compat._pytorch3d_knn import KNN, check_norm, knn_gather, knn_points
+from g2vlm_fast.compat._pytorch3d_point_mesh import point_mesh_face_distance
 from g2vlm_fast.compat._reductions import (
     Terms,
     misalignment,
@@ -39,7 +41,7 @@ from g2vlm_fast.compat._reductions import (
 from g2vlm_fast.ops._checks import check_tensor
 from g2vlm_fast.ops._dispatch import FLOATS
 
-__all__ = ["chamfer_distance", "knn_gather", "knn_points"]
+__all__ = ["chamfer_distance", "knn_gather", "knn_points", "point_mesh_face_distance"]
 
 
 _WEIGHTS = FLOATS | INDICES | {torch.bool}
