@@ -258,8 +258,9 @@ TreeBuilder::TreeBuilder(const Clouds& clouds, Workspace& kept, Workspace& scrat
   const int64_t total = clouds.length[0] + clouds.length[1];
   for (int cloud = 0; cloud < 2; ++cloud) {
     given_offsets_[cloud] = clouds.offsets[cloud];
-    clean_offsets_[cloud] = take_offsets(clouds, cloud, kept);
-    pair_.tree[cloud] = lay_out_tree(clouds, cloud, clean_offsets_[cloud], kept);
+    Workspace& memory = cloud == 0 ? kept : scratch;
+    clean_offsets_[cloud] = take_offsets(clouds, cloud, memory);
+    pair_.tree[cloud] = lay_out_tree(clouds, cloud, clean_offsets_[cloud], memory);
   }
   grids_ = scratch.take<Grid>(clouds.segments);
   const int place_bits = bits_of(2 * int64_t{clouds.segments});

@@ -58,7 +58,7 @@ Tree lay_out_tree(const Clouds& clouds, int cloud, const int32_t* offsets, Works
 
 class TreeBuilder {
  public:
-  // What the trees need goes to `kept`, the rest to `scratch`.
+  // What the first tree needs goes to `kept`, the rest to `scratch`.
   TreeBuilder(const Clouds& clouds, Workspace& kept, Workspace& scratch);
 
   const Pair& pair() const { return pair_; }

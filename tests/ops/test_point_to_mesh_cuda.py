@@ -247,8 +247,10 @@ def test_gradients_are_right_and_repeat_to_the_bit(
     _, index, weights = _search(mesh, from_mesh)
     doubles = (grad.double(), *(each.double() for each in mesh[:2]), mesh[2], index)
     truth = reference.point_to_mesh_backward(*doubles, weights.double(), from_mesh, True, True)
+    # Where pairs touch, coordinates of metres round to more than what is between them.
+    rounding = 2e-7 * grad.norm()
     for one, true in zip(found, truth, strict=True):
-        assert (one.double() - true).norm() <= 2e-6 * true.norm()
+        assert (one.double() - true).norm() <= 2e-6 * true.norm() + rounding
     alone = mesh[0].clone().requires_grad_()
     (of_points,) = torch.autograd.grad(_search((alone, *mesh[1:]), from_mesh)[0], alone, grad)
     assert torch.equal(of_points, found[0])

@@ -232,7 +232,7 @@ _SMALL = {
     "slivers": _slivers,
     "millimetres": _scaled(1e-3),
     "kilometres": _scaled(1e3),
-    "far_from_the_origin": _scaled(1.0, 1000.0),
+    "far_from_the_origin": _scaled(1.0, 100.0),
     "edges_only": _edges_only,
     "bounded": _bounded,
     "not_finite": _not_finite,
