@@ -4,7 +4,8 @@
 // the three edges, kept between their ends, and the foot on the plane where it lies inside. So a
 // candidate that rounding spoils can only be passed over, never be nearer than the triangle. The
 // foot on the plane is found edge first and then along the height (Gram and Schmidt), which holds
-// for slivers: it is off by a few roundings of the triangle's size, whatever its angles.
+// for slivers: it is off by a few roundings of the triangle's size, whatever its angles. The
+// weights are those of the candidate that the regions of the triangle single out.
 //
 // Edges of which the square of the length underflows count as points.
 #pragma once
@@ -110,27 +111,34 @@ G2VLM_HOST_DEVICE OnTriangle<T> closest_on_triangle(const TriangleShape<T>& shap
   const T weight_a = T(1) - weight_b - weight_c;
   for (int axis = 0; axis < 3; ++axis) inside[axis] += weight_c * shape.height[axis];
 
-  OnTriangle<T> nearest{dot3(ab, ab), {T(1) - on_ab, on_ab, T(0)}};
-  const T ac_distance = dot3(ac, ac);
-  const bool takes_ac = ac_distance < nearest.distance;
-  nearest.distance = takes_ac ? ac_distance : nearest.distance;
+  const T ab_distance = dot3(ab, ab), ac_distance = dot3(ac, ac), bc_distance = dot3(bc, bc);
+  const T inside_distance = dot3(inside, inside);
+  const bool is_inside = (weight_a >= T(0)) & (weight_b >= T(0)) & (weight_c >= T(0));
+  OnTriangle<T> nearest{ab_distance, {T(1) - on_ab, on_ab, T(0)}};
+  nearest.distance = ac_distance < nearest.distance ? ac_distance : nearest.distance;
+  nearest.distance = bc_distance < nearest.distance ? bc_distance : nearest.distance;
+  nearest.distance =
+      is_inside & (inside_distance < nearest.distance) ? inside_distance : nearest.distance;
+  nearest.distance += nearest.distance * T(0);  // infinity becomes NaN
+
+  // Where two candidates are next to each other, their distances are equal to rounding, and tell
+  // nothing: the end of an edge is the place where it is that of both edges that meet there.
+  const bool ab_holds = ((on_ab > T(0)) | (on_ac == T(0))) & ((on_ab < T(1)) | (on_bc == T(0)));
+  const bool ac_holds = ((on_ac > T(0)) | (on_ab == T(0))) & ((on_ac < T(1)) | (on_bc == T(1)));
+  const bool bc_holds = ((on_bc > T(0)) | (on_ab == T(1))) & ((on_bc < T(1)) | (on_ac == T(1)));
+  T least = ab_holds ? ab_distance : Limits<T>::kLargest;
+  const bool takes_ac = ac_holds & (ac_distance < least);
+  least = takes_ac ? ac_distance : least;
+  const bool takes_bc = bc_holds & (bc_distance < least);
   nearest.weight[0] = takes_ac ? T(1) - on_ac : nearest.weight[0];
   nearest.weight[1] = takes_ac ? T(0) : nearest.weight[1];
   nearest.weight[2] = takes_ac ? on_ac : nearest.weight[2];
-  const T bc_distance = dot3(bc, bc);
-  const bool takes_bc = bc_distance < nearest.distance;
-  nearest.distance = takes_bc ? bc_distance : nearest.distance;
   nearest.weight[0] = takes_bc ? T(0) : nearest.weight[0];
   nearest.weight[1] = takes_bc ? T(1) - on_bc : nearest.weight[1];
   nearest.weight[2] = takes_bc ? on_bc : nearest.weight[2];
-  const T inside_distance = dot3(inside, inside);
-  const bool takes_inside = (weight_a >= T(0)) & (weight_b >= T(0)) & (weight_c >= T(0)) &
-                            (inside_distance < nearest.distance);
-  nearest.distance = takes_inside ? inside_distance : nearest.distance;
-  nearest.weight[0] = takes_inside ? weight_a : nearest.weight[0];
-  nearest.weight[1] = takes_inside ? weight_b : nearest.weight[1];
-  nearest.weight[2] = takes_inside ? weight_c : nearest.weight[2];
-  nearest.distance += nearest.distance * T(0);  // infinity becomes NaN
+  nearest.weight[0] = is_inside ? weight_a : nearest.weight[0];
+  nearest.weight[1] = is_inside ? weight_b : nearest.weight[1];
+  nearest.weight[2] = is_inside ? weight_c : nearest.weight[2];
   return nearest;
 }
 

@@ -36,32 +36,44 @@ def closest_on_triangle(a: Tensor, b: Tensor, c: Tensor, min_area: float) -> tup
         ``distance [...]``, NaN where a coordinate is not finite, and ``weights [..., 3]`` of the
         corners, none negative, sum 1.
     """
-    candidates = [
-        _on_edge(a, b, (0, 1)),
-        _on_edge(a, c, (0, 2)),
-        _on_edge(b, c, (1, 2)),
-        _inside(a, b, c, min_area),
-    ]
-    distances = torch.stack([distance for distance, _ in candidates], -1)
-    distance, best = distances.min(-1)
-    weights = torch.stack([weight for _, weight in candidates], -2)
-    weights = weights.gather(-2, best[..., None, None].expand(*best.shape, 1, 3)).squeeze(-2)
+    on_ab, ab_distance, ab_weights = _on_edge(a, b, (0, 1))
+    on_ac, ac_distance, ac_weights = _on_edge(a, c, (0, 2))
+    on_bc, bc_distance, bc_weights = _on_edge(b, c, (1, 2))
+    inside_distance, inside_weights = _inside(a, b, c, min_area)
+    distances = torch.stack([inside_distance, ab_distance, ac_distance, bc_distance], -1)
+    distance = distances.amin(-1)
     finite = (a + b + c).isfinite().all(-1) & distance.isfinite()
-    return torch.where(finite, distance, torch.nan), weights
+    # Candidates next to each other are equally far to rounding. So the end of an edge is the place
+    # where it is that of both edges that meet there, and the inside wherever the foot is inside.
+    holds = [
+        inside_distance.isfinite(),
+        ((on_ab > 0) | (on_ac == 0)) & ((on_ab < 1) | (on_bc == 0)),
+        ((on_ac > 0) | (on_ab == 0)) & ((on_ac < 1) | (on_bc == 1)),
+        ((on_bc > 0) | (on_ab == 1)) & ((on_bc < 1) | (on_ac == 1)),
+    ]
+    distances = torch.where(torch.stack(holds, -1), distances, torch.inf)
+    distances[..., 0] = torch.where(holds[0], -1, torch.inf)
+    best = distances.argmin(-1)[..., None, None].expand(*distance.shape, 1, 3)
+    weights = torch.stack([inside_weights, ab_weights, ac_weights, bc_weights], -2)
+    return torch.where(finite, distance, torch.nan), weights.gather(-2, best).squeeze(-2)
 
 
-def _on_edge(start: Tensor, end: Tensor, corners: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _on_edge(start: Tensor, end: Tensor, corners: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return how far along the edge the nearest place is, its distance and its weights."""
     edge = end - start
     along = (-_dot(start, edge) * _inverse_or_zero(_dot(edge, edge))).clamp(0, 1)
     point = start + along[..., None] * edge
     weights = point.new_zeros(point.shape)
     weights[..., corners[0]] = 1 - along
     weights[..., corners[1]] = along
-    return _dot(point, point), weights
+    return along, _dot(point, point), weights
 
 
 def _inside(a: Tensor, b: Tensor, c: Tensor, min_area: float) -> tuple[Tensor, Tensor]:
-    """As :func:`_on_edge`, by the height of c over ab; infinitely far where the foot is outside."""
+    """Return the distance of the foot on the plane, infinite where it is outside, and its weights.
+
+    By the height of c over ab (Gram and Schmidt), which holds for slivers.
+    """
     ab, ac = b - a, c - a
     ab_square = _dot(ab, ab)
     per_ab = _inverse_or_zero(ab_square)
