@@ -25,6 +25,7 @@ from g2vlm_fast.ops.specs import (
 )
 from g2vlm_fast.profiling.blocks import channel_blocks, joined_gradients, narrowed
 from g2vlm_fast.profiling.calls import BoundCall, upstream_of
+from g2vlm_fast.profiling.mesh_tree import searching_meshes_by_tree
 from g2vlm_fast.profiling.ties import tied_winners
 from g2vlm_fast.profiling.tree import Undecided, searching_by_tree
 
@@ -133,7 +134,7 @@ def find_truth(spec: OpSpec, inputs: Inputs, *, gradients: bool) -> Truth:
     undecided = Undecided()
     blocks = channel_blocks(spec.op, wide)
     upstream = _untied_upstream(spec.op, wide) if gradients else None
-    with on_reference(spec), searching_by_tree(undecided):
+    with on_reference(spec), searching_by_tree(undecided), searching_meshes_by_tree(undecided):
         if len(blocks) > 1:
             return _truth_by_blocks(spec, function, wide, blocks, gradients, upstream)
         call = BoundCall(function, wide, spec.grad_inputs, upstream)

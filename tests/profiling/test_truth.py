@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
 from g2vlm_fast.ops.specs import Inputs, OpSpec, all_specs, cast_inputs
-from g2vlm_fast.profiling import tree
+from g2vlm_fast.profiling import mesh_tree, tree
 from g2vlm_fast.profiling.calls import BoundCall
 from g2vlm_fast.profiling.truth import Truth, find_truth
 
@@ -18,6 +20,7 @@ def both_truths(
 ) -> tuple[Truth, Truth]:
     plain = find_truth(spec, inputs, gradients=True)
     monkeypatch.setattr(tree, "_ABOVE_PAIRS", 0)
+    monkeypatch.setattr(mesh_tree, "_ABOVE_PAIRS", 0)
     return plain, find_truth(spec, inputs, gradients=True)
 
 
@@ -30,6 +33,10 @@ def both_truths(
         ("nearest", "two_dimensions"),
         ("chamfer", "plain"),
         ("chamfer", "ragged"),
+        *itertools.product(
+            ("point_to_mesh", "mesh_to_point"),
+            ("plain", "ragged", "slivers", "without_area", "edges_only", "bounded"),
+        ),
     ],
 )
 def test_tree_and_all_pairs_find_the_same(
@@ -67,3 +74,17 @@ def test_close_calls_may_go_either_way_and_nothing_else(monkeypatch: pytest.Monk
     assert truth.errors(spec, inputs, wrong, gradients).largest == float("inf")
     assert truth.rows["x"].tolist() == [True, False]
     assert truth.rows["y"].tolist() == [True, True, False]
+
+
+def test_a_point_between_two_faces_may_go_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = all_specs()["point_to_mesh"]
+    corners = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    inputs = {
+        "points": torch.tensor([[0.2, 0.2, 1.0], [0.2, 0.2, 0.1], [9.0, 0, 0]]),
+        "vertices": torch.cat([corners, corners + torch.tensor([0, 0, 2 + 1e-7])]),
+        "faces": torch.arange(6, dtype=torch.int32).view(2, 3),
+    }
+    monkeypatch.setattr(mesh_tree, "_ABOVE_PAIRS", 0)
+    truth = find_truth(spec, inputs, gradients=True)
+    assert truth.rows["points"].tolist() == [True, False, False]
+    assert truth.rows["vertices"].all()
