@@ -10,8 +10,11 @@
 namespace g2vlm {
 namespace {
 
-// Pairs for each row of a segment above which a tree pays.
-constexpr int64_t kPairsPerRow = 200;
+// Pairs for each row of a segment above which a tree pays. Measured on one core with AVX-512, small
+// faces on a sphere, milliseconds without / with a tree, from points and from faces: 64 points and
+// 64 faces: 0.019 / 0.029, 0.020 / 0.021; 128 and 128: 0.062 / 0.049, 0.067 / 0.041; 1024 and 1024:
+// 2.1 / 0.43, 2.2 / 0.39; 1 and 4096: 0.10 / 0.22, 0.29 / 0.39.
+constexpr int64_t kPairsPerRow = 50;
 
 struct Rows {
   int32_t begin, end;
