@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from g2vlm_fast.ops import nearest
+from g2vlm_fast.ops import nearest_pair
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,8 @@ def surface_distances(predicted: Tensor, truth: Tensor) -> SurfaceDistances:
         if not torch.isfinite(points).all():
             raise ValueError(f"surface_distances: {name} has coordinates that are not finite")
     predicted = predicted.to(truth.dtype)
-    to_truth, _ = nearest(predicted, truth)
-    to_prediction, _ = nearest(truth, predicted)
-    return SurfaceDistances(to_truth[:, 0].sqrt(), to_prediction[:, 0].sqrt())
+    to_truth, _, to_prediction, _ = nearest_pair(predicted, truth)
+    return SurfaceDistances(to_truth.sqrt(), to_prediction.sqrt())
 
 
 def normal_consistency(
@@ -96,10 +95,9 @@ def normal_consistency(
     """
     if predicted.shape[0] == 0 or truth.shape[0] == 0:
         return float("nan")
-    _, forward = nearest(predicted, truth)
-    _, backward = nearest(truth, predicted)
-    there = (predicted_normals * truth_normals[forward[:, 0].long()]).sum(-1).abs().mean()
-    back = (truth_normals * predicted_normals[backward[:, 0].long()]).sum(-1).abs().mean()
+    _, forward, _, backward = nearest_pair(predicted, truth)
+    there = (predicted_normals * truth_normals[forward.long()]).sum(-1).abs().mean()
+    back = (truth_normals * predicted_normals[backward.long()]).sum(-1).abs().mean()
     return float((there + back) / 2)
 
 
