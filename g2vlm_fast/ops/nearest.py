@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,19 +9,17 @@ from torch import Tensor
 
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._checks import (
-    INT32_MAX,
     check_choice,
-    check_integer,
-    check_number,
     check_offset_values,
     check_offsets,
     check_rows,
     check_tensor,
 )
 from g2vlm_fast.ops._flops import flop_formula
-from g2vlm_fast.ops._nearest_backends import METHODS, empty_gradients, empty_neighbours
+from g2vlm_fast.ops._nearest_arguments import all_pairs_flops, check_neighbours, checked_bound
+from g2vlm_fast.ops._nearest_backends import METHODS, empty_neighbours
+from g2vlm_fast.ops._nearest_gradient import gradients_of_pairs, remember_pairs
 from g2vlm_fast.ops._registration import define_op
-from g2vlm_fast.ops.reference import nearest as reference
 
 
 def nearest(
@@ -88,27 +85,6 @@ def nearest(
     return _forward(*arguments)
 
 
-def check_neighbours(op: str, k: int, queries: int) -> None:
-    """Check how many neighbours are searched for, and that all of them can be counted."""
-    check_integer(op, "k", k, 1, INT32_MAX)
-    if queries * k > INT32_MAX:
-        raise ValueError(
-            f"{op}: k must leave n * k at most {INT32_MAX}, got k = {k} for {queries} queries; "
-            "search for fewer queries at a time"
-        )
-
-
-def checked_bound(op: str, norm: int, max_distance: float | None) -> float:
-    """Check a norm and a largest distance, and return it in the unit of that norm's distances."""
-    check_choice(op, "norm", norm, (1, 2))
-    if max_distance is None:
-        return torch.inf
-    check_number(op, "max_distance", max_distance)
-    if max_distance < 0:
-        raise ValueError(f"{op}: max_distance must be at least 0, got {max_distance}")
-    return float(max_distance) if norm == 1 else float(max_distance) * max_distance
-
-
 class _Nearest(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
@@ -120,26 +96,6 @@ class _Nearest(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         return *gradients_of_pairs(ctx, grads[0]), *(None,) * 6
-
-
-def remember_pairs(ctx: Any, query: Tensor, target: Tensor, index: Tensor, norm: int) -> None:
-    """Keep what :func:`gradients_of_pairs` needs of a search whose first inputs are the points."""
-    ctx.save_for_backward(query, target, index)
-    ctx.norm = norm
-    ctx.mark_non_differentiable(index)
-
-
-def gradients_of_pairs(ctx: Any, grad_distance: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of query and target; None for one that is not wanted."""
-    query, target, index = ctx.saved_tensors
-    want_query, want_target = ctx.needs_input_grad[:2]
-    # Under create_graph the gradients need a graph of their own: plain torch has one.
-    twice = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    backward = reference.nearest_backward if twice else _backward
-    grad_query, grad_target = backward(
-        grad_distance, query, target, index, ctx.norm, want_query, want_target
-    )
-    return grad_query if want_query else None, grad_target if want_target else None
 
 
 def _run_forward(
@@ -159,39 +115,6 @@ def _run_forward(
     return run(query, target, query_offsets, target_offsets, k, norm, max_distance, method)
 
 
-def _run_backward(grad_distance: Tensor, query: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
-    run = _dispatch.implementation("nearest_backward", query)
-    return run(grad_distance, query, *arguments)
-
-
-def all_pairs_flops(
-    query: Sequence[int],
-    target: Sequence[int],
-    query_offsets: Sequence[int] | None,
-    target_offsets: Sequence[int] | None,
-    *options: Any,
-    **_: Any,
-) -> int:
-    """All pairs of equally long segments: a difference and a multiply-add a coordinate."""
-    offsets = query_offsets or target_offsets
-    segments = 1 if offsets is None else offsets[0] - 1
-    return 3 * query[0] * target[0] * query[1] // segments
-
-
-def _backward_flops(
-    grad_distance: Sequence[int],
-    query: Sequence[int],
-    target: Sequence[int],
-    index: Sequence[int],
-    norm: int,
-    want_query: bool,
-    want_target: bool,
-    **_: Any,
-) -> int:
-    """A difference, a factor, a product and a sum for each coordinate of each pair."""
-    return 4 * index[0] * index[1] * query[1] * (want_query + want_target)
-
-
 _forward = define_op(
     "nearest(Tensor query, Tensor target, Tensor? query_offsets, Tensor? target_offsets, int k, "
     "int norm, float max_distance, str method) -> (Tensor, Tensor)",
@@ -200,13 +123,4 @@ _forward = define_op(
         empty_neighbours(query, k)
     ),
 )
-_backward = define_op(
-    "nearest_backward(Tensor grad_distance, Tensor query, Tensor target, Tensor index, int norm, "
-    "bool want_query, bool want_target) -> (Tensor, Tensor)",
-    implementation=_run_backward,
-    fake=lambda grad_distance, query, target, index, norm, want_query, want_target: empty_gradients(
-        query, target, want_query, want_target
-    ),
-)
 flop_formula("nearest", all_pairs_flops)
-flop_formula("nearest_backward", _backward_flops)

@@ -16,16 +16,11 @@ from g2vlm_fast.ops._checks import (
     check_tensor,
 )
 from g2vlm_fast.ops._flops import flop_formula
+from g2vlm_fast.ops._nearest_arguments import all_pairs_flops, check_neighbours, checked_bound
 from g2vlm_fast.ops._nearest_backends import empty_neighbours
+from g2vlm_fast.ops._nearest_gradient import gradients_of_pairs, remember_pairs
 from g2vlm_fast.ops._nearest_index_backends import empty_tree
 from g2vlm_fast.ops._registration import define_op
-from g2vlm_fast.ops.nearest import (
-    all_pairs_flops,
-    check_neighbours,
-    checked_bound,
-    gradients_of_pairs,
-    remember_pairs,
-)
 
 _OP = "NearestIndex"
 

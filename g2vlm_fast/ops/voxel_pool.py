@@ -19,9 +19,10 @@ from g2vlm_fast.ops._checks import (
 )
 from g2vlm_fast.ops._dispatch import FLOATS
 from g2vlm_fast.ops._graph_reduce_backends import REDUCTIONS
+from g2vlm_fast.ops._nearest_arguments import check_neighbours
 from g2vlm_fast.ops.graph_build import SHORT_ROW, Graph, Transpose
 from g2vlm_fast.ops.graph_reduce import graph_reduce
-from g2vlm_fast.ops.nearest import check_neighbours, nearest
+from g2vlm_fast.ops.nearest import nearest
 from g2vlm_fast.ops.reference.voxel_pool import voxel_keys
 from g2vlm_fast.records import _Record, record
 
