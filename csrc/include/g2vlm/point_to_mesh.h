@@ -7,8 +7,9 @@
 // computed distances the lower row; distances are right to rounding, not to the bit. Searchers
 // without a partner (none in the segment, or none within the maximum distance) hold distance
 // +infinity, index -1, coordinates 0; those with a NaN coordinate hold NaN, -1, NaN. Partners with
-// a NaN coordinate, and faces that name no vertex, are never found; a face that searches and names
-// no vertex counts as one with a NaN.
+// a coordinate that is not finite, and faces that name no vertex, are never found, and neither are
+// distances whose square overflows; a face that searches and names no vertex counts as one with a
+// NaN.
 #pragma once
 
 #include <cstddef>
