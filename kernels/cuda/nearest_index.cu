@@ -1,22 +1,22 @@
 // Trees that are built once and searched many times, and those of a single search.
 #include "common.cuh"
+#include "g2vlm/nearest_index.h"
 #include "g2vlm/nearest_tree.h"
 #include "nearest_tree_search.cuh"
 
 namespace g2vlm {
 namespace {
 
-Clouds clouds_of(const NearestIndexTargets& t) {
-  return {
-      {t.target, nullptr}, {t.target_offsets, nullptr}, {t.num_targets, 0}, t.num_segments, t.dim};
+Clouds clouds_of(const NearestTargets<float>& t) {
+  return {{t.target, nullptr}, {t.offsets, nullptr}, {t.num_targets, 0}, t.num_segments, t.dim};
 }
 
-NearestIndexTargets targets_of(const NearestProblem<float>& p) {
+NearestTargets<float> targets_of(const NearestProblem<float>& p) {
   return {p.target, p.target_offsets, p.num_targets, p.num_segments, p.dim};
 }
 
 // The tree that lies in an index.
-Tree tree_in(const NearestIndexTargets& targets, void* index) {
+Tree tree_in(const NearestTargets<float>& targets, void* index) {
   Workspace memory(index);
   const Clouds clouds = clouds_of(targets);
   const int32_t* offsets = take_offsets(clouds, 0, memory);
@@ -27,7 +27,7 @@ struct BuildPlan {
   Workspace index, scratch;
   TreeBuilder builder;
 
-  BuildPlan(const NearestIndexTargets& targets, void* index_memory, void* workspace)
+  BuildPlan(const NearestTargets<float>& targets, void* index_memory, void* workspace)
       : index(index_memory), scratch(workspace), builder(clouds_of(targets), index, scratch) {}
 };
 
@@ -76,20 +76,20 @@ void nearest_tree_cuda(const NearestProblem<float>& p, void* workspace, int devi
   plan.run(plan.builder.pair(), p, s);
 }
 
-NearestIndexBytes nearest_index_bytes(const NearestIndexTargets& targets, int device) {
+NearestIndexBytes nearest_index_bytes_cuda(const NearestTargets<float>& targets, int device) {
   const DeviceGuard guard(device);
   const BuildPlan plan(targets, nullptr, nullptr);
   return {plan.index.bytes(), plan.scratch.bytes()};
 }
 
-void nearest_index_build_cuda(const NearestIndexTargets& targets, void* index, void* workspace,
+void nearest_index_build_cuda(const NearestTargets<float>& targets, void* index, void* workspace,
                               int device, void* stream) {
   if (targets.num_targets == 0) return;
   const DeviceGuard guard(device);
   BuildPlan(targets, index, workspace).builder.build({}, static_cast<cudaStream_t>(stream));
 }
 
-void nearest_index_refit_cuda(const NearestIndexTargets& targets, void* index, int device,
+void nearest_index_refit_cuda(const NearestTargets<float>& targets, void* index, int device,
                               void* stream) {
   if (targets.num_targets == 0) return;
   const DeviceGuard guard(device);

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "g2vlm/nearest_index.h"
 #include "nearest_problem.h"
 
 #ifdef G2VLM_WITH_CUDA
@@ -30,9 +31,9 @@ void check_sizes(const char* op, int64_t points, int32_t segments) {
         (std::string(op) + ": a tree takes at most 2^31 - 2 points in all").c_str());
 }
 
-NearestIndexTargets targets_of(const Floats& target, const Offsets& offsets) {
-  const NearestIndexTargets targets{target.data(), data_of(offsets), target.size(0),
-                                    segments_of(offsets), static_cast<int32_t>(target.size(1))};
+NearestTargets<float> targets_of(const Floats& target, const Offsets& offsets) {
+  const NearestTargets<float> targets{target.data(), data_of(offsets), target.size(0),
+                                      segments_of(offsets), static_cast<int32_t>(target.size(1))};
   check_sizes("nearest_index", targets.num_targets, targets.num_segments);
   return targets;
 }
@@ -80,8 +81,9 @@ void bind_nearest_tree(nb::module_& module) {
   module.def(
       "nearest_index_bytes_cuda",
       [](Floats target, Offsets target_offsets) {
-        const auto bytes = nearest_index_bytes(targets_of(target, target_offsets), target.device());
-        return std::pair(bytes.index, bytes.workspace);
+        const auto bytes =
+            nearest_index_bytes_cuda(targets_of(target, target_offsets), target.device());
+        return std::pair(bytes.tree, bytes.workspace);
       },
       "target"_a, "target_offsets"_a.none());
   module.def(

@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <optional>
+#include <string>
 
 #include "bindings.h"
 
@@ -111,6 +112,13 @@ void bind(nb::module_& module) {
 #ifdef G2VLM_WITH_CUDA
 using Floats = Tensor<const float>;
 
+void check_at_most(int64_t count, int64_t most, const char* what) {
+  if (count > most)
+    throw nb::value_error(("point_to_mesh: on CUDA at most " + std::to_string(most) + " " + what +
+                           ", got " + std::to_string(count))
+                              .c_str());
+}
+
 void bind_cuda(nb::module_& module) {
   module.def(
       "point_to_mesh_workspace_cuda",
@@ -118,6 +126,7 @@ void bind_cuda(nb::module_& module) {
          Maybe<const int32_t> face_offsets, bool from_mesh, double min_area, double max_distance) {
         const auto problem = problem_of(points, vertices, faces, point_offsets, face_offsets,
                                         from_mesh, min_area, max_distance);
+        check_at_most(problem.num_points + problem.num_faces, 0x7FFFFFFE, "points and faces");
         return point_to_mesh_workspace(problem, points.device());
       },
       "points"_a, "vertices"_a, "faces"_a, "point_offsets"_a.none(), "face_offsets"_a.none(),
@@ -146,6 +155,7 @@ void bind_cuda(nb::module_& module) {
          Floats barycentric, bool from_mesh, Maybe<float> grad_points, Maybe<float> grad_vertices) {
         const auto problem = gradient_of(grad_distance, points, vertices, faces, index, barycentric,
                                          from_mesh, grad_points, grad_vertices);
+        check_at_most(index.numel(), 0x7FFFFFFF / 3, "distances have a gradient");
         return point_to_mesh_backward_workspace(problem, points.device());
       },
       "grad_distance"_a, "points"_a, "vertices"_a, "faces"_a, "index"_a, "barycentric"_a,
