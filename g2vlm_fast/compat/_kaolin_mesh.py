@@ -33,9 +33,8 @@ def point_to_mesh_distance(
         Without any face all are 0. A NaN coordinate in a point gives distance NaN, face and type 0;
         faces with a coordinate that is not finite are never found.
 
-    Kaolin compares regions of a triangle by signs, whose distances jump where the triangle is
-    obtuse, and keeps distances in single precision; here they are those of the nearest place, in
-    the precision of the points. Differentiable, twice too; gradients are deterministic.
+    Kaolin keeps distances in single precision; here they are in the precision of the points.
+    Differentiable, twice too; gradients are deterministic.
 
     Raises:
         ValueError: a wrong shape or device.

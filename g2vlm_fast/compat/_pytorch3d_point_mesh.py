@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast import ops
-from g2vlm_fast.ops._checks import check_instance
+from g2vlm_fast.compat._padded import INDICES
+from g2vlm_fast.ops._checks import INT32_MAX, check_instance, check_tensor
 
 DEFAULT_MIN_TRIANGLE_AREA = 5e-3
 _FUNCTION = "point_mesh_face_distance"
@@ -61,8 +62,9 @@ def point_mesh_face_distance(
     read back from a GPU.
 
     Raises:
-        ValueError: not as many meshes as clouds.
-        TypeError: one of them has no packed methods.
+        ValueError: not as many meshes as clouds, or a face that names no vertex (on the CPU; on a
+            GPU such faces are never found).
+        TypeError: one of them has no packed methods, or faces are no int32 or int64.
     """
     check_instance(_FUNCTION, "meshes", meshes, PackedMeshes)
     check_instance(_FUNCTION, "pcls", pcls, PackedClouds)
@@ -81,12 +83,18 @@ def point_mesh_face_distance(
         "face_offsets": _offsets(lengths[1]),
         "min_triangle_area": min_triangle_area,
     }
-    faces = meshes.faces_packed().int()
+    faces = _rows(meshes.faces_packed())
     to_faces, face, _ = ops.point_to_mesh(points, vertices, faces, **options)
     to_points, point, _ = ops.mesh_to_point(vertices, faces, points, **options)
     return (
         _sum_of_means(to_faces, face, lengths[0]) + _sum_of_means(to_points, point, lengths[1])
     ) / count
+
+
+def _rows(faces: Tensor) -> Tensor:
+    """Return faces as int32; numbers that do not fit stay out of range instead of wrapping."""
+    check_tensor(_FUNCTION, "faces_packed()", faces, ("F", 3), INDICES, {})
+    return faces.clamp(-1, INT32_MAX).int()
 
 
 def _offsets(lengths: Tensor) -> Tensor:

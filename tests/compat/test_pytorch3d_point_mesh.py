@@ -137,6 +137,24 @@ def test_bad_arguments_are_refused_by_name(generator) -> None:  # type: ignore[n
         point_mesh_face_distance(Meshes(vertices, rows), clouds)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("row", [2**32 + 2, -(2**32) + 2, 2**31, 12, -1])
+def test_rows_that_name_no_vertex_are_refused_and_never_wrap(row, generator) -> None:  # type: ignore[no-untyped-def]
+    vertices, rows, clouds = batch(generator, points=(5,), faces=(4,))
+    rows[0][0, 2] = row
+    with pytest.raises(ValueError, match="faces must be rows of the vertices, from 0 to 11"):
+        point_mesh_face_distance(Meshes(vertices, rows), Clouds(clouds))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8, torch.bool])
+def test_faces_of_another_type_are_refused_by_name(dtype, generator) -> None:  # type: ignore[no-untyped-def]
+    vertices, rows, clouds = batch(generator)
+    meshes = Meshes(vertices, rows)
+    packed = meshes.faces_packed().to(dtype)
+    meshes.faces_packed = lambda: packed  # type: ignore[method-assign]
+    with pytest.raises(TypeError, match=r"faces_packed\(\) must be int32 or int64"):
+        point_mesh_face_distance(meshes, Clouds(clouds))
+
+
 @pytest.mark.gpu
 def test_on_a_gpu_as_on_the_cpu_without_waiting(generator, waiting_raises) -> None:  # type: ignore[no-untyped-def]
     class Packed(Meshes, Clouds):
