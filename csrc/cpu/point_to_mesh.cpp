@@ -59,6 +59,11 @@ void search_segment(const PointToMeshProblem<T>& p, const Segment& segment, int 
 
 }  // namespace
 
+template <class T>
+OnTriangle<T> place_on_triangle(const TriangleShape<T>& shape, const T (&a)[3], const T (&b)[3]) {
+  return closest_on_triangle(shape, a, b);
+}
+
 // A segment that is much of all work is shared by the threads; others are taken whole.
 template <class T>
 void point_to_mesh_cpu(const PointToMeshProblem<T>& p, int threads) {
@@ -76,6 +81,10 @@ void point_to_mesh_cpu(const PointToMeshProblem<T>& p, int threads) {
                [&](int64_t i, int64_t) { search_segment(p, whole[static_cast<size_t>(i)], 1); });
 }
 
+template OnTriangle<float> place_on_triangle(const TriangleShape<float>&, const float (&)[3],
+                                             const float (&)[3]);
+template OnTriangle<double> place_on_triangle(const TriangleShape<double>&, const double (&)[3],
+                                              const double (&)[3]);
 template void point_to_mesh_cpu(const PointToMeshProblem<float>&, int);
 template void point_to_mesh_cpu(const PointToMeshProblem<double>&, int);
 

@@ -10,6 +10,14 @@ constexpr int64_t kSearchersPerPiece = 32 * kFanOut;
 constexpr int kMaxLevels = 8;  // kFanOut to this power is more than int32_t counts
 constexpr int kMaxVisits = kMaxLevels * kFanOut;
 
+struct ByMultiplyAdds {
+  template <class T>
+  G2VLM_ALWAYS_INLINE OnTriangle<T> operator()(const TriangleShape<T>& shape, const T (&a)[3],
+                                               const T (&b)[3]) const {
+    return closest_on_triangle(shape, a, b);
+  }
+};
+
 template <class T>
 struct PointSearcher {
   T point[3];
@@ -29,7 +37,9 @@ struct PointSearcher {
     return {{point[0], point[1], point[2]}, {point[0], point[1], point[2]}};
   }
 
-  G2VLM_ALWAYS_INLINE OnTriangle<T> closest(const FaceLeaf<T>& leaf, int lane) const {
+  template <class Find>
+  G2VLM_ALWAYS_INLINE OnTriangle<T> closest(const FaceLeaf<T>& leaf, int lane,
+                                            const Find& find) const {
     T a[3], b[3];
     TriangleShape<T> shape;
     for (int axis = 0; axis < 3; ++axis) {
@@ -45,7 +55,7 @@ struct PointSearcher {
     shape.per_bc = leaf.per_bc[lane];
     shape.per_height = leaf.per_height[lane];
     shape.foot = leaf.foot[lane];
-    return closest_on_triangle(shape, a, b);
+    return find(shape, a, b);
   }
 };
 
@@ -69,13 +79,15 @@ struct FaceSearcher {
 
   G2VLM_ALWAYS_INLINE Box<T> box() const { return box_of(triangle); }
 
-  G2VLM_ALWAYS_INLINE OnTriangle<T> closest(const PointLeaf<T>& leaf, int lane) const {
+  template <class Find>
+  G2VLM_ALWAYS_INLINE OnTriangle<T> closest(const PointLeaf<T>& leaf, int lane,
+                                            const Find& find) const {
     T a[3], b[3];
     for (int axis = 0; axis < 3; ++axis) {
       a[axis] = triangle.corner[0][axis] - leaf.point[axis][lane];
       b[axis] = triangle.corner[1][axis] - leaf.point[axis][lane];
     }
-    return closest_on_triangle(shape, a, b);
+    return find(shape, a, b);
   }
 };
 
@@ -185,7 +197,8 @@ G2VLM_ALWAYS_INLINE void look_at(const Leaf& leaf, int32_t number, int lane,
                                  Group<T, Searcher>& group) {
   const Searcher searcher = group.searcher[lane];
   alignas(64) T distances[kFanOut];
-  for (int i = 0; i < kFanOut; ++i) distances[i] = searcher.closest(leaf, i).distance;
+  for (int i = 0; i < kFanOut; ++i)
+    distances[i] = searcher.closest(leaf, i, ByMultiplyAdds()).distance;
   T distance = group.distance[lane];
   for (int i = 0; i < kFanOut; ++i) {
     if (!(distances[i] <= distance)) continue;
@@ -247,7 +260,8 @@ G2VLM_ALWAYS_INLINE void finish(const PointToMeshProblem<T>& p, const Partners<L
     const Searcher& searcher = group.searcher[lane];
     const Best& best = group.best[lane];
     if (best.row != kNoRow) {
-      const OnTriangle<T> on = searcher.closest(partners.leaves[best.leaf], best.lane);
+      const OnTriangle<T> on =
+          searcher.closest(partners.leaves[best.leaf], best.lane, place_on_triangle<T>);
       write(p, group.row[lane], group.distance[lane], best.row, on.weight);
     } else if (std::any_of(searcher.begin(), searcher.end(), [](T x) { return std::isnan(x); })) {
       write(p, group.row[lane], Limits<T>::kNan, -1,

@@ -374,6 +374,30 @@ def test_the_kernel_passes_over_faces_that_name_no_vertex() -> None:
     assert weights.isnan().all(1).tolist() == [True, True, False]
 
 
+@pytest.mark.parametrize("from_mesh", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_give_the_place_on_slivers_with_a_short_first_edge(
+    from_mesh: bool, dtype: torch.dtype, generator: torch.Generator
+) -> None:
+    count = 500
+    a, long, short, inside = (
+        torch.rand(count, 3, generator=generator, dtype=dtype) for _ in range(4)
+    )
+    corners = torch.stack([a, a + short / 10_000, a + long], 1)
+    points = (corners * (inside / inside.sum(1, keepdim=True))[..., None]).sum(1)
+    faces = torch.arange(3 * count, dtype=torch.int32).view(count, 3)
+    offsets = torch.arange(count + 1, dtype=torch.int32)
+    options: dict[str, Any] = {"point_offsets": offsets, "face_offsets": offsets}
+    if from_mesh:
+        weights = mesh_to_point(corners.view(-1, 3), faces, points, **options)[2]
+    else:
+        weights = point_to_mesh(points, corners.view(-1, 3), faces, **options)[2]
+    eps = torch.finfo(dtype).eps
+    assert (weights.sum(1) - 1).abs().max() <= 2 * eps
+    apart = (weights.double()[..., None] * (corners - points[:, None]).double()).sum(1)
+    assert apart.norm(dim=1).max() <= 32 * eps
+
+
 def test_both_ways_agree_on_the_distance_of_one_pair() -> None:
     generator = torch.Generator().manual_seed(0)
     points, corners = torch.randn(200, 3, generator=generator), torch.randn(200, 3, 3)
