@@ -87,6 +87,10 @@ __device__ inline bool is_known(float4 point) {
   return !(isnan(point.x) || isnan(point.y) || isnan(point.z));
 }
 
+__device__ inline bool is_finite(float4 point) {
+  return isfinite(point.x) && isfinite(point.y) && isfinite(point.z);
+}
+
 // Floats as unsigned integers of the same order; NaN comes last whatever its sign.
 __device__ inline uint32_t ordered(float value) {
   const uint32_t bits = __float_as_uint(value);

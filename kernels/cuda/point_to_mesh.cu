@@ -6,7 +6,7 @@
 #include "common.cuh"
 #include "g2vlm/point_to_mesh.h"
 #include "nearest_tree_build.cuh"
-#include "triangle_tree.cuh"
+#include "point_to_mesh.cuh"
 
 namespace g2vlm {
 namespace {
@@ -14,35 +14,11 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kPoints = 0, kFaces = 1;  // clouds
 
-using Problem = PointToMeshProblem<float>;
-
-__device__ float4 corner(const Problem& p, int64_t face, int number) {
-  const int32_t vertex = p.faces[face * 3 + number];
-  if (vertex < 0 || vertex >= p.num_vertices) return {NAN, NAN, NAN, 0.0F};
-  const float* at = p.vertices + int64_t{vertex} * 3;
-  return {at[0], at[1], at[2], 0.0F};
-}
-
-__device__ Triangle triangle_of(const Problem& p, int64_t face) {
-  Triangle triangle{corner(p, face, 0), corner(p, face, 1), corner(p, face, 2)};
-  triangle.a.w = __int_as_float(static_cast<int32_t>(face));
-  return triangle;
-}
-
-__device__ void write(const Problem& p, int64_t row, float distance, int32_t index, float a,
-                      float b, float c) {
-  p.distance[row] = distance;
-  p.index[row] = index;
-  p.barycentric[row * 3] = a;
-  p.barycentric[row * 3 + 1] = b;
-  p.barycentric[row * 3 + 2] = c;
-}
-
 // A thread a face: its centroid. And a thread one who searches: unknown, as long as none finds it.
 __global__ void __launch_bounds__(kThreads)
     prepare(const __grid_constant__ Problem p, int64_t searchers, float* centroids) {
   const int64_t item = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (item < searchers) write(p, item, NAN, -1, NAN, NAN, NAN);
+  if (item < searchers) write(p, item, NAN, -1, NAN);
   if (item >= p.num_faces) return;
   const Triangle t = triangle_of(p, item);
   constexpr float kThird = 1.0F / 3;
@@ -65,14 +41,9 @@ __global__ void __launch_bounds__(kThreads)
   Triangle triangle{nowhere, nowhere, nowhere};
   if (row != kNoRow) triangle = triangle_of(p, row);
   triangles.store(leaf * kFanout + lane, triangle);
-  Triangle counts = triangle;
-  if (!triangle.is_known()) counts = {nowhere, nowhere, nowhere};
-  const auto &a = counts.a, &b = counts.b, &c = counts.c;
-  write_box(
-      tree.boxes + leaf,
-      {fminf(fminf(a.x, b.x), c.x), fminf(fminf(a.y, b.y), c.y), fminf(fminf(a.z, b.z), c.z), 0.0F},
-      {fmaxf(fmaxf(a.x, b.x), c.x), fmaxf(fmaxf(a.y, b.y), c.y), fmaxf(fmaxf(a.z, b.z), c.z), 0.0F},
-      row, lane == 0);
+  Box box = triangle.box();
+  if (!triangle.is_finite()) box = {nowhere, nowhere};
+  write_box(tree.boxes + leaf, box.low, box.high, row, lane == 0);
 }
 
 struct Slot {
@@ -88,42 +59,37 @@ __device__ Slot slot_of_warp(const Tree& tree) {
   return {slot, segment, slot - tree.start(0, segment) * kFanout < tree.points_of(segment)};
 }
 
-__device__ void write_found(const Problem& p, int64_t row, const BestPair& found,
-                            const Triangle& triangle, float4 point) {
-  const OnTriangle<float> on = closest(triangle, point, p.min_area);
-  write(p, row, found.distance(), found.row(), on.weight[0], on.weight[1], on.weight[2]);
+__device__ void write_found(const Problem& p, int64_t row, const BestPair& found) {
+  if (threadIdx.x % kFanout != 0) return;
+  if (found.row() < 0) return write(p, row, INFINITY, -1, 0.0F);
+  p.distance[row] = found.distance();
+  p.index[row] = found.row();
 }
 
-// A warp a point.
+// A warp a point. Where a coordinate is infinite nothing is found, and no box would help to see it.
 __global__ void __launch_bounds__(kThreads)
-    search_triangles(const __grid_constant__ Problem p, const __grid_constant__ Pair pair,
+    search_by_points(const __grid_constant__ Problem p, const __grid_constant__ Pair pair,
                      const __grid_constant__ Triangles triangles, uint32_t limit) {
   const Slot slot = slot_of_warp(pair.tree[kPoints]);
   if (!slot.used) return;
   const float4 point = pair.tree[kPoints].sorted[slot.number];
-  const int32_t row = __float_as_int(point.w);
   if (!is_known(point)) return;
   TriangleSearch found(triangles, point, p.min_area, limit);
-  walk(pair.tree[kFaces], slot.segment, found);
-  if (threadIdx.x % kFanout != 0) return;
-  if (found.row() < 0) return write(p, row, INFINITY, -1, 0.0F, 0.0F, 0.0F);
-  write_found(p, row, found, triangle_of(p, found.row()), point);
+  if (is_finite(point)) walk(pair.tree[kFaces], slot.segment, found);
+  write_found(p, __float_as_int(point.w), found);
 }
 
 // A warp a triangle.
 __global__ void __launch_bounds__(kThreads)
-    search_points(const __grid_constant__ Problem p, const __grid_constant__ Pair pair,
-                  const __grid_constant__ Triangles triangles, uint32_t limit) {
+    search_by_faces(const __grid_constant__ Problem p, const __grid_constant__ Pair pair,
+                    const __grid_constant__ Triangles triangles, uint32_t limit) {
   const Slot slot = slot_of_warp(pair.tree[kFaces]);
   if (!slot.used) return;
   const Triangle triangle = triangles.load(slot.number);
-  const int32_t row = __float_as_int(triangle.a.w);
   if (!triangle.is_known()) return;
   TrianglePointSearch found(pair.tree[kPoints], triangle, p.min_area, limit);
-  walk(pair.tree[kPoints], slot.segment, found);
-  if (threadIdx.x % kFanout != 0) return;
-  if (found.row() < 0) return write(p, row, INFINITY, -1, 0.0F, 0.0F, 0.0F);
-  write_found(p, row, found, triangle, pair.tree[kPoints].point(found.row()));
+  if (triangle.is_finite()) walk(pair.tree[kPoints], slot.segment, found);
+  write_found(p, __float_as_int(triangle.a.w), found);
 }
 
 struct Plan {
@@ -169,11 +135,12 @@ void point_to_mesh_cuda(const Problem& p, void* workspace, int device, void* str
   TreeBuilder::fill_nodes(pair, s);
   const uint32_t limit = limit_of(p.max_distance);
   if (by_points)
-    search_triangles<<<blocks_for(points.leaves() * kFanout, kWarps), kThreads, 0, s>>>(
+    search_by_points<<<blocks_for(points.leaves() * kFanout, kWarps), kThreads, 0, s>>>(
         p, pair, plan.triangles, limit);
   else
-    search_points<<<blocks_for(faces.leaves() * kFanout, kWarps), kThreads, 0, s>>>(
+    search_by_faces<<<blocks_for(faces.leaves() * kFanout, kWarps), kThreads, 0, s>>>(
         p, pair, plan.triangles, limit);
+  place_on_triangles(p, searchers, s);
   check_cuda(cudaGetLastError(), "point_to_mesh");
 }
 

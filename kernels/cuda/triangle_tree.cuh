@@ -12,6 +12,21 @@ struct Triangle {
   __device__ bool is_known() const {
     return g2vlm::is_known(a) && g2vlm::is_known(b) && g2vlm::is_known(c);
   }
+  __device__ bool is_finite() const {
+    return g2vlm::is_finite(a) && g2vlm::is_finite(b) && g2vlm::is_finite(c);
+  }
+
+  // Around the triangle, and what the rounding of distances may add to it.
+  __device__ Box box() const {
+    const float3 low = {fminf(fminf(a.x, b.x), c.x), fminf(fminf(a.y, b.y), c.y),
+                        fminf(fminf(a.z, b.z), c.z)};
+    const float3 high = {fmaxf(fmaxf(a.x, b.x), c.x), fmaxf(fmaxf(a.y, b.y), c.y),
+                         fmaxf(fmaxf(a.z, b.z), c.z)};
+    const float side = fmaxf(fmaxf(high.x - low.x, high.y - low.y), high.z - low.z);
+    const float more = 16 * 0x1p-23F * side;
+    return {{low.x - more, low.y - more, low.z - more, 0.0F},
+            {high.x + more, high.y + more, high.z + more, 0.0F}};
+  }
 };
 
 // Leaf by leaf the corners a of its triangles, then b, then c: as a tree over their centroids has
@@ -83,16 +98,11 @@ class TrianglePointSearch : public BestPair {
     const Corner a = relative(triangle.a, {}), b = relative(triangle.b, {});
     const Corner c = relative(triangle.c, {});
     shape_ = shape_of_triangle(a.xyz, b.xyz, c.xyz, min_area);
-    low_ = {min3(triangle.a.x, triangle.b.x, triangle.c.x),
-            min3(triangle.a.y, triangle.b.y, triangle.c.y),
-            min3(triangle.a.z, triangle.b.z, triangle.c.z), 0.0F};
-    high_ = {max3(triangle.a.x, triangle.b.x, triangle.c.x),
-             max3(triangle.a.y, triangle.b.y, triangle.c.y),
-             max3(triangle.a.z, triangle.b.z, triangle.c.z), 0.0F};
+    box_ = triangle.box();
   }
 
   __device__ __forceinline__ uint32_t bound(const Box& box) const {
-    return bound_between(low_, high_, box);
+    return bound_between(box_.low, box_.high, box);
   }
 
   __device__ __forceinline__ void visit(int64_t leaf) {
@@ -102,13 +112,10 @@ class TrianglePointSearch : public BestPair {
   }
 
  private:
-  __device__ static float min3(float x, float y, float z) { return fminf(fminf(x, y), z); }
-  __device__ static float max3(float x, float y, float z) { return fmaxf(fmaxf(x, y), z); }
-
   const Tree& tree_;
   const Triangle triangle_;
   TriangleShape<float> shape_;
-  float4 low_, high_;
+  Box box_;
 };
 
 }  // namespace g2vlm

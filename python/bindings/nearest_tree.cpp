@@ -19,13 +19,13 @@ using namespace nb::literals;
 using Floats = Tensor<const float>;
 using Bytes = Tensor<uint8_t>;
 
-constexpr int32_t kMostSegments = 1 << 28;
+constexpr int32_t kMostSegments = 1 << 24;
 constexpr int64_t kMostPoints = 0x7FFFFFFE;
 
 void check_sizes(const char* op, int64_t points, int32_t segments) {
   if (segments > kMostSegments)
     throw nb::value_error(
-        (std::string(op) + ": offsets must describe at most 2^28 segments").c_str());
+        (std::string(op) + ": offsets must describe at most 2^24 segments").c_str());
   if (points > kMostPoints)
     throw nb::value_error(
         (std::string(op) + ": a tree takes at most 2^31 - 2 points in all").c_str());

@@ -18,7 +18,7 @@ using Rows = Tensor<const int32_t>;
 template <class T>
 using Maybe = std::optional<Tensor<T>>;
 
-constexpr int32_t kMostSegments = 1 << 28;
+constexpr int32_t kMostSegments = 1 << 24;
 
 template <class T>
 T at_most_infinity(double value) {
@@ -50,7 +50,7 @@ PointToMeshProblem<T> problem_of(const Tensor<const T>& points, const Tensor<con
   problem.min_area = at_most_infinity<T>(min_area);
   problem.max_distance = at_most_infinity<T>(max_distance);
   if (problem.num_segments > kMostSegments)
-    throw nb::value_error("point_to_mesh: offsets must describe at most 2^28 segments");
+    throw nb::value_error("point_to_mesh: offsets must describe at most 2^24 segments");
   return problem;
 }
 

@@ -350,3 +350,34 @@ def test_double_precision_is_refused_by_name_and_left_to_the_reference() -> None
     with use_backend("reference", "point_to_mesh"):
         exact = point_to_mesh(points.double(), vertices.double(), faces)[0]
     torch.testing.assert_close(point_to_mesh(points, vertices, faces)[0], exact.float())
+
+
+@pytest.mark.parametrize("from_mesh", [False, True])
+def test_weights_of_slivers_with_a_short_first_edge_give_the_place(from_mesh: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    count = 500
+    a, long, short, inside = (torch.rand(count, 3, generator=generator) for _ in range(4))
+    corners = torch.stack([a, a + short / 10_000, a + long], 1)
+    points = (corners * (inside / inside.sum(1, keepdim=True))[..., None]).sum(1)
+    faces = torch.arange(3 * count, dtype=torch.int32).view(count, 3)
+    offsets = torch.arange(count + 1, dtype=torch.int32).cuda()
+    mesh = (points.cuda(), corners.view(-1, 3).cuda(), faces.cuda())
+    weights = _search(mesh, from_mesh, point_offsets=offsets, face_offsets=offsets)[2].cpu()
+    eps = torch.finfo(torch.float32).eps
+    assert (weights.sum(1) - 1).abs().max() <= 2 * eps
+    apart = (weights.double()[..., None] * (corners - points[:, None]).double()).sum(1)
+    assert apart.norm(dim=1).max() <= 32 * eps
+
+
+@pytest.mark.parametrize("from_mesh", [False, True])
+def test_infinite_coordinates_do_not_search_everything(from_mesh: bool) -> None:
+    """Half a million walks through every leaf would take minutes."""
+    generator = torch.Generator().manual_seed(0)
+    points, vertices = (torch.rand(n, 3, generator=generator) for n in (500_000, 300_000))
+    (vertices if from_mesh else points)[:, 1] = torch.inf
+    faces = torch.randint(300_000, (500_000, 3), generator=generator, dtype=torch.int32)
+    mesh = (points.cuda(), vertices.cuda(), faces.cuda())
+    distance, index, weights = _search(mesh, from_mesh)
+    assert (distance == torch.inf).all()
+    assert (index == -1).all()
+    assert not weights.any()

@@ -41,7 +41,7 @@ template <class T>
 void nearest_index_query_cpu(const NearestProblem<T>& problem, const uint8_t* tree, int64_t bytes,
                              int threads);
 
-// CUDA: at most 2^31 - 2 queries and targets together, and 2^28 segments. These enqueue on `stream`
+// CUDA: at most 2^31 - 2 queries and targets together, and 2^24 segments. These enqueue on `stream`
 // of `device` and never synchronise; they throw std::runtime_error on launch errors. Offsets are
 // read on the device only, as in `nearest_cuda`.
 struct NearestIndexBytes {

@@ -10,7 +10,7 @@
 
 namespace g2vlm {
 
-// Queries and targets together are at most 2^31 - 2, segments at most 2^28.
+// Queries and targets together are at most 2^31 - 2, segments at most 2^24.
 //
 // These enqueue on `stream` of `device` and never synchronise; they throw std::runtime_error on
 // launch errors. Offsets are read on the device only, as in `nearest_cuda`.
