@@ -17,6 +17,7 @@ from g2vlm_fast.ops._checks import (
     check_tensor,
 )
 from g2vlm_fast.ops._flops import flop_formula
+from g2vlm_fast.ops._nearest_arguments import checked_bound
 from g2vlm_fast.ops._nearest_backends import empty_gradients
 from g2vlm_fast.ops._point_to_mesh_backends import empty_found
 from g2vlm_fast.ops._registration import define_op
@@ -142,23 +143,16 @@ def _search(
     max_distance: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     points, vertices, *rest = mesh
-    _check_not_negative(op, "min_triangle_area", min_triangle_area)
-    bound = torch.inf
-    if max_distance is not None:
-        _check_not_negative(op, "max_distance", max_distance)
-        bound = float(max_distance) * max_distance
+    check_number(op, "min_triangle_area", min_triangle_area)
+    if min_triangle_area < 0:
+        raise ValueError(f"{op}: min_triangle_area must be at least 0, got {min_triangle_area}")
+    bound = checked_bound(op, 2, max_distance)
     if points.dtype is torch.float16 or points.dtype is torch.bfloat16:
         points, vertices = points.float(), vertices.float()
     arguments = (points, vertices, *rest, from_mesh, float(min_triangle_area), bound)
     if (points.requires_grad or vertices.requires_grad) and torch.is_grad_enabled():
         return _PointToMesh.apply(*arguments)
     return _forward(*arguments)
-
-
-def _check_not_negative(op: str, argument: str, value: float) -> None:
-    check_number(op, argument, value)
-    if value < 0:
-        raise ValueError(f"{op}: {argument} must be at least 0, got {value}")
 
 
 class _PointToMesh(torch.autograd.Function):
