@@ -15,7 +15,11 @@ from torch import Tensor
 
 
 class Tokens(NamedTuple):
-    """Queries and keys, where they stand, and which segments they form."""
+    """Queries and keys, where they stand and face, and which segments they form.
+
+    The bias parameters are the columns that :class:`Options` counts, ``[H, P]``, or ``[Lq, H, P]``
+    where every row has its own.
+    """
 
     q: Tensor
     k: Tensor
@@ -23,18 +27,23 @@ class Tokens(NamedTuple):
     bias_parameters: Tensor | None
     q_position: Tensor | None
     k_position: Tensor | None
+    k_normal: Tensor | None
     q_gate: Tensor | None
+    k_mask: Tensor | None
     q_offsets: Tensor | None
     k_offsets: Tensor | None
+    dropout_seed: Tensor | None
 
 
 class Options(NamedTuple):
     """What is no tensor."""
 
     terms: Sequence[int]  # codes of the terms of the bias
-    constants: Sequence[float]  # one a term
+    counts: Sequence[int]  # columns of each term in the bias parameters
+    eps: float  # metres, of the terms that use the length of the difference
     causal: bool
     scale: float
+    dropout: float  # probability
 
 
 class Results(NamedTuple):
@@ -64,6 +73,7 @@ class TokenGradients(NamedTuple):
     bias_parameters: Tensor | None
     q_position: Tensor | None
     k_position: Tensor | None
+    k_normal: Tensor | None
     q_gate: Tensor | None
 
 
@@ -86,7 +96,7 @@ def empty_results(q: Tensor, position_mean: bool) -> Results:
 
 
 def empty_gradients(tokens: Tokens, position_gradients: bool) -> TokenGradients:
-    """Return storage for gradients; a position whose gradient is not wanted gets None."""
+    """Return storage for gradients; positions and normals get None where theirs are not wanted."""
 
     def room(value: Tensor | None, wanted: bool = True) -> Tensor | None:
         return value.new_empty(value.shape) if wanted and value is not None else None
@@ -98,5 +108,6 @@ def empty_gradients(tokens: Tokens, position_gradients: bool) -> TokenGradients:
         bias_parameters=room(tokens.bias_parameters),
         q_position=room(tokens.q_position, position_gradients),
         k_position=room(tokens.k_position, position_gradients),
+        k_normal=room(tokens.k_normal, position_gradients),
         q_gate=room(tokens.q_gate),
     )

@@ -61,7 +61,8 @@ class BiasSpec:
     terms: tuple[Term, ...]
     num_parameters: int = field(compare=False)
     codes: tuple[int, ...] = field(compare=False, repr=False)
-    constants: tuple[float, ...] = field(compare=False, repr=False)
+    counts: tuple[int, ...] = field(compare=False, repr=False)
+    eps: float = field(compare=False, repr=False)
 
     def __init__(self, *terms: Term) -> None:
         for term in terms:
@@ -75,11 +76,12 @@ class BiasSpec:
             raise ValueError(
                 f"BiasSpec: each kind of term may appear once, got {', '.join(map(repr, terms))}"
             )
-        constants = tuple(term.eps if isinstance(term, Distance) else 0.0 for term in terms)
+        lengths = {term.eps for term in terms if isinstance(term, Distance)}
         object.__setattr__(self, "terms", terms)
         object.__setattr__(self, "num_parameters", sum(term.num_parameters for term in terms))
         object.__setattr__(self, "codes", codes)
-        object.__setattr__(self, "constants", constants)
+        object.__setattr__(self, "counts", tuple(term.num_parameters for term in terms))
+        object.__setattr__(self, "eps", lengths.pop() if lengths else 0.0)
 
 
 def _refuse(term: object) -> NoReturn:

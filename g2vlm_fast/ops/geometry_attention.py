@@ -142,8 +142,21 @@ def geometry_attention(
             k_position = k_position.view_as(k_position)
         if k_offsets is not None:
             k_offsets = k_offsets.view_as(k_offsets)
-    tokens = Tokens(q, k, v, bias_parameters, q_position, k_position, q_gate, q_offsets, k_offsets)
-    options = Options(spec.codes, spec.constants, causal, scale)
+    tokens = Tokens(
+        q=q,
+        k=k,
+        v=v,
+        bias_parameters=bias_parameters,
+        q_position=q_position,
+        k_position=k_position,
+        k_normal=None,
+        q_gate=q_gate,
+        k_mask=None,
+        q_offsets=q_offsets,
+        k_offsets=k_offsets,
+        dropout_seed=None,
+    )
+    options = Options(spec.codes, spec.counts, spec.eps, causal, scale, 0.0)
     run: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] = _forward
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tokens):
         run = _GeometryAttention.apply
@@ -198,8 +211,8 @@ def _check(
 
 
 # The ops take records field by field: these are the ranges of their arguments.
-_FORWARD_TOKENS, _FORWARD_OPTIONS = slice(0, 9), slice(9, 13)
-_BACKWARD_TOKENS, _BACKWARD_OPTIONS = slice(4, 13), slice(17, 21)
+_FORWARD_TOKENS, _FORWARD_OPTIONS = slice(0, 12), slice(12, 18)
+_BACKWARD_TOKENS, _BACKWARD_RESULTS, _BACKWARD_OPTIONS = slice(4, 16), slice(16, 20), slice(20, 26)
 
 
 class _GeometryAttention(torch.autograd.Function):
@@ -215,14 +228,14 @@ class _GeometryAttention(torch.autograd.Function):
     @first_derivative_only("geometry_attention")
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         if all(grad is None for grad in grads):
-            return (None,) * 14
-        position_gradients = ctx.needs_input_grad[4] or ctx.needs_input_grad[5]
+            return (None,) * 19
+        position_gradients = any(ctx.needs_input_grad[4:7])
         gradients = _backward(*grads, *ctx.saved_tensors, *ctx.options, position_gradients)
         present = (
             gradient if needed else None
             for gradient, needed in zip(gradients, ctx.needs_input_grad, strict=False)
         )
-        return (*present, *(None,) * 7)
+        return (*present, *(None,) * 11)
 
 
 def _run_forward(*arguments: Any) -> Results:
@@ -236,7 +249,7 @@ def _run_forward(*arguments: Any) -> Results:
 
 def _run_backward(*arguments: Any) -> tuple[Tensor, ...]:
     grads = ResultGradients(*arguments[:4])
-    tokens, results = Tokens(*arguments[_BACKWARD_TOKENS]), Results(*arguments[13:17])
+    tokens, results = Tokens(*arguments[_BACKWARD_TOKENS]), Results(*arguments[_BACKWARD_RESULTS])
     if results.mean.shape[0] == 0:
         # The mean was not asked for; compiled graphs pass gradients without rows.
         grads = grads._replace(mean=None, variance=None)
@@ -263,9 +276,10 @@ register(_OP)
 
 _TENSORS = (
     "Tensor q, Tensor k, Tensor v, Tensor? bias_parameters, Tensor? q_position, "
-    "Tensor? k_position, Tensor? q_gate, Tensor? q_offsets, Tensor? k_offsets"
+    "Tensor? k_position, Tensor? k_normal, Tensor? q_gate, Tensor? k_mask, Tensor? q_offsets, "
+    "Tensor? k_offsets, Tensor? dropout_seed"
 )
-_STATIC = "int[] terms, float[] constants, bool causal, float scale"
+_STATIC = "int[] terms, int[] counts, float eps, bool causal, float scale, float dropout"
 
 _forward = define_op(
     f"{_OP}({_TENSORS}, {_STATIC}, bool position_mean) -> (Tensor, Tensor, Tensor, Tensor)",
@@ -276,7 +290,7 @@ _backward = define_op(
     f"{_OP}_backward(Tensor? grad_out, Tensor? grad_lse, Tensor? grad_mean, "
     f"Tensor? grad_variance, {_TENSORS}, Tensor out, Tensor lse, Tensor mean, Tensor variance, "
     f"{_STATIC}, bool position_gradients) "
-    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     implementation=_run_backward,
     fake=_run_backward_fake,
 )

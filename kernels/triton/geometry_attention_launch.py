@@ -122,13 +122,12 @@ def _describe(tokens: Tokens, options: Options) -> tuple[Sizes, Problem]:
     if tokens.q_position is not None:
         stride = tokens.q_position.stride(0)
         head_stride = tokens.q_position.stride(1) if tokens.q_position.dim() == 3 else 0
-    terms = zip(options.terms, options.constants, strict=True)
     sizes = Sizes(
         num_queries=q.shape[0],
         num_keys=k.shape[0],
         num_segments=1 if offsets is None else offsets.shape[0] - 1,
         scale=options.scale,
-        eps=next((constant for code, constant in terms if code == 0), 0.0),
+        eps=options.eps,
         q_position_stride=stride,
         q_position_head_stride=head_stride,
     )

@@ -23,27 +23,25 @@ T* data_or_null(const Optional<T>& tensor) {
   return tensor ? tensor->data() : nullptr;
 }
 
-// Codes and constants as g2vlm_fast.ops.bias numbers them.
-BiasTerms terms_of(const std::vector<int>& codes, const std::vector<double>& constants) {
+// Codes as g2vlm_fast.ops.bias numbers them.
+BiasTerms terms_of(const std::vector<int>& codes, const std::vector<int>& counts, double eps) {
   BiasTerms terms;
+  terms.eps = eps;
   for (size_t i = 0; i < codes.size(); ++i) {
     switch (codes[i]) {
       case 0:
         terms.distance = terms.num_parameters;
-        terms.eps = constants.at(i);
-        terms.num_parameters += 1;
         break;
       case 1:
         terms.squared_distance = terms.num_parameters;
-        terms.num_parameters += 1;
         break;
       case 2:
         terms.direction = terms.num_parameters;
-        terms.num_parameters += 3;
         break;
       default:
         throw std::invalid_argument("geometry_attention: unknown bias term");
     }
+    terms.num_parameters += counts.at(i);
   }
   return terms;
 }
@@ -52,10 +50,11 @@ template <class T>
 GeometryAttentionProblem<T> problem_of(
     const Tensor<const T>& q, const Tensor<const T>& k, const Tensor<const T>& v,
     const Optional<const T>& bias_parameters, const Optional<const T>& q_position,
-    const Optional<const T>& k_position, const Optional<const T>& q_gate,
+    const Optional<const T>& k_position, const Optional<const T>& k_normal,
+    const Optional<const T>& q_gate, const Optional<const bool>& k_mask,
     const Optional<const int32_t>& q_offsets, const Optional<const int32_t>& k_offsets,
-    const std::vector<int>& codes, const std::vector<double>& constants, bool causal,
-    double scale) {
+    const Optional<const int64_t>& dropout_seed, const std::vector<int>& codes,
+    const std::vector<int>& counts, double eps, bool causal, double scale, double dropout) {
   GeometryAttentionProblem<T> problem{};
   problem.q = q.data();
   problem.k = k.data();
@@ -63,7 +62,9 @@ GeometryAttentionProblem<T> problem_of(
   problem.bias_parameters = data_or_null(bias_parameters);
   problem.q_position = data_or_null(q_position);
   problem.k_position = data_or_null(k_position);
+  problem.k_normal = data_or_null(k_normal);
   problem.q_gate = data_or_null(q_gate);
+  problem.k_mask = data_or_null(k_mask);
   problem.q_offsets = data_or_null(q_offsets);
   problem.k_offsets = data_or_null(k_offsets);
   problem.num_queries = q.size(0);
@@ -74,9 +75,12 @@ GeometryAttentionProblem<T> problem_of(
   problem.num_kv_heads = static_cast<int32_t>(k.size(1));
   problem.dim = static_cast<int32_t>(q.size(2));
   problem.position_per_head = q_position && q_position->ndim() == 3;
+  problem.parameters_per_row = bias_parameters && bias_parameters->ndim() == 3;
   problem.causal = causal;
   problem.scale = scale;
-  problem.terms = terms_of(codes, constants);
+  problem.dropout = dropout;
+  problem.dropout_seed = dropout_seed ? *dropout_seed->data() : 0;
+  problem.terms = terms_of(codes, counts, eps);
   return problem;
 }
 
@@ -85,34 +89,40 @@ void bind(nb::module_& module) {
   module.def(
       "geometry_attention_cpu",
       [](Tensor<const T> q, Tensor<const T> k, Tensor<const T> v, Optional<const T> bias_parameters,
-         Optional<const T> q_position, Optional<const T> k_position, Optional<const T> q_gate,
-         Optional<const int32_t> q_offsets, Optional<const int32_t> k_offsets,
-         std::vector<int> terms, std::vector<double> constants, bool causal, double scale,
-         Tensor<T> out, Tensor<T> lse, Optional<T> mean, Optional<T> variance, int threads) {
-        const auto problem = problem_of(q, k, v, bias_parameters, q_position, k_position, q_gate,
-                                        q_offsets, k_offsets, terms, constants, causal, scale);
+         Optional<const T> q_position, Optional<const T> k_position, Optional<const T> k_normal,
+         Optional<const T> q_gate, Optional<const bool> k_mask, Optional<const int32_t> q_offsets,
+         Optional<const int32_t> k_offsets, Optional<const int64_t> dropout_seed,
+         std::vector<int> terms, std::vector<int> counts, double eps, bool causal, double scale,
+         double dropout, Tensor<T> out, Tensor<T> lse, Optional<T> mean, Optional<T> variance,
+         int threads) {
+        const auto problem = problem_of(q, k, v, bias_parameters, q_position, k_position, k_normal,
+                                        q_gate, k_mask, q_offsets, k_offsets, dropout_seed, terms,
+                                        counts, eps, causal, scale, dropout);
         const GeometryAttentionResult<T> result{out.data(), lse.data(), data_or_null(mean),
                                                 data_or_null(variance)};
         nb::gil_scoped_release release;
         geometry_attention_cpu(problem, result, threads);
       },
       "q"_a, "k"_a, "v"_a, "bias_parameters"_a.none(), "q_position"_a.none(), "k_position"_a.none(),
-      "q_gate"_a.none(), "q_offsets"_a.none(), "k_offsets"_a.none(), "terms"_a, "constants"_a,
-      "causal"_a, "scale"_a, "out"_a, "lse"_a, "mean"_a.none(), "variance"_a.none(), "threads"_a);
+      "k_normal"_a.none(), "q_gate"_a.none(), "k_mask"_a.none(), "q_offsets"_a.none(),
+      "k_offsets"_a.none(), "dropout_seed"_a.none(), "terms"_a, "counts"_a, "eps"_a, "causal"_a,
+      "scale"_a, "dropout"_a, "out"_a, "lse"_a, "mean"_a.none(), "variance"_a.none(), "threads"_a);
   module.def(
       "geometry_attention_backward_cpu",
       [](Tensor<const T> grad_out, Optional<const T> grad_lse, Optional<const T> grad_mean,
          Optional<const T> grad_variance, Tensor<const T> q, Tensor<const T> k, Tensor<const T> v,
          Optional<const T> bias_parameters, Optional<const T> q_position,
-         Optional<const T> k_position, Optional<const T> q_gate, Optional<const int32_t> q_offsets,
-         Optional<const int32_t> k_offsets, Tensor<const T> out, Tensor<const T> lse,
-         Tensor<const T> mean, Tensor<const T> variance, std::vector<int> terms,
-         std::vector<double> constants, bool causal, double scale, Tensor<T> grad_q,
-         Tensor<T> grad_k, Tensor<T> grad_v, Optional<T> grad_bias_parameters,
-         Optional<T> grad_q_position, Optional<T> grad_k_position, Optional<T> grad_gate,
-         int threads) {
-        const auto problem = problem_of(q, k, v, bias_parameters, q_position, k_position, q_gate,
-                                        q_offsets, k_offsets, terms, constants, causal, scale);
+         Optional<const T> k_position, Optional<const T> k_normal, Optional<const T> q_gate,
+         Optional<const bool> k_mask, Optional<const int32_t> q_offsets,
+         Optional<const int32_t> k_offsets, Optional<const int64_t> dropout_seed,
+         Tensor<const T> out, Tensor<const T> lse, Tensor<const T> mean, Tensor<const T> variance,
+         std::vector<int> terms, std::vector<int> counts, double eps, bool causal, double scale,
+         double dropout, Tensor<T> grad_q, Tensor<T> grad_k, Tensor<T> grad_v,
+         Optional<T> grad_bias_parameters, Optional<T> grad_q_position, Optional<T> grad_k_position,
+         Optional<T> grad_k_normal, Optional<T> grad_gate, int threads) {
+        const auto problem = problem_of(q, k, v, bias_parameters, q_position, k_position, k_normal,
+                                        q_gate, k_mask, q_offsets, k_offsets, dropout_seed, terms,
+                                        counts, eps, causal, scale, dropout);
         const GeometryAttentionGradient<T> gradient{grad_out.data(),
                                                     data_or_null(grad_lse),
                                                     data_or_null(grad_mean),
@@ -127,16 +137,18 @@ void bind(nb::module_& module) {
                                                     data_or_null(grad_bias_parameters),
                                                     data_or_null(grad_q_position),
                                                     data_or_null(grad_k_position),
+                                                    data_or_null(grad_k_normal),
                                                     data_or_null(grad_gate)};
         nb::gil_scoped_release release;
         geometry_attention_backward_cpu(problem, gradient, threads);
       },
       "grad_out"_a, "grad_lse"_a.none(), "grad_mean"_a.none(), "grad_variance"_a.none(), "q"_a,
       "k"_a, "v"_a, "bias_parameters"_a.none(), "q_position"_a.none(), "k_position"_a.none(),
-      "q_gate"_a.none(), "q_offsets"_a.none(), "k_offsets"_a.none(), "out"_a, "lse"_a, "mean"_a,
-      "variance"_a, "terms"_a, "constants"_a, "causal"_a, "scale"_a, "grad_q"_a, "grad_k"_a,
+      "k_normal"_a.none(), "q_gate"_a.none(), "k_mask"_a.none(), "q_offsets"_a.none(),
+      "k_offsets"_a.none(), "dropout_seed"_a.none(), "out"_a, "lse"_a, "mean"_a, "variance"_a,
+      "terms"_a, "counts"_a, "eps"_a, "causal"_a, "scale"_a, "dropout"_a, "grad_q"_a, "grad_k"_a,
       "grad_v"_a, "grad_bias_parameters"_a.none(), "grad_q_position"_a.none(),
-      "grad_k_position"_a.none(), "grad_gate"_a.none(), "threads"_a);
+      "grad_k_position"_a.none(), "grad_k_normal"_a.none(), "grad_gate"_a.none(), "threads"_a);
 }
 
 }  // namespace

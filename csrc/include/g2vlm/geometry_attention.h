@@ -25,10 +25,12 @@ struct GeometryAttentionProblem {
   const T* q;                // [num_queries, num_heads, dim]
   const T* k;                // [num_keys, num_kv_heads, dim]
   const T* v;                // [num_keys, num_kv_heads, dim]
-  const T* bias_parameters;  // [num_heads, num_parameters]; null without terms
+  const T* bias_parameters;  // [num_queries or 1, num_heads, num_parameters]; null without terms
   const T* q_position;       // [num_queries, num_heads or 1, 3]; null without terms
   const T* k_position;       // [num_keys, 3]; null without terms and without mean
+  const T* k_normal;         // [num_keys, 3]; null without a term of normals
   const T* q_gate;           // [num_queries, num_heads]; null for 1
+  const bool* k_mask;        // [num_keys], false = nobody sees the key; null for true
   const int32_t* q_offsets;  // [num_segments + 1]; null for one segment
   const int32_t* k_offsets;  // [num_segments + 1]; null for one segment
   int64_t num_queries;
@@ -38,8 +40,11 @@ struct GeometryAttentionProblem {
   int32_t num_kv_heads;
   int32_t dim;
   bool position_per_head;
+  bool parameters_per_row;
   bool causal;
   double scale;
+  double dropout;  // probability
+  int64_t dropout_seed;
   BiasTerms terms;
 };
 
@@ -68,6 +73,7 @@ struct GeometryAttentionGradient {
   T* grad_bias_parameters;  // as bias_parameters; null without terms
   T* grad_q_position;       // as q_position; null where not wanted
   T* grad_k_position;       // as k_position; null where not wanted
+  T* grad_k_normal;         // as k_normal; null where not wanted
   T* grad_gate;             // as q_gate; null without gate
 };
 

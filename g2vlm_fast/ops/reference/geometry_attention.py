@@ -36,7 +36,7 @@ class _Inputs(NamedTuple):
     k_position: Tensor | None  # [Lk, 3]
     q_gate: Tensor | None  # [H, Lq]
     terms: Sequence[int]
-    constants: Sequence[float]
+    eps: float
     scale: float
 
 
@@ -169,6 +169,7 @@ def geometry_attention_backward(
         bias_parameters=grad_parameters,
         q_position=None if grad_q_position is None else grad_q_position.contiguous(),
         k_position=grad_k_position,
+        k_normal=None,
         q_gate=None if grad_gate is None else grad_gate.T.contiguous(),
     )
 
@@ -189,7 +190,7 @@ def _widen(tokens: Tokens, options: Options) -> _Inputs:
         tokens.k_position,
         None if tokens.q_gate is None else tokens.q_gate.T,
         options.terms,
-        options.constants,
+        options.eps,
         options.scale,
     )
 
@@ -222,7 +223,7 @@ def _scores(x: _Inputs, chunk: _Chunk) -> _Scores:
         assert x.k_position is not None
         assert x.bias_parameters is not None
         difference = x.k_position[chunk.keys] - x.q_position[:, chunk.queries, None]
-        basis = torch.stack(_basis(x.terms, x.constants, difference))
+        basis = torch.stack(_basis(x.terms, x.eps, difference))
         ungated = (x.bias_parameters.T[..., None, None] * basis).sum(0)
         bias = ungated
         if x.q_gate is not None:
@@ -234,13 +235,13 @@ def _scores(x: _Inputs, chunk: _Chunk) -> _Scores:
     return _Scores(value, basis, difference, ungated)
 
 
-def _basis(terms: Sequence[int], constants: Sequence[float], difference: Tensor) -> list[Tensor]:
+def _basis(terms: Sequence[int], eps: float, difference: Tensor) -> list[Tensor]:
     """Return the functions that the bias parameters multiply, one a parameter."""
     square = difference.square().sum(-1)
     functions: list[Tensor] = []
-    for code, constant in zip(terms, constants, strict=True):
+    for code in terms:
         if code == Distance.code:
-            functions.append(-(square + constant**2).sqrt())
+            functions.append(-(square + eps**2).sqrt())
         elif code == SquaredDistance.code:
             functions.append(-square)
         elif code == Direction.code:
