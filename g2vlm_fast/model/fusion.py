@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from g2vlm_fast.model.config import G2VLMConfig
 from g2vlm_fast.model.layers import MLP, LayerNorm
 from g2vlm_fast.model.packing import gather_segments, segment_ids
-from g2vlm_fast.nn import GeometryAttention
+from g2vlm_fast.nn import GeometryCrossAttention, GeometrySelfAttention
 from g2vlm_fast.ops import BiasSpec, Direction, Distance
 from g2vlm_fast.records import _Record, record
 
@@ -53,15 +53,15 @@ class FusionBlock(nn.Module):
         look_bias = None if first else BiasSpec(Distance(), Direction())
         listen_bias = None if first else BiasSpec(Distance())
         self.geometry_norm = LayerNorm(dim)
-        self.geometry_attention = GeometryAttention(dim, heads, bias=BiasSpec(Distance()))
+        self.geometry_attention = GeometrySelfAttention(dim, heads, bias=BiasSpec(Distance()))
         self.text_norm = LayerNorm(dim)
-        self.text_attention = GeometryAttention(dim, heads)
+        self.text_attention = GeometrySelfAttention(dim, heads)
         self.look_norm = LayerNorm(dim)
         self.look_context_norm = LayerNorm(dim)
-        self.look = GeometryAttention(dim, heads, bias=look_bias)
+        self.look = GeometryCrossAttention(dim, heads, bias=look_bias)
         self.listen_norm = LayerNorm(dim)
         self.listen_context_norm = LayerNorm(dim)
-        self.listen = GeometryAttention(dim, heads, bias=listen_bias)
+        self.listen = GeometryCrossAttention(dim, heads, bias=listen_bias)
         self.geometry_mlp_norm = LayerNorm(dim)
         self.geometry_mlp = MLP(dim, int(config.mlp_ratio * dim), dim)
         self.text_mlp_norm = LayerNorm(dim)
@@ -107,7 +107,7 @@ class FusionBlock(nn.Module):
         """
         gate = self.gate(anchors)
         text = text + self.text_attention(self.text_norm(text), offsets=text_offsets)
-        looked = self.look.attend(
+        looked = self.look(
             self.look_norm(text),
             self.look_context_norm(geometry),
             position=None if anchors is None else anchors.position,
@@ -133,8 +133,6 @@ class FusionBlock(nn.Module):
         )
         text = text + self.text_mlp(self.text_mlp_norm(text))
         geometry = geometry + self.geometry_mlp(self.geometry_mlp_norm(geometry))
-        assert looked.position_mean is not None
-        assert looked.position_spread is not None
         spread = looked.position_spread.clamp_max(_FARTHEST)
         return text, geometry, Anchors(position=looked.position_mean, spread=spread)
 

@@ -10,7 +10,7 @@ from g2vlm_fast.model.config import G2VLMConfig
 from g2vlm_fast.model.heads.objects import Objects
 from g2vlm_fast.model.layers import MLP, Linear, PositionEmbedding
 from g2vlm_fast.model.packing import interleave, offsets_of_ids, segment_ids
-from g2vlm_fast.nn import GeometryAttention
+from g2vlm_fast.nn import GeometryCrossAttention
 from g2vlm_fast.records import GeometryTokens, _Record, record
 
 
@@ -43,7 +43,7 @@ class MemoryBuilder(nn.Module):
         self.object = Linear(dim, dim)
         self.found = Linear(len(config.classes or []) + 1 + 3 + 2, dim)
         self.place = PositionEmbedding(dim)
-        self.pool = GeometryAttention(dim, config.heads)
+        self.pool = GeometryCrossAttention(dim, config.heads)
         self.query = nn.Parameter(torch.empty(1, dim))
         self.embed = Linear(dim, config.embedding_dim)
         self.embed_object = MLP(dim, dim, config.embedding_dim)

@@ -2,9 +2,17 @@
 
 from g2vlm_fast.nn.chamfer import ChamferLoss
 from g2vlm_fast.nn.edge_conv import EdgeConv
-from g2vlm_fast.nn.geometry_attention import GeometryAttention
+from g2vlm_fast.nn.geometry_attention import GeometryCrossAttention, GeometrySelfAttention
 from g2vlm_fast.nn.geometry_bias import GeometryBias
 from g2vlm_fast.nn.graph import GraphConv
 from g2vlm_fast.nn.voxel_pool import VoxelPool
 
-__all__ = ["ChamferLoss", "EdgeConv", "GeometryAttention", "GeometryBias", "GraphConv", "VoxelPool"]
+__all__ = [
+    "ChamferLoss",
+    "EdgeConv",
+    "GeometryBias",
+    "GeometryCrossAttention",
+    "GeometrySelfAttention",
+    "GraphConv",
+    "VoxelPool",
+]

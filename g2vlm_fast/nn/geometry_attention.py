@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from g2vlm_fast.nn.geometry_bias import GeometryBias
@@ -9,17 +11,71 @@ from g2vlm_fast.ops.bias import BiasSpec
 from g2vlm_fast.ops.geometry_attention import GeometryAttentionResult, geometry_attention
 
 
-class GeometryAttention(nn.Module):
-    """Self- or cross-attention with a geometric bias: projections around the op.
+class _GeometryAttention(nn.Module):
+    """Projections around the op; what attends to what is said by the two classes below."""
+
+    def __init__(
+        self,
+        dim: int,
+        context_dim: int,
+        num_heads: int,
+        num_kv_heads: int | None,
+        bias: BiasSpec | None,
+        head_dim: int | None,
+        qk_norm: bool,
+        projection_bias: bool,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        if num_heads < 1 or num_kv_heads < 1 or num_heads % num_kv_heads:
+            raise ValueError(
+                f"{name}: num_heads must be a multiple of num_kv_heads, got "
+                f"{num_heads} and {num_kv_heads}"
+            )
+        if head_dim is None:
+            if dim % num_heads:
+                raise ValueError(
+                    f"{name}: dim {dim} is not a multiple of num_heads {num_heads}; pass head_dim"
+                )
+            head_dim = dim // num_heads
+        self.num_heads, self.num_kv_heads, self.head_dim = num_heads, num_kv_heads, head_dim
+        self.query = nn.Linear(dim, num_heads * head_dim, bias=projection_bias)
+        self.key = nn.Linear(context_dim, num_kv_heads * head_dim, bias=projection_bias)
+        self.value = nn.Linear(context_dim, num_kv_heads * head_dim, bias=projection_bias)
+        self.output = nn.Linear(num_heads * head_dim, dim, bias=projection_bias)
+        self.query_norm = nn.RMSNorm(head_dim) if qk_norm else None
+        self.key_norm = nn.RMSNorm(head_dim) if qk_norm else None
+        self.geometry_bias = None if bias is None else GeometryBias(bias, num_heads)
+
+    def _attend(
+        self, tokens: Tensor, context: Tensor, **geometry: Any
+    ) -> Tensor | GeometryAttentionResult:
+        """Project, run the op with the arguments of its own names, and project back."""
+        value = self.value(context).unflatten(-1, (self.num_kv_heads, self.head_dim))
+        query = self.query(tokens).unflatten(-1, (self.num_heads, self.head_dim))
+        key = self.key(context).unflatten(-1, (self.num_kv_heads, self.head_dim))
+        if self.geometry_bias is not None:
+            geometry["bias"] = self.geometry_bias.spec
+            geometry["bias_parameters"] = self.geometry_bias.parameters_per_head
+        result = geometry_attention(
+            _normalize(self.query_norm, query), _normalize(self.key_norm, key), value, **geometry
+        )
+        if isinstance(result, Tensor):
+            return self.output(result.flatten(1))
+        return result._replace(out=self.output(result.out.flatten(1)))
+
+
+class GeometrySelfAttention(_GeometryAttention):
+    """Self-attention with a geometric bias.
 
     Args:
-        dim: channels of the queries and of the output.
+        dim: channels of the tokens.
         num_heads: query heads.
         num_kv_heads: heads of keys and values, a divisor of ``num_heads`` (grouped-query
             attention: Ainslie et al., 2023); None for ``num_heads``.
         bias: the terms of the bias; None for plain attention.
         head_dim: channels of a head; None for ``dim // num_heads``.
-        context_dim: channels of the context; None for ``dim``.
         qk_norm: normalise queries and keys to unit root mean square, with a learned gain
             (Henry et al., 2020).
         causal: each token sees itself and what comes before it in its segment.
@@ -34,118 +90,128 @@ class GeometryAttention(nn.Module):
         *,
         bias: BiasSpec | None = None,
         head_dim: int | None = None,
-        context_dim: int | None = None,
         qk_norm: bool = False,
         causal: bool = False,
         projection_bias: bool = True,
     ) -> None:
-        super().__init__()
-        num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
-        if num_heads < 1 or num_kv_heads < 1 or num_heads % num_kv_heads:
-            raise ValueError(
-                "GeometryAttention: num_heads must be a multiple of num_kv_heads, got "
-                f"{num_heads} and {num_kv_heads}"
-            )
-        if head_dim is None:
-            if dim % num_heads:
-                raise ValueError(
-                    f"GeometryAttention: dim {dim} is not a multiple of num_heads {num_heads}; "
-                    "pass head_dim"
-                )
-            head_dim = dim // num_heads
-        context_dim = dim if context_dim is None else context_dim
-        self.num_heads, self.num_kv_heads, self.head_dim = num_heads, num_kv_heads, head_dim
+        super().__init__(
+            dim, dim, num_heads, num_kv_heads, bias, head_dim, qk_norm, projection_bias
+        )
         self.causal = causal
-        self.query = nn.Linear(dim, num_heads * head_dim, bias=projection_bias)
-        self.key = nn.Linear(context_dim, num_kv_heads * head_dim, bias=projection_bias)
-        self.value = nn.Linear(context_dim, num_kv_heads * head_dim, bias=projection_bias)
-        self.output = nn.Linear(num_heads * head_dim, dim, bias=projection_bias)
-        self.query_norm = nn.RMSNorm(head_dim) if qk_norm else None
-        self.key_norm = nn.RMSNorm(head_dim) if qk_norm else None
-        self.geometry_bias = None if bias is None else GeometryBias(bias, num_heads)
 
     def forward(
         self,
         tokens: Tensor,
-        context: Tensor | None = None,
+        *,
+        position: Tensor | None = None,
+        gate: Tensor | None = None,
+        offsets: Tensor | None = None,
+        return_lse: bool = False,
+        return_position_mean: bool = False,
+    ) -> Tensor | GeometryAttentionResult:
+        """Attend from the tokens of each segment to each other.
+
+        Args:
+            tokens: ``[L, dim]`` packed.
+            position: ``[L, 3]`` float32, metres; needed with a bias.
+            gate: ``[L, num_heads]`` float32 in [0, 1], factor of the bias of each row.
+            offsets: ``[B + 1]`` int32, the segments of the tokens; None for one segment.
+            return_lse: as of :func:`g2vlm_fast.ops.geometry_attention`.
+            return_position_mean: also return where each row of each head looks.
+
+        Returns:
+            ``[L, dim]``, or with one of the two flags a
+            :class:`~g2vlm_fast.ops.GeometryAttentionResult` whose ``out`` is that.
+        """
+        return self._attend(
+            tokens,
+            tokens,
+            q_position=position,
+            k_position=position,
+            q_gate=gate,
+            q_offsets=offsets,
+            k_offsets=offsets,
+            causal=self.causal,
+            return_lse=return_lse,
+            return_position_mean=return_position_mean,
+        )
+
+
+class GeometryCrossAttention(_GeometryAttention):
+    """Cross-attention with a geometric bias.
+
+    Args:
+        dim: channels of the tokens, which ask.
+        num_heads: query heads.
+        num_kv_heads: heads of keys and values, a divisor of ``num_heads`` (grouped-query
+            attention: Ainslie et al., 2023); None for ``num_heads``.
+        context_dim: channels of the context, which answers; None for ``dim``.
+        bias: the terms of the bias; None for plain attention.
+        head_dim: channels of a head; None for ``dim // num_heads``.
+        qk_norm: normalise queries and keys to unit root mean square, with a learned gain
+            (Henry et al., 2020).
+        projection_bias: whether the four projections have additive biases.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        num_kv_heads: int | None = None,
+        *,
+        context_dim: int | None = None,
+        bias: BiasSpec | None = None,
+        head_dim: int | None = None,
+        qk_norm: bool = False,
+        projection_bias: bool = True,
+    ) -> None:
+        context_dim = dim if context_dim is None else context_dim
+        super().__init__(
+            dim, context_dim, num_heads, num_kv_heads, bias, head_dim, qk_norm, projection_bias
+        )
+
+    def forward(
+        self,
+        tokens: Tensor,
+        context: Tensor,
         *,
         position: Tensor | None = None,
         context_position: Tensor | None = None,
         gate: Tensor | None = None,
         offsets: Tensor | None = None,
         context_offsets: Tensor | None = None,
-    ) -> Tensor:
-        """Attend from ``tokens`` to ``context`` (to ``tokens`` themselves where it is None).
+        return_lse: bool = False,
+        return_position_mean: bool = False,
+    ) -> Tensor | GeometryAttentionResult:
+        """Attend from the tokens of each segment to the context of the same segment.
 
         Args:
             tokens: ``[Lq, dim]`` packed.
-            context: ``[Lk, context_dim]`` packed; None for self-attention.
+            context: ``[Lk, context_dim]`` packed.
             position: ``[Lq, 3]`` or ``[Lq, num_heads, 3]`` float32, metres; needed with a bias.
-            context_position: ``[Lk, 3]`` float32; None for ``position`` in self-attention.
+            context_position: ``[Lk, 3]`` float32; needed with a bias, and for
+                ``return_position_mean``.
             gate: ``[Lq, num_heads]`` float32 in [0, 1], factor of the bias of each row.
-            offsets: ``[B + 1]`` int32, the segments of the tokens.
-            context_offsets: ``[B + 1]`` int32; None for ``offsets`` in self-attention.
+            offsets: ``[B + 1]`` int32, the segments of the tokens; None for one segment.
+            context_offsets: ``[B + 1]`` int32, the segments of the context.
+            return_lse: as of :func:`g2vlm_fast.ops.geometry_attention`.
+            return_position_mean: also return where each row of each head looks.
 
         Returns:
-            ``[Lq, dim]``.
+            ``[Lq, dim]``, or with one of the two flags a
+            :class:`~g2vlm_fast.ops.GeometryAttentionResult` whose ``out`` is that.
         """
-        return self.attend(
+        return self._attend(
             tokens,
             context,
-            position=position,
-            context_position=context_position,
-            gate=gate,
-            offsets=offsets,
-            context_offsets=context_offsets,
-        ).out
-
-    def attend(
-        self,
-        tokens: Tensor,
-        context: Tensor | None = None,
-        *,
-        position: Tensor | None = None,
-        context_position: Tensor | None = None,
-        gate: Tensor | None = None,
-        offsets: Tensor | None = None,
-        context_offsets: Tensor | None = None,
-        return_position_mean: bool = False,
-    ) -> GeometryAttentionResult:
-        """Do what :meth:`forward` does and say where each row of each head looks.
-
-        Returns:
-            ``out [Lq, dim]``, ``lse [Lq, num_heads]``, and with ``return_position_mean`` the
-            ``position_mean [Lq, num_heads, 3]`` and ``position_spread [Lq, num_heads]`` of
-            :func:`g2vlm_fast.ops.geometry_attention`, for which ``context_position`` is needed.
-        """
-        if context is None:
-            context = tokens
-            if context_position is None:
-                context_position = position
-            if context_offsets is None:
-                context_offsets = offsets
-        value = self.value(context).unflatten(-1, (self.num_kv_heads, self.head_dim))
-        query = self.query(tokens).unflatten(-1, (self.num_heads, self.head_dim))
-        key = self.key(context).unflatten(-1, (self.num_kv_heads, self.head_dim))
-        result = geometry_attention(
-            _normalize(self.query_norm, query),
-            _normalize(self.key_norm, key),
-            value,
-            bias=self.geometry_bias.spec if self.geometry_bias is not None else None,
-            bias_parameters=(
-                self.geometry_bias.parameters_per_head if self.geometry_bias is not None else None
-            ),
             q_position=position,
             k_position=context_position,
             q_gate=gate,
             q_offsets=offsets,
             k_offsets=context_offsets,
-            causal=self.causal,
-            return_lse=True,
+            return_lse=return_lse,
             return_position_mean=return_position_mean,
         )
-        assert isinstance(result, GeometryAttentionResult)
-        return result._replace(out=self.output(result.out.flatten(1)))
 
 
 def _normalize(norm: nn.RMSNorm | None, heads: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from g2vlm_fast.nn import GeometryAttention, GeometryBias
+from g2vlm_fast.nn import GeometryBias, GeometryCrossAttention, GeometrySelfAttention
 from g2vlm_fast.ops import BiasSpec, Direction, Distance, geometry_attention
 
 SPEC = BiasSpec(Distance(), Direction())
@@ -36,8 +36,8 @@ def test_bias_parameters_stay_float32_when_the_model_is_cast(cast: str) -> None:
 
 def test_attention_starts_as_plain_attention() -> None:
     torch.manual_seed(0)
-    biased = GeometryAttention(16, 4, 2, bias=SPEC)
-    plain = GeometryAttention(16, 4, 2)
+    biased = GeometrySelfAttention(16, 4, 2, bias=SPEC)
+    plain = GeometrySelfAttention(16, 4, 2)
     plain.load_state_dict(
         {name: value for name, value in biased.state_dict().items() if "bias.p" not in name}
     )
@@ -47,7 +47,7 @@ def test_attention_starts_as_plain_attention() -> None:
 
 def test_self_attention_is_the_op_between_the_projections() -> None:
     torch.manual_seed(0)
-    module = GeometryAttention(16, 4, 2, bias=SPEC)
+    module = GeometrySelfAttention(16, 4, 2, bias=SPEC)
     nn.init.normal_(module.geometry_bias.parameters_per_head)
     x, position = tokens(9)
     ends = torch.tensor([0, 4, 9], dtype=torch.int32)
@@ -69,10 +69,10 @@ def test_self_attention_is_the_op_between_the_projections() -> None:
 
 def test_cross_attention_says_where_it_looks_and_trains_every_parameter() -> None:
     torch.manual_seed(0)
-    module = GeometryAttention(16, 4, 2, bias=SPEC, context_dim=12, qk_norm=True, head_dim=8)
+    module = GeometryCrossAttention(16, 4, 2, bias=SPEC, context_dim=12, qk_norm=True, head_dim=8)
     x, position = tokens(6)
     context, context_position = tokens(10, 12)
-    result = module.attend(
+    result = module(
         x,
         context,
         position=position,
@@ -94,7 +94,7 @@ def test_cross_attention_says_where_it_looks_and_trains_every_parameter() -> Non
 
 def test_a_causal_module_sees_nothing_of_the_future() -> None:
     torch.manual_seed(0)
-    module = GeometryAttention(16, 2, causal=True)
+    module = GeometrySelfAttention(16, 2, causal=True)
     x, _ = tokens(7)
     changed = x.clone()
     changed[5:] += 1
@@ -105,7 +105,7 @@ def test_a_causal_module_sees_nothing_of_the_future() -> None:
 
 def test_half_precision_model_runs_with_float32_positions() -> None:
     torch.manual_seed(0)
-    module = GeometryAttention(16, 4, bias=SPEC, qk_norm=True)
+    module = GeometrySelfAttention(16, 4, bias=SPEC, qk_norm=True)
     nn.init.normal_(module.geometry_bias.parameters_per_head)
     half = copy.deepcopy(module).bfloat16()
     x, position = tokens(9)
@@ -120,7 +120,7 @@ def test_half_precision_model_runs_with_float32_positions() -> None:
 def test_compiles_as_one_graph() -> None:
     torch._dynamo.reset()
     torch.manual_seed(0)
-    module = GeometryAttention(16, 4, 2, bias=SPEC)
+    module = GeometrySelfAttention(16, 4, 2, bias=SPEC)
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
     x, position = tokens(9)
     given = {"position": position, "offsets": torch.tensor([0, 5, 9], dtype=torch.int32)}
@@ -136,7 +136,7 @@ def test_compiles_as_one_graph() -> None:
 )
 def test_sizes_that_do_not_fit_are_refused(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        GeometryAttention(**arguments)
+        GeometrySelfAttention(**arguments)
     with pytest.raises(ValueError, match="num_heads"):
         GeometryBias(SPEC, 0)
     with pytest.raises(TypeError, match="BiasSpec"):

@@ -14,7 +14,7 @@ from g2vlm_fast.model.heads.objects import Objects, Seeds
 from g2vlm_fast.model.layers import MLP, LayerNorm, Linear, PositionEmbedding, ZeroLinear
 from g2vlm_fast.model.packing import lengths, offsets_of_ids, segment_ids
 from g2vlm_fast.model.room import ROOM_COLUMNS, room_coordinates
-from g2vlm_fast.nn import GeometryAttention
+from g2vlm_fast.nn import GeometryCrossAttention, GeometrySelfAttention
 from g2vlm_fast.ops import BiasSpec, Distance, SquaredDistance
 from g2vlm_fast.records import GeometryTokens
 
@@ -97,9 +97,9 @@ class ObjectLayer(nn.Module):
         super().__init__()
         dim, heads = config.dim, config.heads
         self.self_norm = LayerNorm(dim)
-        self.self_attention = GeometryAttention(dim, heads, bias=BiasSpec(Distance()))
+        self.self_attention = GeometrySelfAttention(dim, heads, bias=BiasSpec(Distance()))
         self.cross_norm = LayerNorm(dim)
-        self.cross_attention = GeometryAttention(dim, heads, bias=BiasSpec(SquaredDistance()))
+        self.cross_attention = GeometryCrossAttention(dim, heads, bias=BiasSpec(SquaredDistance()))
         self.mlp_norm = LayerNorm(dim)
         self.mlp = MLP(dim, int(config.mlp_ratio * dim), dim)
 
@@ -155,7 +155,7 @@ class SpatialHead(nn.Module):
         heard = self.group_norm(points.feature + self.said(said.detach()))
         # votes are moved by their own loss; here they are only where things are
         votes, start = seeds.vote.detach(), seeds.vote.detach()[chosen]
-        grouped = self.group.attend(
+        grouped = self.group(
             heard[chosen],
             heard,
             position=start,
@@ -164,7 +164,6 @@ class SpatialHead(nn.Module):
             context_offsets=seeds.offsets,
             return_position_mean=True,
         )
-        assert grouped.position_mean is not None
         middle = grouped.position_mean.mean(1)
         radius = 1.5 * self.config.query_spacing
         fitted = gather_evidence(seeds, start, offsets, radius)
@@ -190,7 +189,7 @@ class SpatialHead(nn.Module):
         )
 
 
-class GroupingAttention(GeometryAttention):
+class GroupingAttention(GeometryCrossAttention):
     """Attention that starts as a Gaussian window over where votes fall (metres)."""
 
     def __init__(self, dim: int, heads: int, width: float) -> None:

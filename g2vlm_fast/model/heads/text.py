@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from g2vlm_fast.model.config import END, NUMBER, START, G2VLMConfig
 from g2vlm_fast.model.layers import MLP, LayerNorm, Linear, fourier_features
 from g2vlm_fast.model.packing import lengths, offsets_of, segment_ids
-from g2vlm_fast.nn import GeometryAttention
+from g2vlm_fast.nn import GeometryCrossAttention, GeometrySelfAttention
 
 _ORDER_BANDS = 8
 
@@ -21,9 +21,9 @@ class DecoderLayer(nn.Module):
         super().__init__()
         dim, heads = config.dim, config.heads
         self.self_norm = LayerNorm(dim)
-        self.self_attention = GeometryAttention(dim, heads, causal=True)
+        self.self_attention = GeometrySelfAttention(dim, heads, causal=True)
         self.cross_norm = LayerNorm(dim)
-        self.cross_attention = GeometryAttention(dim, heads)
+        self.cross_attention = GeometryCrossAttention(dim, heads)
         self.mlp_norm = LayerNorm(dim)
         self.mlp = MLP(dim, int(config.mlp_ratio * dim), dim)
 
