@@ -1,0 +1,161 @@
+"""The learned biases of a Hugging Face model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from g2vlm_fast.integrations._transformers_geometry import Geometry, current_geometry
+from g2vlm_fast.nn import GeometryBias
+from g2vlm_fast.ops import BiasSpec
+
+
+class LayerBias(GeometryBias):
+    """The bias of one layer, and whether geometry reached it in the last pass."""
+
+    used: bool = False
+
+
+class GeometryAdapter(nn.Module):
+    """A geometric bias for each self-attention layer of a model, learned alone or with it.
+
+    Creating it switches the model to the attention implementation ``"geometry"`` and gives each
+    attention module a child ``geometry_bias``, which the adapter holds too: its own parameters
+    and its own ``state_dict`` are the biases alone. All start at zero, where the model is what it
+    was::
+
+        adapter = GeometryAdapter(model, BiasSpec(Distance()))
+        model.requires_grad_(False)
+        adapter.requires_grad_(True)
+        model(input_ids, geometry=Geometry(position))
+
+    The terms are in the ``state_dict``, so that parameters of others are not loaded by mistake.
+
+    Args:
+        model: any Hugging Face model whose attention goes through ``AttentionInterface``.
+        spec: the terms of the bias.
+        layers: which of the model's attention layers have a bias, counted from 0 in the order of
+            ``model.modules()``; None for all that are no cross-attention.
+
+    Raises:
+        TypeError: no Hugging Face model, or no BiasSpec.
+        ValueError: a model without such layers or with an adapter, or a layer that it has not.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, spec: BiasSpec, layers: Collection[int] | None = None
+    ) -> None:
+        super().__init__()
+        if not isinstance(model, PreTrainedModel):
+            raise TypeError(
+                f"GeometryAdapter: model must be a transformers.PreTrainedModel, got "
+                f"{type(model).__name__}"
+            )
+        attention = [module for module in model.modules() if _uses_interface(module)]
+        if not attention:
+            raise ValueError(
+                f"GeometryAdapter: no attention of {type(model).__name__} goes through "
+                "transformers.AttentionInterface"
+            )
+        if any(hasattr(module, "geometry_bias") for module in attention):
+            raise ValueError(f"GeometryAdapter: {type(model).__name__} has an adapter already")
+        if layers is None:
+            chosen = {
+                index
+                for index, module in enumerate(attention)
+                if "CrossAttention" not in type(module).__name__
+            }
+        else:
+            chosen = set(layers)
+        if not chosen <= set(range(len(attention))):
+            raise ValueError(
+                f"GeometryAdapter: layers must be from 0 to {len(attention) - 1}, got "
+                f"{sorted(chosen)}"
+            )
+        self.spec = spec
+        self.biases = nn.ModuleDict()
+        for index, module in enumerate(attention):
+            module.geometry_bias = None
+            if index in chosen:
+                bias = LayerBias(spec, _heads_of(module))
+                parameter = next(module.parameters(), None)
+                bias.to(None if parameter is None else parameter.device)
+                self.biases[str(index)] = module.geometry_bias = bias
+        model.set_attn_implementation("geometry")
+        model.register_forward_pre_hook(self._before, with_kwargs=True)
+        model.register_forward_hook(self._after, with_kwargs=True)
+
+    def get_extra_state(self) -> Tensor:
+        """Return the terms in words, as bytes, which every format of tensors can store."""
+        return torch.tensor(list(repr(self.spec).encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Refuse parameters of other terms than these."""
+        terms = bytes(state.tolist()).decode()
+        if terms != repr(self.spec):
+            raise ValueError(
+                f"GeometryAdapter: the parameters are of {terms}, the adapter is of "
+                f"{self.spec!r}; create it with their spec"
+            )
+
+    def _layers(self) -> dict[str, LayerBias]:
+        return {name: cast(LayerBias, bias) for name, bias in self.biases.items()}
+
+    def _before(self, model: PreTrainedModel, _: Any, arguments: dict[str, Any]) -> None:
+        ambient, given = current_geometry(), arguments.get("geometry")
+        if given is not None and not isinstance(given, Geometry):
+            raise TypeError(
+                f"{type(model).__name__}: geometry must be a Geometry, got {type(given).__name__}"
+            )
+        if given is None and ambient is None:
+            return
+        if given is None and model.training and _checkpoints_activations(model):
+            raise NotImplementedError(
+                "use_geometry: layers that are computed again in the backward pass do not see "
+                "it; pass geometry= to the model, or keep its activations"
+            )
+        if getattr(arguments.get("past_key_values"), "is_compileable", False):
+            raise NotImplementedError(
+                "geometry attention: a static cache does not tell which token asks; use "
+                "DynamicCache, or cache_implementation='dynamic' in generate"
+            )
+        for bias in self._layers().values():
+            bias.used = False
+
+    def _after(self, model: PreTrainedModel, _: Any, arguments: dict[str, Any], __: Any) -> None:
+        given = arguments.get("geometry")
+        if given is None:
+            given = current_geometry()
+        unused = [name for name, bias in self._layers().items() if not bias.used]
+        if given is not None and unused:
+            raise RuntimeError(
+                f"{type(model).__name__}: geometry did not reach attention layers {unused}; if "
+                "the model drops keyword arguments, run it inside `with use_geometry(geometry):`; "
+                'its attention implementation must be "geometry"'
+            )
+
+
+def _checkpoints_activations(model: PreTrainedModel) -> bool:
+    """Do what ``model.is_activation_checkpointing`` does, whose name depends on the version."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+
+def _uses_interface(module: nn.Module) -> bool:
+    forward = inspect.unwrap(type(module).forward)
+    code = getattr(forward, "__code__", None)
+    return code is not None and "ALL_ATTENTION_FUNCTIONS" in code.co_names
+
+
+def _heads_of(module: nn.Module) -> int:
+    for owner in (module, getattr(module, "config", None)):
+        for name in ("num_heads", "num_attention_heads"):
+            if isinstance(getattr(owner, name, None), int):
+                return int(getattr(owner, name))
+    raise ValueError(
+        f"GeometryAdapter: {type(module).__name__} does not say how many heads it has; leave it out"
+    )

@@ -1,0 +1,215 @@
+"""The attention function of Hugging Face models."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from g2vlm_fast.integrations._transformers_adapter import LayerBias
+from g2vlm_fast.integrations._transformers_geometry import Geometry, current_geometry
+from g2vlm_fast.integrations._transformers_mask import Visible, what_is_visible
+from g2vlm_fast.ops import geometry_attention
+from g2vlm_fast.ops.geometry_attention import GeometryAttentionResult
+
+_LEAVE_OUT = "leave this layer out of the adapter"
+_REFUSED = {
+    "sliding_window": f"switch it off in the config, or {_LEAVE_OUT}",
+    "softcap": _LEAVE_OUT,
+    "s_aux": _LEAVE_OUT,
+    "position_bias": _LEAVE_OUT,
+    "cache": "generate without a paged cache",
+    "cu_seq_lens_q": "pass a padded batch with attention_mask",
+    "cu_seq_lens_k": "pass a padded batch with attention_mask",
+}
+
+
+def geometry_attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    geometry: Geometry | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attend as sdpa does, plus the layer's bias between tokens that stand somewhere.
+
+    Without geometry, in layers that the adapter leaves out, and where all queries were generated
+    (they stand nowhere), this is transformers' sdpa to the bit.
+
+    Args:
+        module: the attention module that calls.
+        query: ``[B, H, Lq, D]``.
+        key: ``[B, Hkv, Lk, D]``.
+        value: ``[B, Hkv, Lk, D]``.
+        attention_mask: of :func:`~g2vlm_fast.integrations._transformers_mask.geometry_mask`.
+        dropout: probability of dropping a weight.
+        scaling: factor of ``q . k``; None for ``1 / sqrt(D)``.
+        is_causal: None for what the module says.
+        geometry: None for that of :func:`use_geometry`.
+        kwargs: what else models pass on.
+
+    Returns:
+        ``[B, Lq, H, D]`` and None.
+
+    Raises:
+        NotImplementedError: something that cannot be honoured beside geometry.
+        RuntimeError: no adapter reached this module.
+        ValueError: a geometry that is not of these tokens.
+    """
+    geometry = current_geometry() if geometry is None else geometry
+    bias = None if geometry is None else _bias_of(module)
+    if bias is not None:
+        bias.used = True
+    if geometry is None or bias is None or _all_generated(geometry, query, key):
+        out, _ = sdpa_attention_forward(
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=dropout,
+            scaling=scaling,
+            is_causal=is_causal,
+            **kwargs,
+        )
+        return out, None
+    for name, remedy in _REFUSED.items():
+        if kwargs.get(name) is not None:
+            raise NotImplementedError(f"geometry attention: {name} is not honoured; {remedy}")
+    if dropout:
+        raise NotImplementedError(
+            f"geometry attention: dropout {dropout} is not honoured; set it to 0 in the config"
+        )
+    _check(geometry, query, key, value)
+    visible = what_is_visible(module, attention_mask, query, key, is_causal)
+    out = _attend(query, key, value, geometry, bias, visible, scaling)
+    return out.unflatten(0, (query.shape[0], query.shape[2])), None
+
+
+def _bias_of(module: nn.Module) -> LayerBias | None:
+    if not hasattr(module, "geometry_bias"):
+        raise RuntimeError(
+            f"geometry attention: {type(module).__name__} has geometry but no bias; create "
+            "GeometryAdapter(model, spec) first"
+        )
+    return cast(LayerBias | None, module.geometry_bias)
+
+
+def _all_generated(geometry: Geometry, query: Tensor, key: Tensor) -> bool:
+    return query.shape[2] < key.shape[2] and (
+        geometry.position.shape[1] <= key.shape[2] - query.shape[2]
+    )
+
+
+def _check(geometry: Geometry, query: Tensor, key: Tensor, value: Tensor) -> None:
+    batch, tokens = geometry.position.shape[:2]
+    if batch != query.shape[0]:
+        raise ValueError(
+            f"geometry attention: geometry is of {batch} rows and the batch has "
+            f"{query.shape[0]}; for beams and samples, pass geometry.repeat_interleave(n)"
+        )
+    if tokens != key.shape[2]:
+        raise ValueError(
+            f"geometry attention: geometry is of {tokens} tokens and attention has "
+            f"{key.shape[2]} keys; give every token a position, special tokens included "
+            "(placed=False for those that stand nowhere), and generate with a cache"
+        )
+    if value.shape[-1] != query.shape[-1]:
+        raise NotImplementedError(
+            f"geometry attention: values of {value.shape[-1]} channels for queries of "
+            f"{query.shape[-1]} are not honoured; {_LEAVE_OUT}"
+        )
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    geometry: Geometry,
+    bias: LayerBias,
+    visible: Visible,
+    scale: float | None,
+) -> Tensor:
+    """Attend between packed tokens, ``[B * Lq, H, D]``; nothing is read back to the host.
+
+    Rows stay as long as they are: padding is masked, not taken out. Keys that stand nowhere are
+    attended to without a bias, and both parts are joined by their log-sum-exp.
+    """
+    rows, columns = query.shape[2], key.shape[2]
+    wide = torch.promote_types(query.dtype, torch.float32)
+    placed = geometry.placed if visible.keys is None else _both(geometry.placed, visible.keys)
+    position = geometry.position.to(wide)
+    if placed is not None:
+        position = position.where(placed[..., None], 0)
+    q, k, v = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))
+    common: dict[str, Any] = {
+        "q_offsets": _offsets(query),
+        "k_offsets": _offsets(key),
+        "causal": visible.causal,
+        "scale": scale,
+    }
+    biased: dict[str, Any] = {
+        "bias": bias.spec,
+        "bias_parameters": bias.parameters_per_head,
+        "q_position": position[:, columns - rows :].flatten(0, 1),
+        "k_position": position.flatten(0, 1),
+        "q_gate": _gate(placed, query),
+    }
+    if geometry.placed is None:
+        mask = None if visible.keys is None else visible.keys.flatten()
+        out = geometry_attention(q, k, v, **common, **biased, **_key_mask(mask))
+        assert isinstance(out, Tensor)
+        return out
+    assert placed is not None
+    unplaced = ~geometry.placed
+    if visible.keys is not None:
+        unplaced = unplaced & visible.keys
+    there = geometry_attention(
+        q, k, v, **common, **biased, **_key_mask(placed.flatten()), return_lse=True
+    )
+    nowhere = geometry_attention(
+        q, k, v, **common, **_key_mask(unplaced.flatten()), return_lse=True
+    )
+    assert isinstance(there, GeometryAttentionResult)
+    assert isinstance(nowhere, GeometryAttentionResult)
+    return _join(there, nowhere)
+
+
+def _key_mask(mask: Tensor | None) -> dict[str, Any]:
+    return {} if mask is None else {"k_mask": mask}
+
+
+def _both(first: Tensor | None, second: Tensor) -> Tensor:
+    return second if first is None else first & second
+
+
+def _offsets(tokens: Tensor) -> Tensor:
+    batch, _, length, _ = tokens.shape
+    return torch.arange(batch + 1, device=tokens.device, dtype=torch.int32) * length
+
+
+def _gate(placed: Tensor | None, query: Tensor) -> Tensor | None:
+    """Return the factor of the bias of each row ``[B * Lq, H]``: 0 where it stands nowhere."""
+    if placed is None:
+        return None
+    heads, rows = query.shape[1:3]
+    wide = torch.promote_types(query.dtype, torch.float32)
+    return placed[:, -rows:].flatten()[:, None].to(wide).repeat(1, heads)
+
+
+def _join(first: GeometryAttentionResult, second: GeometryAttentionResult) -> Tensor:
+    """Join attention to two disjoint sets of keys; rows that see neither have 0."""
+    assert first.lse is not None
+    assert second.lse is not None
+    lse = torch.stack([first.lse, second.lse])
+    blind = (lse == -torch.inf).all(0)
+    weight = lse.masked_fill(blind, 0).softmax(0)[..., None]
+    out = weight[0] * first.out + weight[1] * second.out
+    return out.to(first.out.dtype)

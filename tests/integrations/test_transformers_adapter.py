@@ -1,0 +1,229 @@
+"""Giving a Hugging Face model biases, keeping them, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import (
+    BertConfig,
+    BertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralModel,
+    StaticCache,
+)
+
+from g2vlm_fast.integrations.transformers import Geometry, GeometryAdapter, use_geometry
+from g2vlm_fast.ops import BiasSpec, Direction, Distance, SquaredDistance
+
+SPEC = BiasSpec(Distance(), Direction())
+SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "vocab_size": 50,
+}
+IDS = torch.arange(1, 17).view(2, 8)
+
+
+def llama(**changes: Any) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    return LlamaForCausalLM(LlamaConfig(**SIZES, num_key_value_heads=2, **changes)).eval()
+
+
+def geometry(rows: int = 2, tokens: int = 8) -> Geometry:
+    return Geometry(torch.randn(rows, tokens, 3, generator=torch.Generator().manual_seed(1)))
+
+
+def draw(adapter: GeometryAdapter) -> GeometryAdapter:
+    generator = torch.Generator().manual_seed(2)
+    for parameter in adapter.parameters():
+        nn.init.normal_(parameter, generator=generator)
+    return adapter
+
+
+def test_biases_are_trained_alone() -> None:
+    model = llama()
+    adapter = draw(GeometryAdapter(model, SPEC))
+    model.requires_grad_(False)
+    adapter.requires_grad_(True)
+    model(IDS, geometry=geometry()).logits.square().sum().backward()
+    trained = {name for name, x in model.named_parameters() if x.grad is not None}
+    assert trained == {
+        f"model.layers.{layer}.self_attn.geometry_bias.parameters_per_head" for layer in range(3)
+    }
+    assert all(x.grad.abs().amin(0).max() > 0 for x in adapter.parameters())
+
+
+def test_biases_are_saved_and_loaded_alone(tmp_path: Path) -> None:
+    model = llama()
+    adapter = draw(GeometryAdapter(model, SPEC))
+    save_file(adapter.state_dict(), tmp_path / "biases.safetensors")
+    assert {name for name in adapter.state_dict() if name != "_extra_state"} == {
+        f"biases.{layer}.parameters_per_head" for layer in range(3)
+    }
+    again = llama()
+    GeometryAdapter(again, SPEC).load_state_dict(load_file(tmp_path / "biases.safetensors"))
+    expected = model(IDS, geometry=geometry()).logits
+    assert torch.equal(again(IDS, geometry=geometry()).logits, expected)
+
+
+def test_biases_are_in_the_state_of_the_model() -> None:
+    model, again = llama(), llama()
+    draw(GeometryAdapter(model, SPEC))
+    GeometryAdapter(again, SPEC)
+    again.load_state_dict(model.state_dict())
+    expected = model(IDS, geometry=geometry()).logits
+    assert torch.equal(again(IDS, geometry=geometry()).logits, expected)
+
+
+def test_biases_of_other_terms_are_not_loaded() -> None:
+    state = GeometryAdapter(llama(), BiasSpec(Distance())).state_dict()
+    with pytest.raises(ValueError, match=r"Distance.*SquaredDistance"):
+        GeometryAdapter(llama(), BiasSpec(SquaredDistance())).load_state_dict(state)
+
+
+def test_layers_left_out_are_plain() -> None:
+    model, plain = llama(), llama()
+    adapter = draw(GeometryAdapter(model, SPEC, layers=[1]))
+    assert list(adapter.biases) == ["1"]
+    assert not torch.equal(model(IDS, geometry=geometry()).logits, plain(IDS).logits)
+    draw(GeometryAdapter(plain, SPEC, layers=[]))
+    assert torch.equal(plain(IDS, geometry=geometry()).logits, llama()(IDS).logits)
+
+
+def test_a_copy_of_the_model_has_biases_of_its_own() -> None:
+    model = llama()
+    adapter = draw(GeometryAdapter(model, SPEC))
+    expected = model(IDS, geometry=geometry()).logits
+    again = copy.deepcopy(model)
+    nn.init.zeros_(adapter.biases["0"].parameters_per_head)
+    assert torch.equal(again(IDS, geometry=geometry()).logits, expected)
+    assert not torch.equal(model(IDS, geometry=geometry()).logits, expected)
+
+
+def switch_checkpointing_on(model: LlamaForCausalLM) -> None:
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable()
+    else:  # transformers before 5.20
+        model.gradient_checkpointing_enable()
+
+
+def test_checkpointing_of_activations_changes_no_gradient() -> None:
+    results = []
+    for checkpointing in (False, True):
+        model = llama()
+        adapter = draw(GeometryAdapter(model, SPEC))
+        if checkpointing:
+            switch_checkpointing_on(model)
+        model.train()
+        model(IDS, geometry=geometry(), use_cache=False).logits.square().sum().backward()
+        results.append([x.grad for x in adapter.parameters()])
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    with use_geometry(geometry()), pytest.raises(NotImplementedError, match="computed again"):
+        model(IDS, use_cache=False)
+
+
+class Forgetful(BertModel):
+    def forward(self, input_ids: Tensor, **_: Any) -> Any:
+        return super().forward(input_ids)
+
+
+def test_a_model_that_drops_geometry_is_found_out() -> None:
+    model = Forgetful(BertConfig(**SIZES)).eval()
+    draw(GeometryAdapter(model, SPEC))
+    plain = model(IDS)[0]
+    with pytest.raises(RuntimeError, match="did not reach attention layers"):
+        model(IDS, geometry=geometry())
+    with use_geometry(geometry()):
+        assert not torch.equal(model(IDS)[0], plain)
+        model.set_attn_implementation("eager")
+        with pytest.raises(RuntimeError, match='must be "geometry"'):
+            model(IDS)
+
+
+def test_geometry_without_an_adapter_is_refused() -> None:
+    model = llama()
+    model.set_attn_implementation("geometry")
+    with pytest.raises(RuntimeError, match="create GeometryAdapter"):
+        model(IDS, geometry=geometry())
+
+
+def test_geometry_that_is_not_of_the_tokens_is_refused() -> None:
+    model = llama()
+    GeometryAdapter(model, SPEC)
+    with pytest.raises(ValueError, match="special tokens included"):
+        model(IDS, geometry=geometry(tokens=7))
+    with pytest.raises(ValueError, match="repeat_interleave"):
+        model(IDS, geometry=geometry(rows=1))
+    with pytest.raises(TypeError, match="must be a Geometry"):
+        model(IDS, geometry=geometry().position)
+
+
+def test_masks_beyond_causality_and_padding_are_refused() -> None:
+    model = llama()
+    GeometryAdapter(model, SPEC)
+    scores = torch.zeros(2, 1, 8, 8)
+    with pytest.raises(NotImplementedError, match=r"pass attention_mask \[B, L\]"):
+        model(IDS, attention_mask=scores, geometry=geometry())
+    packed = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 4]]).expand(2, -1)
+    with pytest.raises(NotImplementedError, match=r"pass attention_mask \[B, L\]"):
+        model(IDS, position_ids=packed, use_cache=False, geometry=geometry())
+
+
+def test_a_sliding_window_is_refused() -> None:
+    sizes = SIZES | {"num_key_value_heads": 2, "sliding_window": 4}
+    model = MistralModel(MistralConfig(**sizes)).eval()
+    GeometryAdapter(model, SPEC)
+    model(IDS)
+    with pytest.raises(NotImplementedError, match="sliding_window is not honoured"):
+        model(IDS, geometry=geometry())
+
+
+def test_a_static_cache_is_refused() -> None:
+    model = llama()
+    GeometryAdapter(model, SPEC)
+    cache = StaticCache(config=model.config, max_cache_len=16)
+    with pytest.raises(NotImplementedError, match="DynamicCache"):
+        model(IDS, past_key_values=cache, geometry=geometry())
+
+
+def test_generation_says_that_geometry_is_a_context() -> None:
+    """As an argument transformers would refuse it without a remedy; the docstring gives one."""
+    model = llama()
+    GeometryAdapter(model, SPEC)
+    with pytest.raises(ValueError, match="geometry"):
+        model.generate(IDS, geometry=geometry(), max_new_tokens=2)
+
+
+def test_bad_geometry_is_refused_by_name() -> None:
+    position = torch.zeros(2, 8, 3)
+    with pytest.raises(TypeError, match="half precision"):
+        Geometry(position.bfloat16())
+    with pytest.raises(ValueError, match=r"\[B, L, 3\]"):
+        Geometry(position[0])
+    with pytest.raises(TypeError, match="placed must be bool"):
+        Geometry(position, torch.ones(2, 8))
+    with pytest.raises(ValueError, match=r"placed must be \[2, 8\]"):
+        Geometry(position, torch.ones(2, 7, dtype=torch.bool))
+
+
+def test_models_that_cannot_have_biases_are_refused() -> None:
+    model = llama()
+    with pytest.raises(TypeError, match="PreTrainedModel"):
+        GeometryAdapter(nn.Linear(3, 3), SPEC)
+    with pytest.raises(ValueError, match="from 0 to 2"):
+        GeometryAdapter(model, SPEC, layers=[3])
+    with pytest.raises(TypeError, match="BiasSpec"):
+        GeometryAdapter(llama(), Distance())
+    GeometryAdapter(model, SPEC)
+    with pytest.raises(ValueError, match="has an adapter already"):
+        GeometryAdapter(model, SPEC)
