@@ -1,7 +1,7 @@
 #include "g2vlm/geometry_attention.h"
 
 #include "g2vlm/parallel.h"
-#include "geometry_attention_lanes.h"
+#include "geometry_attention_blocks.h"
 
 namespace g2vlm {
 namespace {
@@ -9,24 +9,25 @@ namespace {
 using namespace lanes;
 
 // The weighted mean of key positions and the weighted sum of squared distances to it, merged tile
-// by tile (Chan, Golub and LeVeque, 1983). Positions count from the first key of the segment, so
+// by tile (Chan, Golub and LeVeque, 1983). Positions count from the first key that is visible, so
 // that neither a far origin nor sharp attention loses digits.
 template <class T>
 struct PositionMoments {
   Lanes<T> mean[3], square;
-  const T* center;
+  const T* center = nullptr;
 
   G2VLM_INLINE void rescale(const Lanes<T>& factor) {
     for (int lane = 0; lane < kLanes; ++lane) square.at[lane] *= factor.at[lane];
   }
 
   // `total` is the weight of all tiles before this one.
-  G2VLM_INLINE void merge(const T* positions, int keys, const Lanes<T>* weight,
+  G2VLM_INLINE void merge(const T* positions, const Tile& tile, const Lanes<T>* weight,
                           const Lanes<T>& total) {
+    if (center == nullptr) center = positions + tile.row[0] * 3;
     Lanes<T> tile_total{}, tile_mean[3]{}, tile_square{};
-    for (int r = 0; r < keys; ++r) {
+    for (int r = 0; r < tile.count; ++r) {
       for (int axis = 0; axis < 3; ++axis) {
-        const T coordinate = positions[r * 3 + axis] - center[axis];
+        const T coordinate = positions[tile.row[r] * 3 + axis] - center[axis];
         for (int lane = 0; lane < kLanes; ++lane)
           tile_mean[axis].at[lane] += coordinate * weight[r].at[lane];
       }
@@ -35,9 +36,9 @@ struct PositionMoments {
     for (int axis = 0; axis < 3; ++axis)
       for (int lane = 0; lane < kLanes; ++lane)
         tile_mean[axis].at[lane] /= tile_total.at[lane] == 0 ? T{1} : tile_total.at[lane];
-    for (int r = 0; r < keys; ++r)
+    for (int r = 0; r < tile.count; ++r)
       for (int axis = 0; axis < 3; ++axis) {
-        const T coordinate = positions[r * 3 + axis] - center[axis];
+        const T coordinate = positions[tile.row[r] * 3 + axis] - center[axis];
         for (int lane = 0; lane < kLanes; ++lane) {
           const T offset = coordinate - tile_mean[axis].at[lane];
           tile_square.at[lane] += offset * offset * weight[r].at[lane];
@@ -68,19 +69,19 @@ G2VLM_INLINE void attend(const GeometryAttentionProblem<T>& p, const GeometryAtt
   const int64_t first_row = block.begin * p.num_heads + head;
   pack(p.q + first_row * p.dim, q_stride, count, p.dim, static_cast<T>(p.scale), packed_q);
   QueryGeometry<T> geometry;
-  if (has_bias(p)) geometry.gather(p, block, head);
+  if (has_bias(p)) geometry.gather(p, block.begin, block.end, head);
   PositionMoments<T> moments{};
-  moments.center = p.k_position + block.other_begin * 3;
+  const Dropout<T> dropout(p);
   fill(sum, p.dim, T{0});
   Lanes<T> highest, total, score[kTile];
   fill(&highest, 1, -kInfinity);
   fill(&total, 1, T{0});
   const int64_t end = visible_end(p, block);
-  for (int64_t first = block.other_begin; first < end; first += kTile) {
-    const int keys = static_cast<int>(std::min<int64_t>(kTile, end - first));
-    score_keys(p, block, head, first, keys, packed_q, geometry, score);
+  Tile tile;
+  for (int64_t next = block.other_begin; tile.take(next, end, p.k_mask);) {
+    score_keys(p, block, head, tile, packed_q, geometry, score);
     Lanes<T> raised = highest, shift, decay;
-    for (int r = 0; r < keys; ++r)
+    for (int r = 0; r < tile.count; ++r)
       for (int lane = 0; lane < kLanes; ++lane)
         raised.at[lane] = score[r].at[lane] > raised.at[lane] ? score[r].at[lane] : raised.at[lane];
     for (int lane = 0; lane < kLanes; ++lane)
@@ -91,16 +92,19 @@ G2VLM_INLINE void attend(const GeometryAttentionProblem<T>& p, const GeometryAtt
     for (int d = 0; d < p.dim; ++d)
       for (int lane = 0; lane < kLanes; ++lane) sum[d].at[lane] *= decay.at[lane];
     highest = raised;
-    for (int r = 0; r < keys; ++r)
+    for (int r = 0; r < tile.count; ++r)
       for (int lane = 0; lane < kLanes; ++lane)
         score[r].at[lane] = exponential(score[r].at[lane] - shift.at[lane]);
     if (o.mean != nullptr) {
       moments.rescale(decay);
-      moments.merge(p.k_position + first * 3, keys, score, total);
+      moments.merge(p.k_position, tile, score, total);
     }
-    for (int r = 0; r < keys; ++r)
+    for (int r = 0; r < tile.count; ++r)
       for (int lane = 0; lane < kLanes; ++lane) total.at[lane] += score[r].at[lane];
-    accumulate_rows(p.v + first * k_stride + int64_t{kv_head} * p.dim, k_stride, keys, score, p.dim,
+    if (dropout.active())
+      for (int r = 0; r < tile.count; ++r)
+        dropout.drop_queries(tile.row[r], block.begin, head, score[r]);
+    accumulate_rows(p.v + int64_t{kv_head} * p.dim, k_stride, tile.row, tile.count, score, p.dim,
                     sum);
   }
   for (int d = 0; d < p.dim; ++d)

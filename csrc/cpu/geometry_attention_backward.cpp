@@ -2,7 +2,7 @@
 // recomputes the probabilities from the saved lse and owns what it writes.
 #include "g2vlm/geometry_attention.h"
 #include "g2vlm/parallel.h"
-#include "geometry_attention_lanes.h"
+#include "geometry_attention_blocks.h"
 
 namespace g2vlm {
 namespace {
@@ -12,10 +12,12 @@ using namespace lanes;
 // What the first pass leaves for the second and for the sums over heads and rows.
 template <class T>
 struct Workspace {
-  std::vector<T> delta;       // [num_queries, num_heads], sum_j P_ij dP_ij - grad_lse
-  std::vector<T> features;    // [num_queries, num_heads, num_parameters], sum_j dS_ij phi_ij
+  std::vector<T> delta;  // [num_queries, num_heads], sum_j P_ij dP_ij - grad_lse
+  std::vector<T>
+      features;  // [num_queries, num_heads, num_parameters], sum_j dS_ij dbias_ij / dparameter
   std::vector<T> q_position;  // [num_queries, num_heads, 3]
   std::vector<T> k_position;  // [num_keys, num_kv_heads, 3]
+  std::vector<T> k_normal;    // [num_keys, num_kv_heads, 3]
 };
 
 // How mean and variance of a row pull on the key positions: with e = k_position - mean, a key adds
@@ -65,30 +67,6 @@ G2VLM_INLINE T delta_of(const GeometryAttentionProblem<T>& p, const GeometryAtte
 }
 
 template <class T>
-G2VLM_INLINE void add_features(const BiasTerms& terms, const Difference<T>& difference,
-                               const Lanes<T>& grad_score, Lanes<T>* features) {
-  if (terms.distance >= 0) {
-    const T eps_square = static_cast<T>(terms.eps * terms.eps);
-    Lanes<T>& sum = features[terms.distance];
-    for (int lane = 0; lane < kLanes; ++lane)
-      sum.at[lane] -= grad_score.at[lane] * std::sqrt(difference.square.at[lane] + eps_square);
-  }
-  if (terms.squared_distance >= 0) {
-    Lanes<T>& sum = features[terms.squared_distance];
-    for (int lane = 0; lane < kLanes; ++lane)
-      sum.at[lane] -= grad_score.at[lane] * difference.square.at[lane];
-  }
-  if (terms.direction >= 0) {
-    const Lanes<T>* axes[3] = {&difference.x, &difference.y, &difference.z};
-    for (int axis = 0; axis < 3; ++axis)
-      for (int lane = 0; lane < kLanes; ++lane)
-        features[terms.direction + axis].at[lane] += grad_score.at[lane] * axes[axis]->at[lane];
-  }
-}
-
-constexpr int kMaxParameters = 5;  // every term once
-
-template <class T>
 G2VLM_INLINE void query_pass(const GeometryAttentionProblem<T>& p,
                              const GeometryAttentionGradient<T>& g, Workspace<T>& w,
                              const Block& block, int32_t head, Lanes<T>* scratch) {
@@ -102,10 +80,12 @@ G2VLM_INLINE void query_pass(const GeometryAttentionProblem<T>& p,
   pack(g.grad_out + first_row * p.dim, q_stride, count, p.dim, T{1}, packed_grad);
   fill(grad_q, p.dim, T{0});
   QueryGeometry<T> geometry;
-  if (has_bias(p)) geometry.gather(p, block, head);
+  if (has_bias(p)) geometry.gather(p, block.begin, block.end, head);
+  const Dropout<T> dropout(p);
   Lanes<T> lse, delta, features[kMaxParameters], grad_position[3], score[kTile], grad[kTile];
   MomentGradient<T, Lanes<T>> moment;
-  fill(features, kMaxParameters, T{0});
+  Pairs<T> pairs{};
+  fill(features, p.terms.num_parameters, T{0});
   fill(grad_position, 3, T{0});
   for (int lane = 0; lane < kLanes; ++lane) {
     const int64_t row = first_row + int64_t{std::min(lane, count - 1)} * p.num_heads;
@@ -120,13 +100,14 @@ G2VLM_INLINE void query_pass(const GeometryAttentionProblem<T>& p,
     moment.grad_variance.at[lane] = own.grad_variance;
   }
   const int64_t end = visible_end(p, block);
-  for (int64_t first = block.other_begin; first < end; first += kTile) {
-    const int keys = static_cast<int>(std::min<int64_t>(kTile, end - first));
-    score_keys(p, block, head, first, keys, packed_q, geometry, score);
-    dot_rows(p.v + first * k_stride + kv_column, k_stride, keys, packed_grad, p.dim, grad);
-    for (int r = 0; r < keys; ++r) {
+  Tile tile;
+  for (int64_t next = block.other_begin; tile.take(next, end, p.k_mask);) {
+    score_keys(p, block, head, tile, packed_q, geometry, score);
+    dot_rows(p.v + kv_column, k_stride, tile.row, tile.count, packed_grad, p.dim, grad);
+    for (int r = 0; r < tile.count; ++r) {
+      if (dropout.active()) dropout.drop_queries(tile.row[r], block.begin, head, grad[r]);
       if (has_moments(g)) {
-        const T* key = p.k_position + (first + r) * 3;
+        const T* key = p.k_position + tile.row[r] * 3;
         for (int axis = 0; axis < 3; ++axis)
           for (int lane = 0; lane < kLanes; ++lane) {
             const T offset = moment.offset(key, axis, lane);
@@ -138,14 +119,14 @@ G2VLM_INLINE void query_pass(const GeometryAttentionProblem<T>& p,
         grad[r].at[lane] =
             exponential(score[r].at[lane] - lse.at[lane]) * (grad[r].at[lane] - delta.at[lane]);
       if (has_bias(p)) {
-        Difference<T> difference;
-        difference.to_key(p.k_position + (first + r) * 3, geometry.position);
-        add_features(p.terms, difference, grad[r], features);
+        pairs.to_key(p, tile.row[r], geometry.position);
+        const BiasRow<T, Lanes<T>> bias = geometry.bias_row();
+        bias.add_features(p.terms, pairs, grad[r], features);
         if (g.grad_q_position != nullptr)
-          geometry.slopes.add_position_gradient(p.terms, difference, grad[r], T{-1}, grad_position);
+          bias.add_position_gradient(p.terms, pairs, grad[r], T{-1}, grad_position);
       }
     }
-    accumulate_rows(p.k + first * k_stride + kv_column, k_stride, keys, grad, p.dim, grad_q);
+    accumulate_rows(p.k + kv_column, k_stride, tile.row, tile.count, grad, p.dim, grad_q);
   }
   for (int d = 0; d < p.dim; ++d)
     for (int lane = 0; lane < kLanes; ++lane) grad_q[d].at[lane] *= static_cast<T>(p.scale);
@@ -156,6 +137,13 @@ G2VLM_INLINE void query_pass(const GeometryAttentionProblem<T>& p,
          int64_t{p.num_heads} * columns);
   if (g.grad_q_position != nullptr)
     unpack(grad_position, count, 3, w.q_position.data() + first_row * 3, int64_t{p.num_heads} * 3);
+}
+
+// Lanes do not mix, so that whatever a masked key holds has stayed in its own until here.
+template <class T>
+G2VLM_INLINE void clear_unseen(const bool* seen, int count, int rows, Lanes<T>* gradient) {
+  for (int lane = 0; lane < count; ++lane)
+    for (int i = 0; !seen[lane] && i < rows; ++i) gradient[i].at[lane] = 0;
 }
 
 template <class T>
@@ -172,35 +160,47 @@ G2VLM_INLINE void key_pass(const GeometryAttentionProblem<T>& p,
   pack(p.k + first_key * p.dim, k_stride, count, p.dim, static_cast<T>(p.scale), packed_k);
   pack(p.v + first_key * p.dim, k_stride, count, p.dim, T{1}, packed_v);
   fill(grad_k, 2 * p.dim, T{0});
-  Lanes<T> position[3], grad_position[3], score[kTile], grad[kTile];
-  Difference<T> difference{};
+  const Dropout<T> dropout(p);
+  Lanes<T> position[3], grad_position[3], grad_normal[3], score[kTile], grad[kTile];
+  Lanes<T> kept[kTile];
+  Pairs<T> pairs{};
   fill(grad_position, 3, T{0});
+  fill(grad_normal, 3, T{0});
   if (p.k_position != nullptr)
     for (int axis = 0; axis < 3; ++axis)
       position[axis] = load(p.k_position + block.begin * 3 + axis, 3, count);
+  if (p.k_normal != nullptr)
+    for (int axis = 0; axis < 3; ++axis)
+      pairs.normal[axis] = load(p.k_normal + block.begin * 3 + axis, 3, count);
   // The queries of the segment are `other`; query i sees key j where j + lead <= i.
   const int64_t lead = block.other_end - block.segment_end;
   const int64_t begin =
       p.causal ? std::max(block.other_begin, block.begin + lead) : block.other_begin;
   for (int32_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-    for (int64_t first = begin; first < block.other_end; first += kTile) {
-      const int rows = static_cast<int>(std::min<int64_t>(kTile, block.other_end - first));
-      const int64_t first_row = first * p.num_heads + head;
-      dot_rows(p.q + first_row * p.dim, q_stride, rows, packed_k, p.dim, score);
-      dot_rows(g.grad_out + first_row * p.dim, q_stride, rows, packed_v, p.dim, grad);
-      for (int r = 0; r < rows; ++r) {
-        const int64_t query = first + r, row = first_row + int64_t{r} * p.num_heads;
-        Slopes<T, T> slopes{};
+    const T* q = p.q + int64_t{head} * p.dim;
+    const T* grad_out = g.grad_out + int64_t{head} * p.dim;
+    Tile tile;
+    for (int64_t next = begin; tile.take(next, block.other_end, nullptr);) {
+      dot_rows(q, q_stride, tile.row, tile.count, packed_k, p.dim, score);
+      dot_rows(grad_out, q_stride, tile.row, tile.count, packed_v, p.dim, grad);
+      for (int r = 0; r < tile.count; ++r) {
+        const int64_t query = tile.row[r], row = query * p.num_heads + head;
+        BiasRow<T, T> bias{};
         if (has_bias(p)) {
-          slopes = slopes_of(p, query, head);
-          difference.from_query(position_of(p, query, head), position);
-          slopes.add_bias(p.terms, difference, score[r]);
+          bias = bias_row_of(p, query, head);
+          pairs.from_query(p.terms, position_of(p, query, head), position);
+          bias.add_bias(p.terms, pairs, score[r]);
         }
         const T lse = lse_or_blind(g.lse[row]), delta = w.delta[row];
         for (int lane = 0; lane < kLanes; ++lane)
           score[r].at[lane] = p.causal && block.begin + lane + lead > query
                                   ? 0
                                   : exponential(score[r].at[lane] - lse);
+        if (dropout.active()) {
+          kept[r] = score[r];
+          dropout.drop_keys(block.begin, query, head, kept[r]);
+          dropout.drop_keys(block.begin, query, head, grad[r]);
+        }
         if (has_moments(g)) {
           const auto moment = moment_gradient_of(g, row);
           for (int axis = 0; axis < 3; ++axis)
@@ -215,36 +215,55 @@ G2VLM_INLINE void key_pass(const GeometryAttentionProblem<T>& p,
         for (int lane = 0; lane < kLanes; ++lane)
           grad[r].at[lane] = score[r].at[lane] * (grad[r].at[lane] - delta);
         if (has_bias(p) && g.grad_k_position != nullptr)
-          slopes.add_position_gradient(p.terms, difference, grad[r], T{1}, grad_position);
+          bias.add_position_gradient(p.terms, pairs, grad[r], T{1}, grad_position);
+        if (g.grad_k_normal != nullptr) bias.add_normal_gradient(p.terms, grad[r], grad_normal);
       }
-      accumulate_rows(g.grad_out + first_row * p.dim, q_stride, rows, score, p.dim, grad_v);
-      accumulate_rows(p.q + first_row * p.dim, q_stride, rows, grad, p.dim, grad_k);
+      accumulate_rows(grad_out, q_stride, tile.row, tile.count, dropout.active() ? kept : score,
+                      p.dim, grad_v);
+      accumulate_rows(q, q_stride, tile.row, tile.count, grad, p.dim, grad_k);
     }
   }
   for (int d = 0; d < p.dim; ++d)
     for (int lane = 0; lane < kLanes; ++lane) grad_k[d].at[lane] *= static_cast<T>(p.scale);
+  if (p.k_mask != nullptr) {
+    const bool* seen = p.k_mask + block.begin;
+    clear_unseen(seen, count, 2 * p.dim, grad_k);
+    clear_unseen(seen, count, 3, grad_position);
+    clear_unseen(seen, count, 3, grad_normal);
+  }
   unpack(grad_k, count, p.dim, g.grad_k + first_key * p.dim, k_stride);
   unpack(grad_v, count, p.dim, g.grad_v + first_key * p.dim, k_stride);
   if (g.grad_k_position != nullptr)
     unpack(grad_position, count, 3, w.k_position.data() + first_key * 3,
            int64_t{p.num_kv_heads} * 3);
+  if (g.grad_k_normal != nullptr)
+    unpack(grad_normal, count, 3, w.k_normal.data() + first_key * 3, int64_t{p.num_kv_heads} * 3);
 }
 
-// The bias is linear in its parameters and in the gate, so both gradients follow from the features.
-// A row whose gate is 0 and whose features are not finite stands nowhere: its gate gets 0.
+// The precision of powers of a Gaussian, the centers and the precisions of a radial basis.
+inline bool shapes_a_function(const BiasTerms& terms, int32_t column) {
+  const int32_t centers = terms.radial_basis + terms.num_radial_basis;
+  const bool in_basis = column >= centers && column < centers + 2 * terms.num_radial_basis;
+  return in_basis || (terms.gaussian_powers >= 0 && column == terms.gaussian_powers);
+}
+
+// The gate multiplies a bias that is linear in all parameters but those that shape a function, so
+// its gradient follows from the features as theirs does. A row whose gate is 0 and whose features
+// are not finite stands nowhere: its gate gets 0.
 template <class T>
 void reduce_features(const GeometryAttentionProblem<T>& p, const GeometryAttentionGradient<T>& g,
                      const std::vector<T>& features) {
   const int32_t columns = p.terms.num_parameters;
-  std::fill(g.grad_bias_parameters, g.grad_bias_parameters + p.num_heads * columns, T{0});
+  const int64_t owners = p.num_heads * (p.parameters_per_row ? p.num_queries : 1);
+  std::fill(g.grad_bias_parameters, g.grad_bias_parameters + owners * columns, T{0});
   for (int64_t row = 0; row < p.num_queries * p.num_heads; ++row) {
-    const int64_t head = row % p.num_heads;
+    const int64_t first = (p.parameters_per_row ? row : row % p.num_heads) * columns;
     const T gate = p.q_gate == nullptr ? T{1} : p.q_gate[row];
     T slope = 0;
     for (int32_t column = 0; column < columns; ++column) {
       const T feature = features[row * columns + column];
-      slope += p.bias_parameters[head * columns + column] * feature;
-      if (gate != 0) g.grad_bias_parameters[head * columns + column] += gate * feature;
+      if (!shapes_a_function(p.terms, column)) slope += p.bias_parameters[first + column] * feature;
+      if (gate != 0) g.grad_bias_parameters[first + column] += gate * feature;
     }
     if (g.grad_gate != nullptr) g.grad_gate[row] = gate == 0 && !std::isfinite(slope) ? 0 : slope;
   }
@@ -285,6 +304,7 @@ void geometry_attention_backward_cpu(const GeometryAttentionProblem<T>& p,
   w.features.resize(rows * p.terms.num_parameters);
   if (g.grad_q_position != nullptr) w.q_position.resize(rows * 3);
   if (g.grad_k_position != nullptr) w.k_position.resize(p.num_keys * p.num_kv_heads * 3);
+  if (g.grad_k_normal != nullptr) w.k_normal.resize(p.num_keys * p.num_kv_heads * 3);
 
   const int64_t q_blocks = num_blocks(p.num_queries, p.num_segments) * p.num_heads;
   const int64_t q_grain = blocks_per_piece(q_blocks, p.num_keys / p.num_segments, 2 * p.dim);
@@ -320,6 +340,8 @@ void geometry_attention_backward_cpu(const GeometryAttentionProblem<T>& p,
   }
   if (g.grad_k_position != nullptr)
     sum_triples(w.k_position, p.num_keys, p.num_kv_heads, g.grad_k_position);
+  if (g.grad_k_normal != nullptr)
+    sum_triples(w.k_normal, p.num_keys, p.num_kv_heads, g.grad_k_normal);
 }
 
 template void geometry_attention_backward_cpu(const GeometryAttentionProblem<float>&,

@@ -47,15 +47,21 @@ def _backward_cpu(
     options: Options,
     position_gradients: bool,
 ) -> TokenGradients:
+    """Run the CPU kernel; half precision is computed in float32 and rounded once.
+
+    The gradient of a score is what is left of ``dP - dout . out``, which an ``out`` rounded to half
+    precision would spoil: it is computed again.
+    """
     dtype, arithmetic = tokens.q.dtype, wide(tokens.q.dtype)
     if grads.out is None:
         grads = grads._replace(out=torch.zeros_like(results.out))
     if arithmetic != dtype:
         assert grads.out is not None
+        tokens = _widened(tokens)
         widened = _backward_cpu(
             grads._replace(out=grads.out.to(arithmetic)),
-            _widened(tokens),
-            results._replace(out=results.out.to(arithmetic)),
+            tokens,
+            results._replace(out=_forward_cpu(tokens, options, position_mean=False).out),
             options,
             position_gradients,
         )

@@ -1,8 +1,8 @@
 """What a geometric attention bias is made of.
 
-A :class:`BiasSpec` is a static sum of terms. Each term is linear in its learned parameters, so
-that one head's bias is ``sum_p theta_p * phi_p(difference)`` with
-``difference = k_position - q_position`` in metres.
+A :class:`BiasSpec` is a static sum of terms. Each term is a function of how a key stands to a
+query, ``difference = k_position - q_position`` in metres, and of columns of learned parameters,
+one row a head.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
 
-from g2vlm_fast.ops._checks import check_number
+from g2vlm_fast.ops._checks import check_integer, check_number
+
+MAX_GAUSSIAN_POWERS = 8
+MAX_RADIAL_BASIS = 16
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,7 @@ class Distance:
     eps: float = 1e-3
 
     def __post_init__(self) -> None:
-        check_number("Distance", "eps", self.eps)
-        if not (math.isfinite(self.eps) and self.eps > 0):
-            raise ValueError(f"Distance: eps must be positive and finite, got {self.eps}")
+        _check_eps("Distance", self.eps)
 
 
 @dataclass(frozen=True)
@@ -41,21 +42,86 @@ class SquaredDistance:
 
 @dataclass(frozen=True)
 class Direction:
-    """``weight . difference``: a vector of three a head, per metre, in the world frame."""
+    """``weight . difference``: a vector of three a head, per metre.
+
+    Its axes are those of the world, or those of each query where ``q_frame`` is given (say left
+    of it, behind it, above it).
+    """
 
     code: ClassVar[int] = 2
     num_parameters: ClassVar[int] = 3
 
 
-Term = Distance | SquaredDistance | Direction
+@dataclass(frozen=True)
+class NormalDot:
+    """``weight * q_normal . k_normal``: one weight a head, of the cosine between unit normals."""
+
+    code: ClassVar[int] = 3
+    num_parameters: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class GaussianPowers:
+    """``sum_m weight_m * t^m`` with ``t = exp(-precision * |difference|^2)``, m from 1 to count.
+
+    The m-th power is a Gaussian whose precision is m times that of the first, so that a mixture
+    of ``count`` widths costs one exponential.
+
+    Columns: the precision (per square metre), then the weights. ``count`` is at most 8.
+    """
+
+    code: ClassVar[int] = 4
+    count: int = 5
+
+    def __post_init__(self) -> None:
+        check_integer("GaussianPowers", "count", self.count, 1, MAX_GAUSSIAN_POWERS)
+
+    @property
+    def num_parameters(self) -> int:
+        return 1 + self.count
+
+
+@dataclass(frozen=True)
+class RadialBasis:
+    """``sum_m weight_m * exp(-precision_m * (r - center_m)^2)``, r the softened distance.
+
+    Gaussian radial basis functions (Broomhead and Lowe, 1988) of
+    ``r = sqrt(|difference|^2 + eps^2)``, whose centers and widths are learned as well.
+
+    Columns: the weights, the centers (metres), the precisions (per square metre), ``count`` of
+    each. ``count`` is at most 16; ``eps`` (metres) is that of :class:`Distance`.
+    """
+
+    code: ClassVar[int] = 5
+    count: int = 5
+    eps: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_integer("RadialBasis", "count", self.count, 1, MAX_RADIAL_BASIS)
+        _check_eps("RadialBasis", self.eps)
+
+    @property
+    def num_parameters(self) -> int:
+        return 3 * self.count
+
+
+Term = Distance | SquaredDistance | Direction | NormalDot | GaussianPowers | RadialBasis
+_KINDS = Term.__args__
+_NAMES = ", ".join(kind.__name__ for kind in _KINDS)
 
 
 @dataclass(frozen=True, init=False)
 class BiasSpec:
-    """A static sum of terms, each at most once; no terms means plain attention.
+    """A static sum of terms, each kind at most once; no terms means plain attention.
 
     ``BiasSpec(Distance(), Direction())`` has ``num_parameters == 4``: column 0 is the slope of
-    the distance, columns 1 to 3 are the direction, in the order of the terms.
+    the distance, columns 1 to 3 are the direction, in the order of the terms. Terms that soften
+    the distance do so by one ``eps``, in metres; it is 0 where no term does.
+
+    Attributes:
+        codes: the numbers by which kernels know the terms.
+        counts: how many columns each term has for kernels: a weight of normals becomes the
+            vector that is multiplied with the normal of the key.
     """
 
     terms: tuple[Term, ...]
@@ -66,50 +132,36 @@ class BiasSpec:
 
     def __init__(self, *terms: Term) -> None:
         for term in terms:
-            if not isinstance(term, Distance | SquaredDistance | Direction):
-                raise TypeError(
-                    "BiasSpec: terms must be Distance(), SquaredDistance() or Direction(), got "
-                    f"{term!r}"
-                )
+            if not isinstance(term, _KINDS):
+                raise TypeError(f"BiasSpec: terms must be instances of {_NAMES}, got {term!r}")
+        shown = ", ".join(map(repr, terms))
         codes = tuple(term.code for term in terms)
         if len(set(codes)) != len(codes):
-            raise ValueError(
-                f"BiasSpec: each kind of term may appear once, got {', '.join(map(repr, terms))}"
-            )
-        lengths = {term.eps for term in terms if isinstance(term, Distance)}
+            raise ValueError(f"BiasSpec: each kind of term may appear once, got {shown}")
+        softening = {term.eps for term in terms if isinstance(term, Distance | RadialBasis)}
+        if len(softening) > 1:
+            raise ValueError(f"BiasSpec: terms must agree on eps, got {shown}")
+        columns = [term.num_parameters for term in terms]
+        counts = (
+            3 if isinstance(term, NormalDot) else n for term, n in zip(terms, columns, strict=True)
+        )
         object.__setattr__(self, "terms", terms)
-        object.__setattr__(self, "num_parameters", sum(term.num_parameters for term in terms))
+        object.__setattr__(self, "num_parameters", sum(columns))
         object.__setattr__(self, "codes", codes)
-        object.__setattr__(self, "counts", tuple(term.num_parameters for term in terms))
-        object.__setattr__(self, "eps", lengths.pop() if lengths else 0.0)
+        object.__setattr__(self, "counts", tuple(counts))
+        object.__setattr__(self, "eps", softening.pop() if softening else 0.0)
+
+
+def _check_eps(term: str, eps: float) -> None:
+    check_number(term, "eps", eps)
+    if not (math.isfinite(eps) and eps > 0):
+        raise ValueError(f"{term}: eps must be positive and finite, got {eps}")
 
 
 def _refuse(term: object) -> NoReturn:
     raise NotImplementedError(
-        f"{type(term).__name__} is not available yet; the terms that exist are Distance, "
-        "SquaredDistance and Direction"
+        f"{type(term).__name__} is not available yet; the terms that exist are {_NAMES}"
     )
-
-
-class NormalDot:
-    """Cosine between normals. Not available yet: raises ``NotImplementedError``."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        _refuse(self)
-
-
-class GaussianPowers:
-    """Powers of one Gaussian of the distance. Not available yet: raises ``NotImplementedError``."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        _refuse(self)
-
-
-class RadialBasis:
-    """Free Gaussians of the distance. Not available yet: raises ``NotImplementedError``."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        _refuse(self)
 
 
 class RadialTable:

@@ -12,12 +12,9 @@ from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._autograd import first_derivative_only
 from g2vlm_fast.ops._checks import (
     check_flag,
-    check_instance,
     check_number,
     check_offset_values,
     check_offsets,
-    check_rows,
-    check_tensor,
 )
 from g2vlm_fast.ops._flops import flop_formula
 from g2vlm_fast.ops._geometry_attention_arguments import (
@@ -31,10 +28,11 @@ from g2vlm_fast.ops._geometry_attention_arguments import (
     wide,
 )
 from g2vlm_fast.ops._geometry_attention_backends import register
+from g2vlm_fast.ops._geometry_attention_checks import check_dropout, check_sides, check_tokens
+from g2vlm_fast.ops._geometry_attention_parameters import kernel_parameters
 from g2vlm_fast.ops._registration import define_op
-from g2vlm_fast.ops.bias import BiasSpec
+from g2vlm_fast.ops.bias import BiasSpec, Direction, NormalDot
 
-MAX_HEAD_DIM = 256
 MINIMUM_SPREAD = 1e-3  # metres; keeps the gradient of the spread finite
 
 _OP = "geometry_attention"
@@ -58,38 +56,59 @@ def geometry_attention(
     bias_parameters: Tensor | None = None,
     q_position: Tensor | None = None,
     k_position: Tensor | None = None,
+    q_normal: Tensor | None = None,
+    k_normal: Tensor | None = None,
+    q_frame: Tensor | None = None,
     q_gate: Tensor | None = None,
+    k_mask: Tensor | None = None,
     q_offsets: Tensor | None = None,
     k_offsets: Tensor | None = None,
     causal: bool = False,
     scale: float | None = None,
+    dropout: float = 0.0,
+    dropout_seed: Tensor | None = None,
     return_lse: bool = False,
     return_position_mean: bool = False,
 ) -> Tensor | GeometryAttentionResult:
     """Attend within each packed segment, with a bias that depends on where tokens stand.
 
-    The score of query i, key j and head h is ``scale * q_i . k_j + q_gate_ih * bias_hij`` with
-    ``bias_hij = sum_p bias_parameters_hp * phi_p(k_position_j - q_position_i)`` and the functions
-    ``phi`` of :mod:`g2vlm_fast.ops.bias`. Scores are never in memory at once (online softmax:
-    Milakov and Gimelshein, 2018; Dao et al., 2022). The floating type "wide" below is float64
-    where q is float64 and float32 otherwise: positions, gates and bias parameters never pass
-    through half precision.
+    The score of query i, key j and head h is ``scale * q_i . k_j + q_gate_ih * bias_hij``, where
+    the bias is the sum of the terms of :mod:`g2vlm_fast.ops.bias`, functions of
+    ``k_position_j - q_position_i`` in metres with learned parameters. Scores are never in memory
+    at once (online softmax: Milakov and Gimelshein, 2018; Dao et al., 2022). The floating type
+    "wide" below is float64 where q is float64 and float32 otherwise: what stands in metres, gates
+    and bias parameters never pass through half precision.
 
     Args:
         q: ``[Lq, H, D]`` float16, bfloat16, float32 or float64; D at most 256.
         k: ``[Lk, Hkv, D]``, H a multiple of Hkv: consecutive heads of q share a head of k.
         v: ``[Lk, Hkv, D]``.
         bias: the terms; None or ``BiasSpec()`` for plain attention.
-        bias_parameters: ``[H, bias.num_parameters]`` wide; needed where the bias has terms.
+        bias_parameters: ``[H, bias.num_parameters]`` wide, or ``[Lq, H, bias.num_parameters]``
+            where every query has its own; needed where the bias has terms.
         q_position: ``[Lq, 3]``, or ``[Lq, H, 3]`` for a place of each head, wide, metres; needed
             where the bias has terms.
         k_position: ``[Lk, 3]`` wide, metres; needed there and for ``return_position_mean``.
+        q_normal: ``[Lq, 3]`` wide, unit vectors; needed with the term ``NormalDot``.
+        k_normal: ``[Lk, 3]`` wide, unit vectors; needed there.
+        q_frame: ``[Lq, 3, 3]`` wide, rows are the unit axes of each query's own frame in the
+            world (say left, behind, above), along which ``Direction`` then weighs; None for the
+            axes of the world.
         q_gate: ``[Lq, H]`` wide in [0, 1], multiplies the whole bias of a row. Where it is 0 the
-            bias is exactly 0, even if the position is NaN (a token that stands nowhere).
+            bias is exactly 0, even if the position, the normal, the frame or the row's own
+            parameters are NaN (a token that stands nowhere).
+        k_mask: ``[Lk]`` bool, False for padding: no query sees such a key, and nothing that
+            stands in its rows, NaN included, reaches anything. None for True.
         q_offsets: ``[B + 1]`` int32, the segments of the queries; None for one segment.
         k_offsets: ``[B + 1]`` int32, the segments of the keys.
         causal: the last query of a segment sees all of its keys, the one before all but one, ...
         scale: factor of ``q . k``; None for ``1 / sqrt(D)``.
+        dropout: probability in [0, 1) with which a pair is left out after the softmax; what is
+            kept is divided by ``1 - dropout``. The lse, the mean and the spread are those without
+            dropout.
+        dropout_seed: ``[1]`` int64. The pairs that are kept depend on it and on their rows in the
+            packed tensors and their head alone (Philox-4x32-10: Salmon et al., 2011). None to
+            draw one from torch's generator of the device.
         return_lse: also return the natural logarithm of the sum of exponentials of each row.
         return_position_mean: also return where each row looks.
 
@@ -107,7 +126,11 @@ def geometry_attention(
             missing.
     """
     spec = _PLAIN if bias is None else bias
-    _check(q, k, v, spec, bias_parameters, q_position, k_position, q_gate)
+    check_tokens(q, k, v, spec, bias_parameters, q_position, k_position, q_gate)
+    if q_normal is not None or k_normal is not None or q_frame is not None or k_mask is not None:
+        check_sides(q, k, q_normal, k_normal, q_frame, k_mask)
+    if type(dropout) is not float or dropout != 0 or dropout_seed is not None:
+        dropout, dropout_seed = check_dropout(q, dropout, dropout_seed)
     if q_offsets is not None or k_offsets is not None:
         segments: dict[str, int] = {}
         check_offsets(_OP, "q_offsets", q_offsets, segments, q.device)
@@ -116,7 +139,7 @@ def geometry_attention(
     check_flag(_OP, "return_lse", return_lse)
     check_flag(_OP, "return_position_mean", return_position_mean)
     if not spec.codes:
-        bias_parameters = q_position = q_gate = None
+        bias_parameters = q_position = q_gate = k_normal = None
         if not return_position_mean:
             k_position = None
     elif bias_parameters is None or q_position is None or k_position is None:
@@ -127,6 +150,12 @@ def geometry_attention(
         }
         absent = " and ".join(name for name, value in given.items() if value is None)
         raise ValueError(f"{_OP}: a bias with terms needs {absent}; pass it, or bias=None")
+    elif NormalDot.code in spec.codes or (q_frame is not None and Direction.code in spec.codes):
+        bias_parameters = kernel_parameters(
+            spec, bias_parameters, q.shape[0], q_normal, k_normal, q_frame, q_gate
+        )
+    if NormalDot.code not in spec.codes:
+        k_normal = None
     if return_position_mean and k_position is None:
         raise ValueError(f"{_OP}: return_position_mean needs k_position; pass it")
     if scale is None:
@@ -143,20 +172,10 @@ def geometry_attention(
         if k_offsets is not None:
             k_offsets = k_offsets.view_as(k_offsets)
     tokens = Tokens(
-        q=q,
-        k=k,
-        v=v,
-        bias_parameters=bias_parameters,
-        q_position=q_position,
-        k_position=k_position,
-        k_normal=None,
-        q_gate=q_gate,
-        k_mask=None,
-        q_offsets=q_offsets,
-        k_offsets=k_offsets,
-        dropout_seed=None,
-    )
-    options = Options(spec.codes, spec.counts, spec.eps, causal, scale, 0.0)
+        q, k, v, bias_parameters, q_position, k_position, k_normal, q_gate, k_mask,
+        q_offsets, k_offsets, dropout_seed,
+    )  # fmt: skip
+    options = Options(spec.codes, spec.counts, spec.eps, causal, scale, dropout)
     run: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] = _forward
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tokens):
         run = _GeometryAttention.apply
@@ -170,44 +189,6 @@ def geometry_attention(
 
 
 _PLAIN = BiasSpec()
-
-
-def _check(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    spec: BiasSpec,
-    bias_parameters: Tensor | None,
-    q_position: Tensor | None,
-    k_position: Tensor | None,
-    q_gate: Tensor | None,
-) -> None:
-    sizes: dict[str, int] = {}
-    check_tensor(_OP, "q", q, ("Lq", "H", "D"), _dispatch.FLOATS, sizes)
-    check_tensor(_OP, "k", k, ("Lk", "Hkv", "D"), {q.dtype}, sizes, q.device)
-    check_tensor(_OP, "v", v, ("Lk", "Hkv", "D"), {q.dtype}, sizes, q.device)
-    check_rows(_OP, "q", q)
-    check_rows(_OP, "k", k)
-    heads, dim = q.shape[1:]
-    if not 1 <= dim <= MAX_HEAD_DIM:
-        raise ValueError(f"{_OP}: D must be from 1 to {MAX_HEAD_DIM}, got q {list(q.shape)}")
-    if k.shape[1] == 0 or heads == 0 or heads % k.shape[1] != 0:
-        raise ValueError(
-            f"{_OP}: the heads of q must be a multiple of those of k, got {heads} and {k.shape[1]}"
-        )
-    check_instance(_OP, "bias", spec, BiasSpec)
-    wides = {wide(q.dtype)}
-    if bias_parameters is not None:
-        shape: tuple[str | int, ...] = ("H", spec.num_parameters)
-        check_tensor(_OP, "bias_parameters", bias_parameters, shape, wides, sizes, q.device)
-    if q_position is not None:
-        per_head = isinstance(q_position, Tensor) and q_position.dim() == 3
-        shape = ("Lq", "H", 3) if per_head else ("Lq", 3)
-        check_tensor(_OP, "q_position", q_position, shape, wides, sizes, q.device)
-    if k_position is not None:
-        check_tensor(_OP, "k_position", k_position, ("Lk", 3), wides, sizes, q.device)
-    if q_gate is not None:
-        check_tensor(_OP, "q_gate", q_gate, ("Lq", "H"), wides, sizes, q.device)
 
 
 # The ops take records field by field: these are the ranges of their arguments.

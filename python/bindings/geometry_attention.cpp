@@ -23,11 +23,16 @@ T* data_or_null(const Optional<T>& tensor) {
   return tensor ? tensor->data() : nullptr;
 }
 
+void require(bool condition, const char* message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
 // Codes as g2vlm_fast.ops.bias numbers them.
 BiasTerms terms_of(const std::vector<int>& codes, const std::vector<int>& counts, double eps) {
   BiasTerms terms;
   terms.eps = eps;
   for (size_t i = 0; i < codes.size(); ++i) {
+    const int count = counts.at(i);
     switch (codes[i]) {
       case 0:
         terms.distance = terms.num_parameters;
@@ -38,11 +43,26 @@ BiasTerms terms_of(const std::vector<int>& codes, const std::vector<int>& counts
       case 2:
         terms.direction = terms.num_parameters;
         break;
+      case 3:
+        terms.normal = terms.num_parameters;
+        break;
+      case 4:
+        terms.gaussian_powers = terms.num_parameters;
+        terms.num_gaussian_powers = count - 1;
+        break;
+      case 5:
+        terms.radial_basis = terms.num_parameters;
+        terms.num_radial_basis = count / 3;
+        break;
       default:
         throw std::invalid_argument("geometry_attention: unknown bias term");
     }
-    terms.num_parameters += counts.at(i);
+    terms.num_parameters += count;
   }
+  require(terms.num_gaussian_powers <= BiasTerms::kMaxGaussianPowers &&
+              terms.num_radial_basis <= BiasTerms::kMaxRadialBasis &&
+              terms.num_parameters <= BiasTerms::kMaxParameters,
+          "geometry_attention: a bias term has too many columns");
   return terms;
 }
 
@@ -81,6 +101,10 @@ GeometryAttentionProblem<T> problem_of(
   problem.dropout = dropout;
   problem.dropout_seed = dropout_seed ? *dropout_seed->data() : 0;
   problem.terms = terms_of(codes, counts, eps);
+  require(!bias_parameters ||
+              bias_parameters->size(bias_parameters->ndim() - 1) == problem.terms.num_parameters,
+          "geometry_attention: bias_parameters must have the columns that the terms count");
+  require(problem.terms.normal < 0 || k_normal, "geometry_attention: NormalDot needs k_normal");
   return problem;
 }
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from g2vlm_fast.ops import use_backend
+from g2vlm_fast.ops import BackendError, use_backend
 from g2vlm_fast.ops._dispatch import Implementation, table
 from g2vlm_fast.ops.specs import (
     OpSpec,
@@ -35,12 +35,13 @@ def _supports(spec: OpSpec, backend: str, entry: Implementation, device: str, dt
     return device in entry.devices and kernel_dtype in entry.dtypes
 
 
-def _runs(once: bool = False, traceable: bool = False) -> list[Any]:
+def _runs(once: bool = False, traceable: bool = False, refused: bool = False) -> list[Any]:
     """Every op x case x backend x device x dtype that is supported.
 
     Args:
         once: the first case in the first dtype that the backend takes.
         traceable: leave out ops that ``torch.compile`` cannot trace.
+        refused: the cases that the specification says the backend refuses, instead of the others.
     """
     found = []
     for spec in SPECS.values():
@@ -54,7 +55,9 @@ def _runs(once: bool = False, traceable: bool = False) -> list[Any]:
                 for dtype in dtypes[:1] if once else dtypes:
                     name = f"{spec.op}-{backend}-{device}-{str(dtype).removeprefix('torch.')}"
                     marks = [pytest.mark.gpu] if device == "cuda" else []
-                    for case in list(spec.small)[:1] if once else spec.small:
+                    without_kernel = spec.refused.get(backend, ())
+                    cases = [each for each in spec.small if (each in without_kernel) == refused]
+                    for case in cases[:1] if once else cases:
                         found.append(
                             pytest.param(
                                 spec, case, backend, device, dtype, id=f"{name}-{case}", marks=marks
@@ -70,6 +73,15 @@ one_run_a_backend = pytest.mark.parametrize(
 one_traceable_run_a_backend = pytest.mark.parametrize(
     ("spec", "case", "backend", "device", "dtype"), _runs(once=True, traceable=True)
 )
+
+
+@pytest.mark.parametrize(("spec", "case", "backend", "device", "dtype"), _runs(refused=True))
+def test_a_case_without_a_kernel_is_refused(
+    spec: OpSpec, case: str, backend: str, device: str, dtype: torch.dtype
+) -> None:
+    inputs = draw_case(spec, case, dtype, device)
+    with pytest.raises(BackendError, match=rf"the {backend} backend has no kernel yet for "):
+        run_on(spec, backend, inputs)
 
 
 @every_run

@@ -1,8 +1,11 @@
 // Attention with a geometric bias over packed tokens.
 //
-// score(i, j, h) = scale * q_ih . k_jg + gate_ih * bias(h, k_position_j - q_position_ih), g = the
-// key head of h; a row whose gate is 0 has bias 0, whatever its position. Queries see the keys of
-// their segment; if causal, the last query sees all of them and each one before it one less.
+// score(i, j, h) = scale * q_ih . k_jg + gate_ih * bias_h(i, j), g = the key head of h; a row whose
+// gate is 0 has bias 0, whatever its position and parameters. Queries see the keys of their segment
+// that the mask lets through; if causal, the last query sees all of them and each one before it one
+// less. Nothing of a masked key is read, and its gradients are 0. Dropout keeps a pair where 24
+// random bits of (seed, key, query, head), as a fraction of 1, reach it, and divides what it keeps
+// by 1 - dropout; lse, mean and variance are those without dropout.
 // Accumulation order depends on the shapes alone, never on the number of threads.
 #pragma once
 
@@ -10,12 +13,24 @@
 
 namespace g2vlm {
 
-// Which terms a bias has: the first column of each in the bias parameters, -1 where absent.
-// bias(d) = -slope * sqrt(|d|^2 + eps^2) - slope' * |d|^2 + direction . d
+// Which terms a bias has: the first column of each in the bias parameters, -1 where absent. With
+// d = k_position - q_position, r = sqrt(|d|^2 + eps^2) and the normal n of the key, bias is the sum
+// of those that are there.
 struct BiasTerms {
-  int32_t distance = -1;
-  int32_t squared_distance = -1;
-  int32_t direction = -1;  // three columns
+  static constexpr int32_t kMaxGaussianPowers = 8;
+  static constexpr int32_t kMaxRadialBasis = 16;
+  static constexpr int32_t kMaxParameters = 9 + kMaxGaussianPowers + 3 * kMaxRadialBasis;
+
+  int32_t distance = -1;          // -slope * r
+  int32_t squared_distance = -1;  // -slope * |d|^2
+  int32_t direction = -1;         // w . d, three columns
+  int32_t normal = -1;            // w . n, three columns
+  // sum_m w_m t^m, m from 1, t = exp(-precision * |d|^2): the precision, then the w_m
+  int32_t gaussian_powers = -1;
+  int32_t num_gaussian_powers = 0;
+  // sum_m w_m exp(-precision_m * (r - center_m)^2): the w_m, the centers, the precisions
+  int32_t radial_basis = -1;
+  int32_t num_radial_basis = 0;
   int32_t num_parameters = 0;
   double eps = 0;
 };

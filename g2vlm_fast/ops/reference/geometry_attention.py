@@ -6,7 +6,7 @@ are never in memory at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -20,9 +20,16 @@ from g2vlm_fast.ops._geometry_attention_arguments import (
     Tokens,
     wide,
 )
-from g2vlm_fast.ops.bias import Direction, Distance, SquaredDistance
+from g2vlm_fast.ops.reference.geometry_attention_bias import (
+    BiasTerms,
+    Pairs,
+    bias_of,
+    derivatives_of,
+    pairs_of,
+)
+from g2vlm_fast.ops.reference.philox import philox, seed_words
 
-_CHUNK_SCORES = 1 << 22
+_CHUNK_NUMBERS = 1 << 23
 
 
 class _Inputs(NamedTuple):
@@ -31,27 +38,29 @@ class _Inputs(NamedTuple):
     q: Tensor  # [H, Lq, D]
     k: Tensor  # [H, Lk, D]
     v: Tensor  # [H, Lk, D]
-    bias_parameters: Tensor | None  # [H, P]
+    bias_parameters: Tensor | None  # [H, 1 or Lq, 1, P]
     q_position: Tensor | None  # [1 or H, Lq, 3]
     k_position: Tensor | None  # [Lk, 3]
+    k_normal: Tensor | None  # [Lk, 3]
     q_gate: Tensor | None  # [H, Lq]
-    terms: Sequence[int]
+    terms: BiasTerms
     eps: float
     scale: float
 
 
 class _Chunk(NamedTuple):
-    """Some queries of one segment, all of its keys, and which of them are hidden."""
+    """Some queries of one segment, all of its keys, which are hidden and which dropout drops."""
 
     queries: slice
     keys: slice
-    hidden: Tensor | None  # [rows, n] bool
+    hidden: Tensor | None  # [1 or rows, n] bool
+    kept: Tensor | None  # [H, rows, n], 0 or 1 / (1 - dropout)
 
 
 class _Scores(NamedTuple):
     value: Tensor  # [H, rows, n]
-    basis: Tensor | None  # [P, 1 or H, rows, n]
-    difference: Tensor | None  # [1 or H, rows, n, 3]
+    pairs: Pairs | None  # [1 or H, rows, n]
+    bias_parameters: Tensor | None  # [H, 1 or rows, 1, P]
     ungated: Tensor | None  # [H, rows, n]
 
 
@@ -65,14 +74,14 @@ def geometry_attention(tokens: Tokens, options: Options, position_mean: bool) ->
     lse = inputs.q.new_full((heads, rows), -torch.inf)
     mean = inputs.q.new_zeros((heads, statistics_rows, 3))
     variance = inputs.q.new_zeros((heads, statistics_rows))
-    for chunk in _chunks(tokens, options.causal):
+    for chunk in _chunks(tokens, options):
         scores = _scores(inputs, chunk)
         probability, lse[:, chunk.queries] = _softmax(scores.value)
-        out[:, chunk.queries] = probability @ inputs.v[:, chunk.keys]
+        out[:, chunk.queries] = _dropped(probability, chunk) @ inputs.v[:, chunk.keys]
         if position_mean:
             assert inputs.k_position is not None
             position = inputs.k_position[chunk.keys]
-            center = position[:1]
+            center = _first_seen(position, chunk)
             average = probability @ (position - center)
             spread = (position - center - average.unsqueeze(-2)).square().sum(-1)
             alive = probability.sum(-1, keepdim=True) != 0
@@ -97,28 +106,23 @@ def geometry_attention_backward(
 
     With probabilities P and ``dP`` the gradient with respect to them,
     ``dS = P * (dP - sum_j P dP + d_lse)``. The mean and the variance are two more values that
-    P averages: they add ``e . (d_mean + d_variance e)`` to dP, with ``e = k_position - mean``,
-    whose average under P is ``d_variance * variance``.
+    P averages: they add ``e . (d_mean + d_variance e)`` to dP, with ``e = k_position - mean``.
     """
     x = _widen(tokens, options)
     dtype, scale, q_position = x.q.dtype, options.scale, tokens.q_position
     grad_mean, grad_variance = grads.mean, grads.variance
     grad_q, grad_k, grad_v = map(torch.zeros_like, (x.q, x.k, x.v))
-    grad_parameters = _zeros_like(tokens.bias_parameters, dtype)
+    grad_parameters = _zeros_like(x.bias_parameters, dtype)
     grad_gate = _zeros_like(x.q_gate, dtype)
     grad_q_position = _zeros_like(x.q_position if position_gradients else None, dtype)
     grad_k_position = _zeros_like(x.k_position if position_gradients else None, dtype)
+    grad_k_normal = _zeros_like(x.k_normal if position_gradients else None, dtype)
     d_out = torch.zeros_like(x.q) if grads.out is None else grads.out.to(dtype).transpose(0, 1)
-    delta = (d_out * results.out.to(dtype).transpose(0, 1)).sum(-1)
-    if grads.lse is not None:
-        delta = delta - grads.lse.T
-    if grad_variance is not None:
-        delta = delta + (grad_variance * results.variance).T
-    for chunk in _chunks(tokens, options.causal):
+    for chunk in _chunks(tokens, options):
         rows, keys = chunk.queries, chunk.keys
         scores = _scores(x, chunk)
         probability = _probability(scores.value, results.lse.T[:, rows])
-        grad_probability = d_out[:, rows] @ x.v[:, keys].mT
+        grad_probability = _dropped(d_out[:, rows] @ x.v[:, keys].mT, chunk)
         if grad_mean is not None or grad_variance is not None:
             assert x.k_position is not None
             offset = x.k_position[keys] - results.mean.transpose(0, 1)[:, rows, None]
@@ -134,12 +138,16 @@ def geometry_attention_backward(
                 pull = pull + 2 * weight[..., None] * offset
             if grad_k_position is not None:
                 grad_k_position[keys] += (probability[..., None] * pull).sum((0, 1))
-        grad_score = probability * (grad_probability - delta[:, rows, None])
+        delta = (probability * grad_probability).sum(-1, keepdim=True)
+        if grads.lse is not None:
+            delta = delta - grads.lse.T[:, rows, None]
+        grad_score = probability * (grad_probability - delta)
         grad_q[:, rows] = scale * grad_score @ x.k[:, keys]
         grad_k[:, keys] += scale * grad_score.mT @ x.q[:, rows]
-        grad_v[:, keys] += probability.mT @ d_out[:, rows]
-        if scores.basis is None or grad_parameters is None:
+        grad_v[:, keys] += _dropped(probability, chunk).mT @ d_out[:, rows]
+        if scores.pairs is None or grad_parameters is None:
             continue
+        assert scores.bias_parameters is not None
         gated = grad_score
         if x.q_gate is not None and grad_gate is not None:
             assert scores.ungated is not None
@@ -148,28 +156,34 @@ def geometry_attention_backward(
             unanchored = (gate[..., 0] == 0) & ~slope.isfinite()
             grad_gate[:, rows] = slope.masked_fill(unanchored, 0)
             gated = torch.where(gate == 0, 0, gate * grad_score)
-        products = torch.where(gated == 0, 0, gated * scores.basis)
-        grad_parameters += products.sum((-1, -2)).T
+        derivatives = derivatives_of(x.terms, scores.bias_parameters, scores.pairs)
+        by_row = torch.stack([_pull(gated, each).sum(-1) for each in derivatives.parameters], -1)
+        if grad_parameters.shape[1] == 1:
+            grad_parameters[:, 0, 0] += by_row.sum(1)
+        else:
+            grad_parameters[:, rows, 0] = by_row
         if position_gradients:
-            slope = _grad_difference(x, scores)
-            grad_difference = torch.where(gated[..., None] == 0, 0, gated[..., None] * slope)
+            slope = derivatives.radial[..., None] * scores.pairs.difference + derivatives.direction
+            grad_difference = _pull(gated[..., None], slope)
             if grad_q_position is not None:
                 per_head = -grad_difference.sum(2)
                 shared = grad_q_position.shape[0] == 1
                 grad_q_position[:, rows] = per_head.sum(0, keepdim=True) if shared else per_head
             if grad_k_position is not None:
                 grad_k_position[keys] += grad_difference.sum((0, 1))
+        if grad_k_normal is not None:
+            grad_k_normal[keys] += _pull(gated[..., None], derivatives.k_normal).sum((0, 1))
     if grad_q_position is not None:
         assert q_position is not None
         grad_q_position = grad_q_position.transpose(0, 1).reshape(q_position.shape)
     return TokenGradients(
         q=grad_q.transpose(0, 1).to(tokens.q.dtype).contiguous(),
-        k=_sum_groups(grad_k, tokens.k),
-        v=_sum_groups(grad_v, tokens.v),
-        bias_parameters=grad_parameters,
+        k=_seen(_sum_groups(grad_k, tokens.k), tokens.k_mask),
+        v=_seen(_sum_groups(grad_v, tokens.v), tokens.k_mask),
+        bias_parameters=_packed_parameters(grad_parameters, tokens.bias_parameters),
         q_position=None if grad_q_position is None else grad_q_position.contiguous(),
-        k_position=grad_k_position,
-        k_normal=None,
+        k_position=None if grad_k_position is None else _seen(grad_k_position, tokens.k_mask),
+        k_normal=None if grad_k_normal is None else _seen(grad_k_normal, tokens.k_mask),
         q_gate=None if grad_gate is None else grad_gate.T.contiguous(),
     )
 
@@ -181,50 +195,95 @@ def _widen(tokens: Tokens, options: Options) -> _Inputs:
     q_position = tokens.q_position
     if q_position is not None:
         q_position = q_position[None] if q_position.dim() == 2 else q_position.transpose(0, 1)
+    parameters = tokens.bias_parameters
+    if parameters is not None:
+        parameters = parameters.unsqueeze(-2)
+        parameters = parameters[:, None] if parameters.dim() == 3 else parameters.transpose(0, 1)
+    mask = tokens.k_mask
     return _Inputs(
         q.to(dtype).transpose(0, 1),
-        k.to(dtype).repeat_interleave(group, 1).transpose(0, 1),
-        v.to(dtype).repeat_interleave(group, 1).transpose(0, 1),
-        tokens.bias_parameters,
+        _seen(k, mask).to(dtype).repeat_interleave(group, 1).transpose(0, 1),
+        _seen(v, mask).to(dtype).repeat_interleave(group, 1).transpose(0, 1),
+        parameters,
         q_position,
-        tokens.k_position,
+        None if tokens.k_position is None else _seen(tokens.k_position, mask),
+        None if tokens.k_normal is None else _seen(tokens.k_normal, mask),
         None if tokens.q_gate is None else tokens.q_gate.T,
-        options.terms,
+        BiasTerms(options.terms, options.counts),
         options.eps,
         options.scale,
     )
 
 
-def _chunks(tokens: Tokens, causal: bool) -> Iterator[_Chunk]:
+def _seen(keys: Tensor, mask: Tensor | None) -> Tensor:
+    """Return rows of keys, 0 instead of whatever stands in those that the mask hides."""
+    return keys if mask is None else torch.where(mask.view(-1, *[1] * (keys.dim() - 1)), keys, 0)
+
+
+def _chunks(tokens: Tokens, options: Options) -> Iterator[_Chunk]:
     q, k = tokens.q, tokens.k
     q_bounds = [0, q.shape[0]] if tokens.q_offsets is None else tokens.q_offsets.tolist()
     k_bounds = [0, k.shape[0]] if tokens.k_offsets is None else tokens.k_offsets.tolist()
+    columns = 0 if tokens.bias_parameters is None else tokens.bias_parameters.shape[-1]
+    chunk_scores = _CHUNK_NUMBERS // (1 + columns + 8 * (options.dropout > 0))
     for b in range(len(q_bounds) - 1):
         first, last = q_bounds[b : b + 2]
         keys = slice(*k_bounds[b : b + 2])
         count = keys.stop - keys.start
-        step = max(1, _CHUNK_SCORES // max(1, q.shape[1] * count))
+        step = max(1, chunk_scores // max(1, q.shape[1] * count))
         for begin in range(first, last, step):
             queries = slice(begin, min(begin + step, last))
-            hidden = None
-            if causal:
+            hidden = None if tokens.k_mask is None else ~tokens.k_mask[None, keys]
+            if options.causal:
                 row = torch.arange(queries.start, queries.stop, device=q.device) - last
                 column = torch.arange(count, device=q.device) - count
-                hidden = column > row[:, None]
+                ahead = column > row[:, None]
+                hidden = ahead if hidden is None else hidden | ahead
             if count > 0:
-                yield _Chunk(queries, keys, hidden)
+                yield _Chunk(queries, keys, hidden, _kept(tokens, options, queries, keys))
+
+
+def _kept(tokens: Tokens, options: Options, queries: slice, keys: slice) -> Tensor | None:
+    """Return the factor ``[H, rows, n]`` of each probability under dropout.
+
+    A pair is kept where 24 random bits, as a fraction of 1, reach ``dropout``. They belong to its
+    rows in the packed tensors and its head, so that no cut into chunks changes them.
+    """
+    if options.dropout == 0:
+        return None
+    assert tokens.dropout_seed is not None
+    q = tokens.q
+    key = torch.arange(keys.start, keys.stop, device=q.device)
+    query = torch.arange(queries.start, queries.stop, device=q.device)[:, None]
+    head = torch.arange(q.shape[1], device=q.device)[:, None, None]
+    word, *_ = philox((key, query, head, torch.zeros_like(key)), seed_words(tokens.dropout_seed))
+    kept = (word >> 8).double() * 2.0**-24 >= options.dropout
+    return kept.to(wide(q.dtype)) / (1 - options.dropout)
+
+
+def _dropped(values: Tensor, chunk: _Chunk) -> Tensor:
+    return values if chunk.kept is None else values * chunk.kept
+
+
+def _first_seen(position: Tensor, chunk: _Chunk) -> Tensor:
+    """Return the position ``[1, 3]`` of the first key that a query of the chunk may see."""
+    if chunk.hidden is None:
+        return position[:1]
+    return position[(~chunk.hidden).any(0).int().argmax()][None]
 
 
 def _scores(x: _Inputs, chunk: _Chunk) -> _Scores:
     value = x.scale * x.q[:, chunk.queries] @ x.k[:, chunk.keys].mT
-    basis = difference = ungated = None
-    if x.terms:
+    pairs = parameters = ungated = None
+    if x.bias_parameters is not None:
         assert x.q_position is not None
         assert x.k_position is not None
-        assert x.bias_parameters is not None
+        own = x.bias_parameters.shape[1] > 1
+        parameters = x.bias_parameters[:, chunk.queries] if own else x.bias_parameters
         difference = x.k_position[chunk.keys] - x.q_position[:, chunk.queries, None]
-        basis = torch.stack(_basis(x.terms, x.eps, difference))
-        ungated = (x.bias_parameters.T[..., None, None] * basis).sum(0)
+        k_normal = None if x.k_normal is None else x.k_normal[chunk.keys]
+        pairs = pairs_of(difference, x.eps, k_normal)
+        ungated = bias_of(x.terms, parameters, pairs)
         bias = ungated
         if x.q_gate is not None:
             gate = x.q_gate[:, chunk.queries, None]
@@ -232,41 +291,19 @@ def _scores(x: _Inputs, chunk: _Chunk) -> _Scores:
         value = value + bias
     if chunk.hidden is not None:
         value = value.masked_fill(chunk.hidden, -torch.inf)
-    return _Scores(value, basis, difference, ungated)
+    return _Scores(value, pairs, parameters, ungated)
 
 
-def _basis(terms: Sequence[int], eps: float, difference: Tensor) -> list[Tensor]:
-    """Return the functions that the bias parameters multiply, one a parameter."""
-    square = difference.square().sum(-1)
-    functions: list[Tensor] = []
-    for code in terms:
-        if code == Distance.code:
-            functions.append(-(square + eps**2).sqrt())
-        elif code == SquaredDistance.code:
-            functions.append(-square)
-        elif code == Direction.code:
-            functions.extend(difference.unbind(-1))
-    return functions
+def _pull(grad: Tensor, slope: Tensor) -> Tensor:
+    """Return their product, 0 where nothing pulls, though the slope be not a number."""
+    return torch.where(grad == 0, 0, grad * slope)
 
 
-def _grad_difference(x: _Inputs, scores: _Scores) -> Tensor:
-    """Return the gradient of the ungated bias with respect to the difference."""
-    assert x.bias_parameters is not None
-    assert scores.basis is not None
-    assert scores.difference is not None
-    radial = torch.zeros_like(scores.value)
-    constant = x.bias_parameters.new_zeros(x.bias_parameters.shape[0], 1, 1, 3)
-    column = 0
-    for code in x.terms:
-        slope = x.bias_parameters[:, column, None, None]
-        if code == Distance.code:
-            radial = radial + slope / scores.basis[column]
-        elif code == SquaredDistance.code:
-            radial = radial - 2 * slope
-        elif code == Direction.code:
-            constant = x.bias_parameters[:, None, None, column : column + 3]
-        column += 3 if code == Direction.code else 1
-    return radial[..., None] * scores.difference + constant
+def _packed_parameters(grad: Tensor | None, like: Tensor | None) -> Tensor | None:
+    """Return the gradient ``[H, 1 or Lq, 1, P]`` in the shape of the parameters."""
+    if grad is None or like is None:
+        return None
+    return grad.transpose(0, 1).reshape(like.shape)
 
 
 def _softmax(scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -84,6 +84,8 @@ class OpSpec:
     """True where ``function`` hands float16 and bfloat16 to its kernels as float32."""
     smooth: tuple[str, ...] | None = None
     """Small cases that gradcheck may perturb (no ties, no kinks); None for all."""
+    refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By backend, the small cases for which it has no kernel: it raises ``BackendError``."""
     hostile: tuple[Hostile, ...] = ()
     errors: Callable[[Inputs, list[Any], list[Any]], list[float]] | None = None
     """Errors of outputs from (float64 inputs, actual, expected); None for the relative L2

@@ -8,174 +8,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g2vlm_fast.ops.bias import BiasSpec, Direction, Distance, SquaredDistance
+from g2vlm_fast.ops.bias import (
+    BiasSpec,
+    Direction,
+    Distance,
+    GaussianPowers,
+    NormalDot,
+    RadialBasis,
+    SquaredDistance,
+)
 from g2vlm_fast.ops.geometry_attention import geometry_attention
+from g2vlm_fast.ops.specs.attention_tokens import SMALL, scenes
 from g2vlm_fast.ops.specs.base import Cost, Hostile, InputFactory, Inputs, OpSpec, Tolerance
 from g2vlm_fast.ops.specs.clouds import sizes_of
-from g2vlm_fast.ops.specs.points import normal_points, offsets
-
-_EVERY_TERM = BiasSpec(Distance(0.05), SquaredDistance(), Direction())
-
-
-def _normal(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
-def _tokens(
-    generator: torch.Generator,
-    queries: int,
-    keys: int,
-    bias: BiasSpec | None,
-    *,
-    heads: int = 2,
-    kv_heads: int = 2,
-    dim: int = 16,
-    **options: Any,
-) -> Inputs:
-    inputs = {
-        "q": _normal(generator, queries, heads, dim),
-        "k": _normal(generator, keys, kv_heads, dim),
-        "v": _normal(generator, keys, kv_heads, dim),
-        "k_position": normal_points(generator, keys),
-        **options,
-    }
-    if bias is not None:
-        inputs |= {
-            "bias": bias,
-            "bias_parameters": _normal(generator, heads, bias.num_parameters),
-            "q_position": normal_points(generator, queries),
-        }
-    return inputs
-
-
-def _distance(generator: torch.Generator) -> Inputs:
-    return _tokens(generator, 21, 37, BiasSpec(Distance(0.05)), return_lse=True)
-
-
-def _every_term(generator: torch.Generator) -> Inputs:
-    """Shared key heads, a place of each head, gates that are shut, an odd head dim."""
-    inputs = _tokens(
-        generator, 19, 34, _EVERY_TERM, heads=4, dim=5, return_lse=True, return_position_mean=True
-    )
-    gate = torch.rand(19, 4, generator=generator, dtype=torch.float64)
-    inputs["q_gate"] = torch.where(gate < 0.3, 0, gate)
-    inputs["q_position"] = _normal(generator, 19, 4, 3)
-    return inputs
-
-
-def _ragged(generator: torch.Generator) -> Inputs:
-    """Segments without queries, without keys, and with neither."""
-    return _tokens(
-        generator,
-        30,
-        36,
-        _EVERY_TERM,
-        q_offsets=offsets(5, 0, 7, 0, 17, 1),
-        k_offsets=offsets(2, 9, 0, 0, 24, 1),
-        return_lse=True,
-        return_position_mean=True,
-    )
-
-
-def _causal(generator: torch.Generator) -> Inputs:
-    """Self-attention, new queries after old keys, and queries before the first key."""
-    return _tokens(
-        generator,
-        24,
-        27,
-        BiasSpec(SquaredDistance()),
-        kv_heads=1,
-        causal=True,
-        q_offsets=offsets(12, 3, 9),
-        k_offsets=offsets(12, 10, 5),
-        return_lse=True,
-    )
-
-
-def _plain(generator: torch.Generator) -> Inputs:
-    return _tokens(generator, 18, 23, None, dim=33, scale=0.4, return_position_mean=True)
-
-
-def _one_point(generator: torch.Generator) -> Inputs:
-    """Self-attention between tokens of which many stand at one point."""
-    inputs = _tokens(generator, 20, 20, BiasSpec(Distance()), return_position_mean=True)
-    inputs["k_position"][4:15] = inputs["k_position"][0]
-    inputs["q_position"] = inputs["k_position"].clone()
-    return inputs
-
-
-def _far(generator: torch.Generator) -> Inputs:
-    """A scene a hundred metres from its origin."""
-    inputs = _tokens(generator, 16, 40, _EVERY_TERM, return_position_mean=True)
-    shift = torch.tensor([100.0, -60.0, 4.0], dtype=torch.float64)
-    inputs["q_position"] += shift
-    inputs["k_position"] += shift
-    return inputs
-
-
-def _nowhere(generator: torch.Generator) -> Inputs:
-    """Tokens that stand nowhere: their gate is 0 and their position is not a number."""
-    inputs = _tokens(generator, 22, 25, _EVERY_TERM, return_lse=True)
-    inputs["q_gate"] = torch.ones(22, 2, dtype=torch.float64)
-    inputs["q_gate"][3:9] = 0
-    inputs["q_position"][3:6] = torch.nan
-    inputs["q_position"][6] = torch.inf
-    return inputs
-
-
-def _sharp(generator: torch.Generator) -> Inputs:
-    """Scores above a hundred, whose exponentials overflow.
-
-    Not far above: a float32 score is rounded by 6e-8 of itself, which is then the relative
-    error of its probability.
-    """
-    inputs = _tokens(generator, 17, 40, BiasSpec(Direction()), return_lse=True)
-    inputs["bias_parameters"] *= 25
-    return inputs
-
-
-def _no_keys(generator: torch.Generator) -> Inputs:
-    return _tokens(generator, 4, 0, BiasSpec(Distance()), return_lse=True)
-
-
-def _no_queries(generator: torch.Generator) -> Inputs:
-    return _tokens(generator, 0, 5, BiasSpec(Distance()))
-
-
-def _scenes(
-    batch: int,
-    heads: int,
-    queries: int,
-    keys: int,
-    dim: int,
-    bias: BiasSpec,
-    kv_heads: int | None = None,
-) -> InputFactory:
-    """Return a factory of packed scenes: tokens that fill rooms of 8 x 6 x 3 m."""
-
-    def places(generator: torch.Generator, count: int) -> Tensor:
-        room = torch.tensor([8.0, 6.0, 3.0], dtype=torch.float64)
-        return torch.rand(count, 3, generator=generator, dtype=torch.float64) * room
-
-    def make(generator: torch.Generator) -> Inputs:
-        shape = {"heads": heads, "kv_heads": kv_heads or heads, "dim": dim}
-        inputs = _tokens(generator, batch * queries, batch * keys, bias, **shape)
-        inputs["q_position"] = places(generator, batch * queries)
-        inputs["k_position"] = places(generator, batch * keys)
-        slopes = torch.linspace(0.5, 8, heads, dtype=torch.float64)[:, None]
-        inputs["bias_parameters"] = slopes.repeat(1, bias.num_parameters)
-        if batch > 1:
-            inputs["q_offsets"] = offsets(*[queries] * batch)
-            inputs["k_offsets"] = offsets(*[keys] * batch)
-        return inputs
-
-    return make
-
+from g2vlm_fast.ops.specs.points import offsets
 
 _BIASES = {
     "distance": BiasSpec(Distance()),
     "squared": BiasSpec(SquaredDistance()),
     "direction": BiasSpec(Direction()),
+    "gauss_powers": BiasSpec(GaussianPowers(5)),
+    "rbf": BiasSpec(RadialBasis(5)),
     "none": BiasSpec(),
 }
 
@@ -187,7 +40,7 @@ def _shaped(given: Mapping[str, Any]) -> InputFactory:
     sizes["kv_heads"] = given.get("kv_heads") or sizes["heads"]
     if sizes["bias"] not in _BIASES:
         raise ValueError(f"bias must be one of {sorted(_BIASES)}, got {sizes['bias']!r}")
-    return _scenes(
+    return scenes(
         sizes["batch"],
         sizes["heads"],
         sizes["queries"],
@@ -216,38 +69,45 @@ SPEC = OpSpec(
     op="geometry_attention",
     kernels=("geometry_attention", "geometry_attention_backward"),
     function=geometry_attention,
-    small={
-        "distance": _distance,
-        "every_term": _every_term,
-        "ragged": _ragged,
-        "causal": _causal,
-        "plain": _plain,
-        "one_point": _one_point,
-        "far_from_the_origin": _far,
-        "nowhere": _nowhere,
-        "sharp": _sharp,
-        "no_keys": _no_keys,
-        "no_queries": _no_queries,
-    },
+    small=SMALL,
     timed={
-        "M_D64_distance": _scenes(4, 16, 4096, 4096, 64, _BIASES["distance"]),
-        "M_D128_distance": _scenes(4, 16, 4096, 4096, 128, _BIASES["distance"]),
-        "M_D64_squared": _scenes(4, 16, 4096, 4096, 64, _BIASES["squared"]),
-        "M_D128_squared": _scenes(4, 16, 4096, 4096, 128, _BIASES["squared"]),
-        "cross_B8_H16_Lq512_Lk4096_D64_distance": _scenes(
-            8, 16, 512, 4096, 64, _BIASES["distance"]
-        ),
+        "M_D64_distance": scenes(4, 16, 4096, 4096, 64, _BIASES["distance"]),
+        "M_D128_distance": scenes(4, 16, 4096, 4096, 128, _BIASES["distance"]),
+        "M_D64_squared": scenes(4, 16, 4096, 4096, 64, _BIASES["squared"]),
+        "M_D128_squared": scenes(4, 16, 4096, 4096, 128, _BIASES["squared"]),
+        "M_D64_gauss_powers": scenes(4, 16, 4096, 4096, 64, _BIASES["gauss_powers"]),
+        "M_D64_rbf": scenes(4, 16, 4096, 4096, 64, _BIASES["rbf"]),
+        "cross_B8_H16_Lq512_Lk4096_D64_distance": scenes(8, 16, 512, 4096, 64, _BIASES["distance"]),
     },
     timed_dtype=torch.bfloat16,
     called={
-        "geometry_attention_L16": _scenes(1, 4, 16, 16, 16, _BIASES["distance"]),
-        "geometry_attention_L16_grad": _scenes(1, 4, 16, 16, 16, _BIASES["distance"]),
+        "geometry_attention_L16": scenes(1, 4, 16, 16, 16, _BIASES["distance"]),
+        "geometry_attention_L16_grad": scenes(1, 4, 16, 16, 16, _BIASES["distance"]),
     },
     shaped=_shaped,
     cost=_cost,
     suite="geometry_attention",
-    grad_inputs=("q", "k", "v", "bias_parameters", "q_position", "k_position", "q_gate"),
-    float32_inputs=("bias_parameters", "q_position", "k_position", "q_gate"),
+    grad_inputs=(
+        "q",
+        "k",
+        "v",
+        "bias_parameters",
+        "q_position",
+        "k_position",
+        "q_normal",
+        "k_normal",
+        "q_frame",
+        "q_gate",
+    ),
+    float32_inputs=(
+        "bias_parameters",
+        "q_position",
+        "k_position",
+        "q_normal",
+        "k_normal",
+        "q_frame",
+        "q_gate",
+    ),
     tolerance={
         torch.float64: Tolerance(1e-12, 1e-11),
         # The rounding of a score of 300 alone changes its probability by 2e-5.
@@ -255,7 +115,29 @@ SPEC = OpSpec(
         torch.float16: Tolerance(1e-3, 5e-3),
         torch.bfloat16: Tolerance(5e-3, 1e-2),
     },
-    smooth=("distance", "every_term", "plain", "sharp"),
+    smooth=(
+        "distance",
+        "every_term",
+        "plain",
+        "sharp",
+        "gaussian_powers",
+        "radial_basis",
+        "frames",
+        "normal_dot",
+        "dropout",
+    ),
+    refused={
+        "triton": (
+            "gaussian_powers",
+            "radial_basis",
+            "frames",
+            "normal_dot",
+            "own_parameters",
+            "key_mask",
+            "dropout",
+            "everything",
+        ),
+    },
     hostile=(
         Hostile(
             "bias without parameters", _change(bias_parameters=None), ValueError, "bias_parameters"
@@ -280,6 +162,64 @@ SPEC = OpSpec(
             lambda i: {**i, "bias_parameters": i["bias_parameters"].repeat(1, 2)},
             ValueError,
             "bias_parameters",
+        ),
+        Hostile(
+            "parameters of other queries",
+            lambda i: {**i, "bias_parameters": i["bias_parameters"].repeat(20, 1, 1)},
+            ValueError,
+            "bias_parameters",
+        ),
+        Hostile(
+            "a term of normals without normals",
+            _change(bias=BiasSpec(NormalDot())),
+            ValueError,
+            "q_normal",
+        ),
+        Hostile(
+            "a term of normals without those of keys",
+            lambda i: {**i, "bias": BiasSpec(NormalDot()), "q_normal": i["q_position"]},
+            ValueError,
+            "k_normal",
+        ),
+        Hostile(
+            "normals in half precision",
+            lambda i: {**i, "k_normal": i["k_position"].half()},
+            TypeError,
+            "k_normal",
+        ),
+        Hostile(
+            "one axis for a frame",
+            lambda i: {**i, "q_frame": i["q_position"]},
+            ValueError,
+            "q_frame",
+        ),
+        Hostile(
+            "a mask of the queries",
+            lambda i: {**i, "k_mask": i["q_position"][:, 0] > 0},
+            ValueError,
+            "k_mask",
+        ),
+        Hostile(
+            "a mask of numbers",
+            lambda i: {**i, "k_mask": i["k_position"][:, 0]},
+            TypeError,
+            "k_mask",
+        ),
+        Hostile("dropout of everything", _change(dropout=1.0), ValueError, "dropout"),
+        Hostile("negative dropout", _change(dropout=-0.1), ValueError, "dropout"),
+        Hostile("dropout that is no number", _change(dropout=float("nan")), TypeError, "dropout"),
+        Hostile("a seed that is no tensor", _change(dropout_seed=3), TypeError, "dropout_seed"),
+        Hostile(
+            "a seed of 32 bits",
+            _change(dropout=0.5, dropout_seed=torch.zeros(1, dtype=torch.int32)),
+            TypeError,
+            "dropout_seed",
+        ),
+        Hostile(
+            "two seeds",
+            _change(dropout=0.5, dropout_seed=torch.zeros(2, dtype=torch.int64)),
+            ValueError,
+            "dropout_seed",
         ),
         Hostile(
             "heads that do not divide",
