@@ -20,6 +20,18 @@ class LayerBias(GeometryBias):
 
     used: bool = False
 
+    def forward(self) -> Tensor:
+        """Return the parameters, in a copy that outlives FSDP's own, and note the use."""
+        self.used = True
+        parameters = self.parameters_per_head
+        if parameters.dtype in (torch.float16, torch.bfloat16):
+            raise TypeError(
+                f"geometry attention: the parameters of the bias came as {parameters.dtype}; "
+                "shard them by themselves, with fully_shard(bias) for each of "
+                "adapter.biases.values(), before the layers that mixed precision casts"
+            )
+        return parameters.clone()
+
 
 class GeometryAdapter(nn.Module):
     """A geometric bias for each self-attention layer of a model, learned alone or with it.

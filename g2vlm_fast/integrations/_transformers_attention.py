@@ -65,9 +65,9 @@ def geometry_attention_forward(
     """
     geometry = current_geometry() if geometry is None else geometry
     bias = None if geometry is None else _bias_of(module)
-    if bias is not None:
-        bias.used = True
     if geometry is None or bias is None or _all_generated(geometry, query, key):
+        if bias is not None:
+            bias.used = True
         out, _ = sdpa_attention_forward(
             module,
             query,
@@ -83,13 +83,9 @@ def geometry_attention_forward(
     for name, remedy in _REFUSED.items():
         if kwargs.get(name) is not None:
             raise NotImplementedError(f"geometry attention: {name} is not honoured; {remedy}")
-    if dropout:
-        raise NotImplementedError(
-            f"geometry attention: dropout {dropout} is not honoured; set it to 0 in the config"
-        )
     _check(geometry, query, key, value)
     visible = what_is_visible(module, attention_mask, query, key, is_causal)
-    out = _attend(query, key, value, geometry, bias, visible, scaling)
+    out = _attend(query, key, value, geometry, bias, visible, scaling, float(dropout))
     return out.unflatten(0, (query.shape[0], query.shape[2])), None
 
 
@@ -136,72 +132,64 @@ def _attend(
     bias: LayerBias,
     visible: Visible,
     scale: float | None,
+    dropout: float,
 ) -> Tensor:
     """Attend between packed tokens, ``[B * Lq, H, D]``; nothing is read back to the host.
 
     Rows stay as long as they are: padding is masked, not taken out. Keys that stand nowhere are
     attended to without a bias, and both parts are joined by their log-sum-exp.
     """
-    rows, columns = query.shape[2], key.shape[2]
-    wide = torch.promote_types(query.dtype, torch.float32)
-    placed = geometry.placed if visible.keys is None else _both(geometry.placed, visible.keys)
-    position = geometry.position.to(wide)
-    if placed is not None:
-        position = position.where(placed[..., None], 0)
     q, k, v = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))
     common: dict[str, Any] = {
         "q_offsets": _offsets(query),
         "k_offsets": _offsets(key),
         "causal": visible.causal,
         "scale": scale,
+        "dropout": dropout,
     }
-    biased: dict[str, Any] = {
-        "bias": bias.spec,
-        "bias_parameters": bias.parameters_per_head,
-        "q_position": position[:, columns - rows :].flatten(0, 1),
-        "k_position": position.flatten(0, 1),
-        "q_gate": _gate(placed, query),
-    }
+    if dropout:  # both parts draw the same pairs
+        common["dropout_seed"] = torch.randint(2**62, (1,), device=query.device)
     if geometry.placed is None:
+        biased = _bias_arguments(geometry, bias, query, visible.keys)
         mask = None if visible.keys is None else visible.keys.flatten()
-        out = geometry_attention(q, k, v, **common, **biased, **_key_mask(mask))
-        assert isinstance(out, Tensor)
-        return out
-    assert placed is not None
-    unplaced = ~geometry.placed
+        return cast(Tensor, geometry_attention(q, k, v, k_mask=mask, **common, **biased))
+    placed, unplaced = geometry.placed, ~geometry.placed
     if visible.keys is not None:
-        unplaced = unplaced & visible.keys
-    there = geometry_attention(
-        q, k, v, **common, **biased, **_key_mask(placed.flatten()), return_lse=True
-    )
-    nowhere = geometry_attention(
-        q, k, v, **common, **_key_mask(unplaced.flatten()), return_lse=True
-    )
-    assert isinstance(there, GeometryAttentionResult)
-    assert isinstance(nowhere, GeometryAttentionResult)
-    return _join(there, nowhere)
+        placed, unplaced = placed & visible.keys, unplaced & visible.keys
+    common["return_lse"] = True
+    biased = _bias_arguments(geometry, bias, query, placed)
+    there = geometry_attention(q, k, v, k_mask=placed.flatten(), **common, **biased)
+    nowhere = geometry_attention(q, k, v, k_mask=unplaced.flatten(), **common)
+    return _join(cast(GeometryAttentionResult, there), cast(GeometryAttentionResult, nowhere))
 
 
-def _key_mask(mask: Tensor | None) -> dict[str, Any]:
-    return {} if mask is None else {"k_mask": mask}
+def _bias_arguments(
+    geometry: Geometry, bias: LayerBias, query: Tensor, placed: Tensor | None
+) -> dict[str, Any]:
+    """Return what the op takes for the bias; ``placed [B, Lk]``, None for all."""
+    heads, rows = query.shape[1:3]
+    wide = torch.promote_types(query.dtype, torch.float32)
 
+    def packed(field: Tensor | None, last: int) -> Tensor | None:
+        return None if field is None else field[:, -last:].to(wide).flatten(0, 1)
 
-def _both(first: Tensor | None, second: Tensor) -> Tensor:
-    return second if first is None else first & second
+    columns = geometry.position.shape[1]
+    gate = packed(placed, rows)
+    return {
+        "bias": bias.spec,
+        "bias_parameters": bias(),
+        "q_position": packed(geometry.position, rows),
+        "k_position": packed(geometry.position, columns),
+        "q_normal": packed(geometry.normal, rows),
+        "k_normal": packed(geometry.normal, columns),
+        "q_frame": packed(geometry.frame, rows),
+        "q_gate": None if gate is None else gate[:, None].repeat(1, heads),
+    }
 
 
 def _offsets(tokens: Tensor) -> Tensor:
     batch, _, length, _ = tokens.shape
     return torch.arange(batch + 1, device=tokens.device, dtype=torch.int32) * length
-
-
-def _gate(placed: Tensor | None, query: Tensor) -> Tensor | None:
-    """Return the factor of the bias of each row ``[B * Lq, H]``: 0 where it stands nowhere."""
-    if placed is None:
-        return None
-    heads, rows = query.shape[1:3]
-    wide = torch.promote_types(query.dtype, torch.float32)
-    return placed[:, -rows:].flatten()[:, None].to(wide).repeat(1, heads)
 
 
 def _join(first: GeometryAttentionResult, second: GeometryAttentionResult) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,44 +11,54 @@ import torch
 from torch import Tensor
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class Geometry:
     """Where the tokens of a padded batch stand; the keyword argument ``geometry`` of a model.
 
-    Tokens that are generated after these stand nowhere.
+    Tokens that are generated after these stand nowhere. This is no dataclass and no pytree on
+    purpose: FSDP casts the fields of those to half precision.
 
-    Attributes:
+    Args:
         position: ``[B, L, 3]`` float32 or float64, metres. Never half precision, whatever the
             model computes in.
-        placed: ``[B, L]`` bool, which tokens stand somewhere; None for all. What a token that
-            stands nowhere sees, and who sees it, has bias 0; its position is not read.
+        placed: ``[B, L]`` bool, which tokens stand somewhere; None for all. Between two tokens of
+            which one stands nowhere the bias is 0; the other fields of such tokens are not read.
+        normal: ``[B, L, 3]``, unit vectors; needed with the term ``NormalDot``.
+        frame: ``[B, L, 3, 3]``, rows are the unit axes of each token's own frame in the world,
+            along which ``Direction`` then weighs; None for the axes of the world.
 
     Raises:
         TypeError: a dtype that is not one of these.
         ValueError: a shape that is not one of these.
     """
 
-    position: Tensor
-    placed: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        position, placed = self.position, self.placed
-        if position.dtype not in (torch.float32, torch.float64):
-            raise TypeError(
-                f"Geometry: position must be float32 or float64, got {position.dtype}; half "
-                "precision moves points by decimetres: keep positions out of mixed precision"
-            )
-        if position.dim() != 3 or position.shape[2] != 3:
+    def __init__(
+        self,
+        position: Tensor,
+        placed: Tensor | None = None,
+        normal: Tensor | None = None,
+        frame: Tensor | None = None,
+    ) -> None:
+        if position.dim() != 3:
             raise ValueError(f"Geometry: position must be [B, L, 3], got {list(position.shape)}")
-        if placed is None:
-            return
-        if placed.dtype != torch.bool:
-            raise TypeError(f"Geometry: placed must be bool, got {placed.dtype}")
-        if placed.shape != position.shape[:2]:
-            raise ValueError(
-                f"Geometry: placed must be {list(position.shape[:2])}, one for each position, "
-                f"got {list(placed.shape)}"
-            )
+        self.position, self.placed, self.normal, self.frame = position, placed, normal, frame
+        batch, tokens, _ = position.shape
+        shapes = {"position": (3,), "placed": (), "normal": (3,), "frame": (3, 3)}
+        for name, ends in shapes.items():
+            field = getattr(self, name)
+            if field is None:
+                continue
+            if name == "placed":
+                if field.dtype != torch.bool:
+                    raise TypeError(f"Geometry: placed must be bool, got {field.dtype}")
+            elif field.dtype not in (torch.float32, torch.float64):
+                raise TypeError(
+                    f"Geometry: {name} must be float32 or float64, got {field.dtype}; half "
+                    "precision moves points by decimetres: keep geometry out of mixed precision"
+                )
+            if field.shape != (batch, tokens, *ends):
+                raise ValueError(
+                    f"Geometry: {name} must be {[batch, tokens, *ends]}, got {list(field.shape)}"
+                )
 
     def to(self, device: torch.device | str) -> Geometry:
         """Return the same places on a device."""

@@ -23,10 +23,13 @@ class _GeometryAttention(nn.Module):
         bias: BiasSpec | None,
         head_dim: int | None,
         qk_norm: bool,
+        dropout: float,
         projection_bias: bool,
     ) -> None:
         super().__init__()
         name = type(self).__name__
+        if not 0 <= dropout < 1:
+            raise ValueError(f"{name}: dropout must be in [0, 1), got {dropout}")
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         if num_heads < 1 or num_kv_heads < 1 or num_heads % num_kv_heads:
             raise ValueError(
@@ -40,6 +43,7 @@ class _GeometryAttention(nn.Module):
                 )
             head_dim = dim // num_heads
         self.num_heads, self.num_kv_heads, self.head_dim = num_heads, num_kv_heads, head_dim
+        self.dropout = float(dropout)
         self.query = nn.Linear(dim, num_heads * head_dim, bias=projection_bias)
         self.key = nn.Linear(context_dim, num_kv_heads * head_dim, bias=projection_bias)
         self.value = nn.Linear(context_dim, num_kv_heads * head_dim, bias=projection_bias)
@@ -49,17 +53,29 @@ class _GeometryAttention(nn.Module):
         self.geometry_bias = None if bias is None else GeometryBias(bias, num_heads)
 
     def _attend(
-        self, tokens: Tensor, context: Tensor, **geometry: Any
+        self, tokens: Tensor, context: Tensor, *, bias_parameters: Tensor | None, **arguments: Any
     ) -> Tensor | GeometryAttentionResult:
-        """Project, run the op with the arguments of its own names, and project back."""
+        """Project, run the op with arguments of its own names, and project back."""
         value = self.value(context).unflatten(-1, (self.num_kv_heads, self.head_dim))
         query = self.query(tokens).unflatten(-1, (self.num_heads, self.head_dim))
         key = self.key(context).unflatten(-1, (self.num_kv_heads, self.head_dim))
+        spec = None
         if self.geometry_bias is not None:
-            geometry["bias"] = self.geometry_bias.spec
-            geometry["bias_parameters"] = self.geometry_bias.parameters_per_head
+            spec = self.geometry_bias.spec
+            if bias_parameters is None:
+                bias_parameters = self.geometry_bias.parameters_per_head
+        elif bias_parameters is not None:
+            raise ValueError(
+                f"{type(self).__name__}: bias_parameters need terms; create the module with bias="
+            )
         result = geometry_attention(
-            _normalize(self.query_norm, query), _normalize(self.key_norm, key), value, **geometry
+            _normalize(self.query_norm, query),
+            _normalize(self.key_norm, key),
+            value,
+            bias=spec,
+            bias_parameters=bias_parameters,
+            dropout=self.dropout if self.training else 0.0,
+            **arguments,
         )
         if isinstance(result, Tensor):
             return self.output(result.flatten(1))
@@ -78,6 +94,7 @@ class GeometrySelfAttention(_GeometryAttention):
         head_dim: channels of a head; None for ``dim // num_heads``.
         qk_norm: normalise queries and keys to unit root mean square, with a learned gain
             (Henry et al., 2020).
+        dropout: probability of leaving a pair out after the softmax, in training.
         causal: each token sees itself and what comes before it in its segment.
         projection_bias: whether the four projections have additive biases.
     """
@@ -91,11 +108,12 @@ class GeometrySelfAttention(_GeometryAttention):
         bias: BiasSpec | None = None,
         head_dim: int | None = None,
         qk_norm: bool = False,
+        dropout: float = 0.0,
         causal: bool = False,
         projection_bias: bool = True,
     ) -> None:
         super().__init__(
-            dim, dim, num_heads, num_kv_heads, bias, head_dim, qk_norm, projection_bias
+            dim, dim, num_heads, num_kv_heads, bias, head_dim, qk_norm, dropout, projection_bias
         )
         self.causal = causal
 
@@ -104,7 +122,11 @@ class GeometrySelfAttention(_GeometryAttention):
         tokens: Tensor,
         *,
         position: Tensor | None = None,
+        normal: Tensor | None = None,
+        frame: Tensor | None = None,
         gate: Tensor | None = None,
+        bias_parameters: Tensor | None = None,
+        mask: Tensor | None = None,
         offsets: Tensor | None = None,
         return_lse: bool = False,
         return_position_mean: bool = False,
@@ -114,7 +136,12 @@ class GeometrySelfAttention(_GeometryAttention):
         Args:
             tokens: ``[L, dim]`` packed.
             position: ``[L, 3]`` float32, metres; needed with a bias.
+            normal: ``[L, 3]`` float32, unit vectors; needed with ``NormalDot``.
+            frame: ``[L, 3, 3]`` float32, rows are the axes of each token's own ``Direction``.
             gate: ``[L, num_heads]`` float32 in [0, 1], factor of the bias of each row.
+            bias_parameters: ``[L, num_heads, P]`` float32, of each row its own, instead of
+                ``geometry_bias.parameters_per_head``.
+            mask: ``[L]`` bool, False for tokens that no token sees.
             offsets: ``[B + 1]`` int32, the segments of the tokens; None for one segment.
             return_lse: as of :func:`g2vlm_fast.ops.geometry_attention`.
             return_position_mean: also return where each row of each head looks.
@@ -126,9 +153,14 @@ class GeometrySelfAttention(_GeometryAttention):
         return self._attend(
             tokens,
             tokens,
+            bias_parameters=bias_parameters,
             q_position=position,
             k_position=position,
+            q_normal=normal,
+            k_normal=normal,
+            q_frame=frame,
             q_gate=gate,
+            k_mask=mask,
             q_offsets=offsets,
             k_offsets=offsets,
             causal=self.causal,
@@ -150,6 +182,7 @@ class GeometryCrossAttention(_GeometryAttention):
         head_dim: channels of a head; None for ``dim // num_heads``.
         qk_norm: normalise queries and keys to unit root mean square, with a learned gain
             (Henry et al., 2020).
+        dropout: probability of leaving a pair out after the softmax, in training.
         projection_bias: whether the four projections have additive biases.
     """
 
@@ -163,11 +196,20 @@ class GeometryCrossAttention(_GeometryAttention):
         bias: BiasSpec | None = None,
         head_dim: int | None = None,
         qk_norm: bool = False,
+        dropout: float = 0.0,
         projection_bias: bool = True,
     ) -> None:
         context_dim = dim if context_dim is None else context_dim
         super().__init__(
-            dim, context_dim, num_heads, num_kv_heads, bias, head_dim, qk_norm, projection_bias
+            dim,
+            context_dim,
+            num_heads,
+            num_kv_heads,
+            bias,
+            head_dim,
+            qk_norm,
+            dropout,
+            projection_bias,
         )
 
     def forward(
@@ -177,7 +219,12 @@ class GeometryCrossAttention(_GeometryAttention):
         *,
         position: Tensor | None = None,
         context_position: Tensor | None = None,
+        normal: Tensor | None = None,
+        context_normal: Tensor | None = None,
+        frame: Tensor | None = None,
         gate: Tensor | None = None,
+        bias_parameters: Tensor | None = None,
+        context_mask: Tensor | None = None,
         offsets: Tensor | None = None,
         context_offsets: Tensor | None = None,
         return_lse: bool = False,
@@ -191,7 +238,13 @@ class GeometryCrossAttention(_GeometryAttention):
             position: ``[Lq, 3]`` or ``[Lq, num_heads, 3]`` float32, metres; needed with a bias.
             context_position: ``[Lk, 3]`` float32; needed with a bias, and for
                 ``return_position_mean``.
+            normal: ``[Lq, 3]`` float32, unit vectors; needed with ``NormalDot``.
+            context_normal: ``[Lk, 3]`` float32, unit vectors; needed there.
+            frame: ``[Lq, 3, 3]`` float32, rows are the axes of each token's own ``Direction``.
             gate: ``[Lq, num_heads]`` float32 in [0, 1], factor of the bias of each row.
+            bias_parameters: ``[Lq, num_heads, P]`` float32, of each row its own, instead of
+                ``geometry_bias.parameters_per_head``.
+            context_mask: ``[Lk]`` bool, False for what no token sees.
             offsets: ``[B + 1]`` int32, the segments of the tokens; None for one segment.
             context_offsets: ``[B + 1]`` int32, the segments of the context.
             return_lse: as of :func:`g2vlm_fast.ops.geometry_attention`.
@@ -204,9 +257,14 @@ class GeometryCrossAttention(_GeometryAttention):
         return self._attend(
             tokens,
             context,
+            bias_parameters=bias_parameters,
             q_position=position,
             k_position=context_position,
+            q_normal=normal,
+            k_normal=context_normal,
+            q_frame=frame,
             q_gate=gate,
+            k_mask=context_mask,
             q_offsets=offsets,
             k_offsets=context_offsets,
             return_lse=return_lse,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from transformers import (
     BertConfig,
     BertModel,
@@ -117,10 +120,11 @@ def switch_checkpointing_on(model: LlamaForCausalLM) -> None:
         model.gradient_checkpointing_enable()
 
 
-def test_checkpointing_of_activations_changes_no_gradient() -> None:
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_checkpointing_of_activations_changes_no_gradient(dropout: float) -> None:
     results = []
     for checkpointing in (False, True):
-        model = llama()
+        model = llama(attention_dropout=dropout)
         adapter = draw(GeometryAdapter(model, SPEC))
         if checkpointing:
             switch_checkpointing_on(model)
@@ -130,6 +134,40 @@ def test_checkpointing_of_activations_changes_no_gradient() -> None:
     assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
     with use_geometry(geometry()), pytest.raises(NotImplementedError, match="computed again"):
         model(IDS, use_cache=False)
+
+
+@pytest.fixture
+def process_group() -> Iterator[None]:
+    """A group of this process alone."""
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("process_group")
+def test_mixed_precision_of_fsdp_leaves_positions_and_biases_alone() -> None:
+    model = llama()
+    draw(GeometryAdapter(model, SPEC))
+    far = Geometry(geometry().position + 300)  # bfloat16 would round by a metre
+    expected = model(IDS, geometry=far).logits
+    mesh = init_device_mesh("cpu", (1,))
+    half = {"mesh": mesh, "mp_policy": MixedPrecisionPolicy(param_dtype=torch.bfloat16)}
+    refused = copy.deepcopy(model)
+    fully_shard(refused, **half)
+    with pytest.raises(TypeError, match=r"fully_shard\(bias\)"):
+        refused(IDS, geometry=far)
+    for layer in model.model.layers:
+        fully_shard(layer.self_attn.geometry_bias, mesh=mesh)
+        fully_shard(layer, **half)
+    fully_shard(model, **half)
+    found = model(IDS, geometry=far).logits
+    assert (found - expected).abs().max() < 0.02
+    assert (model(IDS).logits - expected).abs().max() > 0.1
+    found.sum().backward()
+    assert all(
+        layer.self_attn.geometry_bias.parameters_per_head.grad is not None
+        for layer in model.model.layers
+    )
 
 
 class Forgetful(BertModel):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from g2vlm_fast.nn import GeometryBias, GeometryCrossAttention, GeometrySelfAttention
-from g2vlm_fast.ops import BiasSpec, Direction, Distance, geometry_attention
+from g2vlm_fast.ops import BiasSpec, Direction, Distance, NormalDot, geometry_attention
 
 SPEC = BiasSpec(Distance(), Direction())
 
@@ -117,14 +117,148 @@ def test_half_precision_model_runs_with_float32_positions() -> None:
     torch.testing.assert_close(mixed.float(), module(x, position=position), rtol=0.05, atol=0.05)
 
 
-def test_compiles_as_one_graph() -> None:
+def test_positions_far_from_the_origin_are_exact_in_mixed_precision() -> None:
+    """In bfloat16 three hundred metres and one are the same place."""
+    torch.manual_seed(0)
+    module = GeometrySelfAttention(16, 4, bias=BiasSpec(Distance()))
+    nn.init.constant_(module.geometry_bias.parameters_per_head, 40.0)
+    x, position = torch.randn(2, 16), torch.tensor([[300.0, 0, 0], [300.2, 0, 0]])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        looked = module(x, position=position, return_position_mean=True)
+    half = copy.deepcopy(module).bfloat16()
+    looked_half = half(x.bfloat16(), position=position, return_position_mean=True)
+    for mean in (looked.position_mean, looked_half.position_mean):
+        assert mean.dtype == torch.float32
+        assert (mean - position[:, None]).abs().max() < 0.01  # each at itself, not between both
+
+
+def test_half_precision_positions_are_refused() -> None:
+    module = GeometrySelfAttention(16, 4, bias=SPEC).bfloat16()
+    x, position = tokens(9)
+    with pytest.raises(TypeError, match="q_position"):
+        module(x.bfloat16(), position=position.bfloat16())
+
+
+def test_segments_do_not_see_each_other() -> None:
+    torch.manual_seed(0)
+    own = GeometrySelfAttention(16, 4, 2, bias=SPEC, causal=True)
+    other = GeometryCrossAttention(16, 4, 2, bias=SPEC)
+    x, position = tokens(9)
+    context, context_position = tokens(7)
+    pieces, context_pieces = [slice(0, 4), slice(4, 9)], [slice(0, 5), slice(5, 7)]
+    ends, context_ends = (torch.tensor(e, dtype=torch.int32) for e in ([0, 4, 9], [0, 5, 7]))
+    together = own(x, position=position, offsets=ends)
+    apart = torch.cat([own(x[piece], position=position[piece]) for piece in pieces])
+    torch.testing.assert_close(together, apart)
+    together = other(
+        x,
+        context,
+        position=position,
+        context_position=context_position,
+        offsets=ends,
+        context_offsets=context_ends,
+    )
+    apart = torch.cat(
+        [
+            other(x[a], context[b], position=position[a], context_position=context_position[b])
+            for a, b in zip(pieces, context_pieces, strict=True)
+        ]
+    )
+    torch.testing.assert_close(together, apart)
+
+
+def test_tokens_that_are_masked_are_seen_by_none() -> None:
+    torch.manual_seed(0)
+    own = GeometrySelfAttention(16, 4, bias=SPEC)
+    other = GeometryCrossAttention(16, 4, bias=SPEC)
+    x, position = tokens(9)
+    mask = torch.arange(9) < 6
+    cut, place = x[:6], position[:6]
+    found = own(x, position=position, mask=mask)
+    torch.testing.assert_close(found[:6], own(cut, position=place))
+    found = other(x, x, position=position, context_position=position, context_mask=mask)
+    expected = other(x, cut, position=position, context_position=place)
+    torch.testing.assert_close(found, expected)
+
+
+def test_rows_can_have_strengths_of_their_own() -> None:
+    torch.manual_seed(0)
+    module = GeometryCrossAttention(16, 4, bias=SPEC)
+    nn.init.normal_(module.geometry_bias.parameters_per_head)
+    x, position = tokens(6)
+    context, context_position = tokens(10)
+    given = {"position": position, "context_position": context_position}
+    strength = torch.rand(6, 1, 1, requires_grad=True)
+    own = module.geometry_bias.parameters_per_head * strength
+    found = module(x, context, **given, bias_parameters=own)
+    gate = strength.detach()[..., 0].expand(-1, 4).contiguous()
+    torch.testing.assert_close(found, module(x, context, **given, gate=gate))
+    found.square().sum().backward()
+    assert (strength.grad != 0).all()
+    with pytest.raises(ValueError, match="create the module with bias="):
+        GeometryCrossAttention(16, 4)(x, context, bias_parameters=own)
+
+
+def test_normals_and_frames_reach_the_op() -> None:
+    torch.manual_seed(0)
+    spec = BiasSpec(NormalDot(), Direction())
+    own = GeometrySelfAttention(16, 4, bias=spec)
+    other = GeometryCrossAttention(16, 4, bias=spec)
+    for module in (own, other):
+        nn.init.normal_(module.geometry_bias.parameters_per_head)
+    other.load_state_dict(own.state_dict())
+    x, position = tokens(9)
+    normal = nn.functional.normalize(torch.randn(9, 3), dim=-1)
+    frame, _ = torch.linalg.qr(torch.randn(9, 3, 3))
+    geometry = {"position": position, "normal": normal, "frame": frame}
+    found = own(x, **geometry)
+    both = {"context_position": position, "context_normal": normal}
+    assert torch.equal(other(x, x, **geometry, **both), found)
+    torch.testing.assert_close(own(x, **(geometry | {"normal": -normal})), found)
+    turned = own(x, **(geometry | {"frame": frame.mT.contiguous()}))
+    assert (turned - found).abs().max() > 1e-3
+    flipped = other(x, x, **geometry, context_position=position, context_normal=-normal)
+    assert (flipped - found).abs().max() > 1e-3
+
+
+def test_dropout_is_for_training_alone() -> None:
+    torch.manual_seed(0)
+    module = GeometrySelfAttention(16, 4, bias=SPEC, dropout=0.5)
+    x, position = tokens(9)
+
+    def draw(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        return module(x, position=position)
+
+    assert torch.equal(draw(0), draw(0))
+    assert not torch.equal(draw(0), draw(1))
+    module.eval()
+    assert torch.equal(draw(0), draw(1))
+
+
+@pytest.mark.parametrize("crossing", [False, True], ids=["self", "cross"])
+def test_compiles_as_one_graph(crossing: bool) -> None:
     torch._dynamo.reset()
     torch.manual_seed(0)
-    module = GeometrySelfAttention(16, 4, 2, bias=SPEC)
-    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
     x, position = tokens(9)
-    given = {"position": position, "offsets": torch.tensor([0, 5, 9], dtype=torch.int32)}
-    torch.testing.assert_close(compiled(x, **given), module(x, **given))
+    ends = torch.tensor([0, 5, 9], dtype=torch.int32)
+    given = {"position": position, "offsets": ends, "return_position_mean": True}
+    if crossing:
+        module: nn.Module = GeometryCrossAttention(16, 4, 2, bias=SPEC)
+        given |= {"context": x + 1, "context_position": -position, "context_offsets": ends.clone()}
+    else:
+        module = GeometrySelfAttention(16, 4, 2, bias=SPEC, causal=True)
+    nn.init.normal_(module.geometry_bias.parameters_per_head)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    expected, gradients = module(x, **given), []
+    found = compiled(x, **given)
+    torch.testing.assert_close(found.out, expected.out)
+    for result in (found, expected):
+        module.zero_grad()
+        (result.out.sum() + result.position_mean.square().sum()).backward()
+        gradients.append([parameter.grad for parameter in module.parameters()])
+    for compiled_gradient, gradient in zip(*gradients, strict=True):
+        torch.testing.assert_close(compiled_gradient, gradient)
 
 
 @pytest.mark.parametrize(
@@ -132,11 +266,14 @@ def test_compiles_as_one_graph() -> None:
     [
         ({"dim": 16, "num_heads": 3}, "head_dim"),
         ({"dim": 16, "num_heads": 4, "num_kv_heads": 3}, "num_kv_heads"),
+        ({"dim": 16, "num_heads": 4, "dropout": 1.0}, "dropout"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused(arguments: dict[str, int], message: str) -> None:
+def test_sizes_that_do_not_fit_are_refused(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GeometrySelfAttention(**arguments)
+    with pytest.raises(ValueError, match=message):
+        GeometryCrossAttention(**arguments)
     with pytest.raises(ValueError, match="num_heads"):
         GeometryBias(SPEC, 0)
     with pytest.raises(TypeError, match="BiasSpec"):

@@ -1,0 +1,33 @@
+"""Every block of Python in docs/ runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+SECTION = re.compile(r"^## (?P<title>.+?)$(?P<body>.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks() -> list[object]:
+    return [
+        pytest.param(block, id=f"{page.stem}: {section['title']}")
+        for page in sorted(DOCS.glob("*.md"))
+        for section in SECTION.finditer(page.read_text())
+        for block in BLOCK.findall(section["body"])
+    ]
+
+
+@pytest.mark.parametrize("block", blocks())
+def test_every_block_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    exec(compile(block, "docs", "exec"), {"__name__": "docs"})
+
+
+def test_there_are_blocks() -> None:
+    assert len(blocks()) >= 5
