@@ -14,6 +14,11 @@ from g2vlm_fast.integrations._transformers_geometry import Geometry, current_geo
 from g2vlm_fast.nn import GeometryBias
 from g2vlm_fast.ops import BiasSpec
 
+_REMEDY = (
+    "if the model drops keyword arguments, run it inside `with use_geometry(geometry):`; its "
+    'attention implementation must be "geometry"'
+)
+
 
 class LayerBias(GeometryBias):
     """The bias of one layer, and whether geometry reached it in the last pass."""
@@ -51,16 +56,24 @@ class GeometryAdapter(nn.Module):
     Args:
         model: any Hugging Face model whose attention goes through ``AttentionInterface``.
         spec: the terms of the bias.
-        layers: which of the model's attention layers have a bias, counted from 0 in the order of
-            ``model.modules()``; None for all that are no cross-attention.
+        part: the part of the model whose layers have a bias, say its language model; None for all
+            of it. The rest runs without geometry.
+        layers: which attention layers of the part have a bias, counted from 0 in the order of
+            ``part.modules()``; None for all that are no cross-attention.
 
     Raises:
         TypeError: no Hugging Face model, or no BiasSpec.
-        ValueError: a model without such layers or with an adapter, or a layer that it has not.
+        ValueError: a part that is not of the model, or without such layers, or a layer that it
+            has not; or the model has an adapter already.
     """
 
     def __init__(
-        self, model: PreTrainedModel, spec: BiasSpec, layers: Collection[int] | None = None
+        self,
+        model: PreTrainedModel,
+        spec: BiasSpec,
+        *,
+        part: nn.Module | None = None,
+        layers: Collection[int] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(model, PreTrainedModel):
@@ -68,13 +81,19 @@ class GeometryAdapter(nn.Module):
                 f"GeometryAdapter: model must be a transformers.PreTrainedModel, got "
                 f"{type(model).__name__}"
             )
-        attention = [module for module in model.modules() if _uses_interface(module)]
+        part = model if part is None else part
+        if all(module is not part for module in model.modules()):
+            raise ValueError(
+                f"GeometryAdapter: part must be a module of {type(model).__name__}, got "
+                f"{type(part).__name__}"
+            )
+        attention = [module for module in part.modules() if _uses_interface(module)]
         if not attention:
             raise ValueError(
-                f"GeometryAdapter: no attention of {type(model).__name__} goes through "
+                f"GeometryAdapter: no attention of {type(part).__name__} goes through "
                 "transformers.AttentionInterface"
             )
-        if any(hasattr(module, "geometry_bias") for module in attention):
+        if any(hasattr(module, "geometry_bias") for module in model.modules()):
             raise ValueError(f"GeometryAdapter: {type(model).__name__} has an adapter already")
         if layers is None:
             chosen = {
@@ -91,16 +110,21 @@ class GeometryAdapter(nn.Module):
             )
         self.spec = spec
         self.biases = nn.ModuleDict()
+        for module in model.modules():
+            if _uses_interface(module):
+                module.geometry_bias = None
         for index, module in enumerate(attention):
-            module.geometry_bias = None
             if index in chosen:
                 bias = LayerBias(spec, _heads_of(module))
                 parameter = next(module.parameters(), None)
                 bias.to(None if parameter is None else parameter.device)
                 self.biases[str(index)] = module.geometry_bias = bias
         model.set_attn_implementation("geometry")
-        model.register_forward_pre_hook(self._before, with_kwargs=True)
-        model.register_forward_hook(self._after, with_kwargs=True)
+        self._asked = False  # whether the running model was called with geometry
+        model.register_forward_pre_hook(self._before_model, with_kwargs=True)
+        part.register_forward_pre_hook(self._before_part, with_kwargs=True)
+        part.register_forward_hook(self._after_part, with_kwargs=True)
+        model.register_forward_hook(self._after_model, always_call=True)
 
     def get_extra_state(self) -> Tensor:
         """Return the terms in words, as bytes, which every format of tensors can store."""
@@ -118,41 +142,46 @@ class GeometryAdapter(nn.Module):
     def _layers(self) -> dict[str, LayerBias]:
         return {name: cast(LayerBias, bias) for name, bias in self.biases.items()}
 
-    def _before(self, model: PreTrainedModel, _: Any, arguments: dict[str, Any]) -> None:
-        ambient, given = current_geometry(), arguments.get("geometry")
+    def _before_model(self, model: nn.Module, _: Any, arguments: dict[str, Any]) -> None:
+        given = arguments.get("geometry")
         if given is not None and not isinstance(given, Geometry):
             raise TypeError(
                 f"{type(model).__name__}: geometry must be a Geometry, got {type(given).__name__}"
             )
-        if given is None and ambient is None:
-            return
-        if given is None and model.training and _checkpoints_activations(model):
-            raise NotImplementedError(
-                "use_geometry: layers that are computed again in the backward pass do not see "
-                "it; pass geometry= to the model, or keep its activations"
-            )
+        self._asked = given is not None
+
+    def _after_model(self, *_: Any) -> None:
+        self._asked = False
+
+    def _before_part(self, part: nn.Module, _: Any, arguments: dict[str, Any]) -> None:
+        for bias in self._layers().values():
+            bias.used = False
+        if arguments.get("geometry") is None:
+            if current_geometry() is None:
+                if self._asked:
+                    raise RuntimeError(f"geometry did not reach {type(part).__name__}; {_REMEDY}")
+                return
+            if part.training and _checkpoints_activations(part):
+                raise NotImplementedError(
+                    "use_geometry: layers that are computed again in the backward pass do not "
+                    "see it; pass geometry= to the model, or keep its activations"
+                )
         if getattr(arguments.get("past_key_values"), "is_compileable", False):
             raise NotImplementedError(
                 "geometry attention: a static cache does not tell which token asks; use "
                 "DynamicCache, or cache_implementation='dynamic' in generate"
             )
-        for bias in self._layers().values():
-            bias.used = False
 
-    def _after(self, model: PreTrainedModel, _: Any, arguments: dict[str, Any], __: Any) -> None:
-        given = arguments.get("geometry")
-        if given is None:
-            given = current_geometry()
+    def _after_part(self, part: nn.Module, _: Any, arguments: dict[str, Any], __: Any) -> None:
         unused = [name for name, bias in self._layers().items() if not bias.used]
-        if given is not None and unused:
+        if unused and (arguments.get("geometry") is not None or current_geometry() is not None):
             raise RuntimeError(
-                f"{type(model).__name__}: geometry did not reach attention layers {unused}; if "
-                "the model drops keyword arguments, run it inside `with use_geometry(geometry):`; "
-                'its attention implementation must be "geometry"'
+                f"geometry did not reach attention layers {', '.join(unused)} of "
+                f"{type(part).__name__}; {_REMEDY}"
             )
 
 
-def _checkpoints_activations(model: PreTrainedModel) -> bool:
+def _checkpoints_activations(model: nn.Module) -> bool:
     """Do what ``model.is_activation_checkpointing`` does, whose name depends on the version."""
     return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 

@@ -92,8 +92,9 @@ def geometry_attention_forward(
 def _bias_of(module: nn.Module) -> LayerBias | None:
     if not hasattr(module, "geometry_bias"):
         raise RuntimeError(
-            f"geometry attention: {type(module).__name__} has geometry but no bias; create "
-            "GeometryAdapter(model, spec) first"
+            f"geometry attention: {type(module).__name__} belongs to no adapter; create "
+            "GeometryAdapter(model, spec) of the whole model, with part= for the layers that "
+            "have a bias"
         )
     return cast(LayerBias | None, module.geometry_bias)
 

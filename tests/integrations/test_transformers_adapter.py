@@ -14,10 +14,15 @@ from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     BertConfig,
     BertModel,
+    CLIPVisionConfig,
     LlamaConfig,
     LlamaForCausalLM,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
     MistralConfig,
     MistralModel,
     StaticCache,
@@ -92,6 +97,48 @@ def test_biases_of_other_terms_are_not_loaded() -> None:
     state = GeometryAdapter(llama(), BiasSpec(Distance())).state_dict()
     with pytest.raises(ValueError, match=r"Distance.*SquaredDistance"):
         GeometryAdapter(llama(), BiasSpec(SquaredDistance())).load_state_dict(state)
+
+
+def test_one_part_of_a_model_has_geometry() -> None:
+    """Patches of an image stand somewhere for the language model, and for no other part."""
+    torch.manual_seed(0)
+    vision = CLIPVisionConfig(**SIZES, image_size=12, patch_size=4)
+    language = LlamaConfig(**SIZES, num_key_value_heads=2)
+    config = LlavaConfig(vision_config=vision, text_config=language, image_token_index=49)
+    model = LlavaForConditionalGeneration(config).eval()
+    ids = torch.cat([torch.full((2, 9), 49), IDS], dim=1)
+    inputs = {"input_ids": ids, "pixel_values": torch.randn(2, 3, 12, 12)}
+    plain = model(**inputs).logits
+    adapter = draw(GeometryAdapter(model, SPEC, part=model.model.language_model))
+    assert len(adapter.biases) == 3
+    assert torch.equal(model(**inputs).logits, plain)
+    placed = (torch.arange(17) < 9).expand(2, -1)
+    where = Geometry(geometry(tokens=17).position, placed)
+    found = model(**inputs, geometry=where).logits
+    assert (found - plain).abs().max() > 1e-2
+    with use_geometry(where):
+        assert torch.equal(model(**inputs).logits, found)
+        words = model.generate(**inputs, max_new_tokens=1, do_sample=False)[:, -1]
+    assert torch.equal(words, found[:, -1].argmax(-1))
+
+
+def test_an_encoder_has_geometry_and_its_decoder_has_none() -> None:
+    torch.manual_seed(0)
+    sizes = {
+        f"{side}_{name}": size
+        for side in ("encoder", "decoder")
+        for name, size in {"layers": 2, "attention_heads": 4, "ffn_dim": 48}.items()
+    }
+    config = BartConfig(vocab_size=50, d_model=32, init_std=0.3, **sizes)
+    model = BartForConditionalGeneration(config).eval()
+    inputs = {"input_ids": IDS + 3, "decoder_input_ids": torch.full((2, 1), 2)}
+    plain = model(**inputs).logits
+    draw(GeometryAdapter(model, SPEC, part=model.get_encoder()))
+    found = model(**inputs, geometry=geometry()).logits
+    assert (found - plain).abs().max() > 1e-2
+    with use_geometry(geometry()):
+        words = model.generate(**inputs, max_new_tokens=2, do_sample=False, num_beams=1)[:, 1]
+    assert torch.equal(words, found[:, -1].argmax(-1))
 
 
 def test_layers_left_out_are_plain() -> None:
@@ -171,6 +218,8 @@ def test_mixed_precision_of_fsdp_leaves_positions_and_biases_alone() -> None:
 
 
 class Forgetful(BertModel):
+    """Keeps no argument but the first, on the way to its encoder."""
+
     def forward(self, input_ids: Tensor, **_: Any) -> Any:
         return super().forward(input_ids)
 
@@ -181,6 +230,11 @@ def test_a_model_that_drops_geometry_is_found_out() -> None:
     plain = model(IDS)[0]
     with pytest.raises(RuntimeError, match="did not reach attention layers"):
         model(IDS, geometry=geometry())
+    whole = Forgetful(BertConfig(**SIZES)).eval()
+    GeometryAdapter(whole, SPEC, part=whole.encoder)
+    with pytest.raises(RuntimeError, match="did not reach BertEncoder"):
+        whole(IDS, geometry=geometry())
+    whole(IDS)
     with use_geometry(geometry()):
         assert not torch.equal(model(IDS)[0], plain)
         model.set_attn_implementation("eager")
@@ -191,7 +245,7 @@ def test_a_model_that_drops_geometry_is_found_out() -> None:
 def test_geometry_without_an_adapter_is_refused() -> None:
     model = llama()
     model.set_attn_implementation("geometry")
-    with pytest.raises(RuntimeError, match="create GeometryAdapter"):
+    with pytest.raises(RuntimeError, match="belongs to no adapter"):
         model(IDS, geometry=geometry())
 
 
@@ -258,6 +312,10 @@ def test_models_that_cannot_have_biases_are_refused() -> None:
     model = llama()
     with pytest.raises(TypeError, match="PreTrainedModel"):
         GeometryAdapter(nn.Linear(3, 3), SPEC)
+    with pytest.raises(ValueError, match="part must be a module of LlamaForCausalLM"):
+        GeometryAdapter(model, SPEC, part=nn.Linear(3, 3))
+    with pytest.raises(ValueError, match="no attention of Linear"):
+        GeometryAdapter(model, SPEC, part=model.lm_head)
     with pytest.raises(ValueError, match="from 0 to 2"):
         GeometryAdapter(model, SPEC, layers=[3])
     with pytest.raises(TypeError, match="BiasSpec"):
