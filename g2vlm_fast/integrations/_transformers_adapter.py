@@ -63,8 +63,8 @@ class GeometryAdapter(nn.Module):
 
     Raises:
         TypeError: no Hugging Face model, or no BiasSpec.
-        ValueError: a part that is not of the model, or without such layers, or a layer that it
-            has not; or the model has an adapter already.
+        ValueError: a model that transformers does not run under sdpa, or with an adapter already;
+            a part that is not of the model, or without such layers, or a layer that it has not.
     """
 
     def __init__(
@@ -80,6 +80,11 @@ class GeometryAdapter(nn.Module):
             raise TypeError(
                 f"GeometryAdapter: model must be a transformers.PreTrainedModel, got "
                 f"{type(model).__name__}"
+            )
+        if not model._supports_sdpa:
+            raise ValueError(
+                f"GeometryAdapter: {type(model).__name__} does not run under sdpa, which "
+                "attention without geometry is; it cannot have biases"
             )
         part = model if part is None else part
         if all(module is not part for module in model.modules()):

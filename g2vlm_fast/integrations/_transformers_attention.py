@@ -11,14 +11,12 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from g2vlm_fast.integrations._transformers_adapter import LayerBias
 from g2vlm_fast.integrations._transformers_geometry import Geometry, current_geometry
 from g2vlm_fast.integrations._transformers_mask import Visible, what_is_visible
-from g2vlm_fast.ops import geometry_attention
-from g2vlm_fast.ops.geometry_attention import GeometryAttentionResult
+from g2vlm_fast.ops import GeometryAttentionResult, geometry_attention
 
 _LEAVE_OUT = "leave this layer out of the adapter"
 _REFUSED = {
     "sliding_window": f"switch it off in the config, or {_LEAVE_OUT}",
     "softcap": _LEAVE_OUT,
-    "s_aux": _LEAVE_OUT,
     "position_bias": _LEAVE_OUT,
     "cache": "generate without a paged cache",
     "cu_seq_lens_q": "pass a padded batch with attention_mask",
@@ -63,6 +61,11 @@ def geometry_attention_forward(
         RuntimeError: no adapter reached this module.
         ValueError: a geometry that is not of these tokens.
     """
+    if kwargs.get("s_aux") is not None:  # which sdpa would ignore
+        raise NotImplementedError(
+            "geometry attention: attention sinks (s_aux) are not honoured, with or without "
+            'geometry; use the attention implementation "eager"'
+        )
     geometry = current_geometry() if geometry is None else geometry
     bias = None if geometry is None else _bias_of(module)
     if geometry is None or bias is None or _all_generated(geometry, query, key):

@@ -19,6 +19,8 @@ from transformers import (
     BertConfig,
     BertModel,
     CLIPVisionConfig,
+    GptOssConfig,
+    GptOssModel,
     LlamaConfig,
     LlamaForCausalLM,
     LlavaConfig,
@@ -278,6 +280,16 @@ def test_a_sliding_window_is_refused() -> None:
     model(IDS)
     with pytest.raises(NotImplementedError, match="sliding_window is not honoured"):
         model(IDS, geometry=geometry())
+
+
+def test_attention_sinks_are_refused_with_and_without_geometry() -> None:
+    sizes = SIZES | {"num_key_value_heads": 2, "head_dim": 8, "num_local_experts": 2}
+    model = GptOssModel(GptOssConfig(**sizes)).eval()
+    with pytest.raises(ValueError, match="does not run under sdpa"):
+        GeometryAdapter(model, SPEC)
+    model.set_attn_implementation("geometry")
+    with pytest.raises(NotImplementedError, match="sinks"):
+        model(IDS)
 
 
 def test_a_static_cache_is_refused() -> None:
