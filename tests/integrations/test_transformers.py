@@ -327,13 +327,31 @@ def test_beams_take_repeated_geometry() -> None:
         assert len(model.generate(**text(), **options)) == 2
 
 
-def test_compiles_as_one_graph() -> None:
+@pytest.mark.parametrize(
+    "inputs",
+    [text, lambda: padded_text(3, 0), lambda: padded_text(0, 0) | {"use_cache": False}],
+    ids=["full", "padded", "without a cache"],
+)
+def test_compiles_as_one_graph(inputs: Callable[[], dict[str, Any]]) -> None:
     torch._dynamo.reset()
-    model = llama()
+    model = llama(num_hidden_layers=1)
+    (parameter,) = biased(model).parameters()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    expected = model(**inputs(), geometry=geometry()).logits
+    found = compiled(**inputs(), geometry=geometry()).logits
+    torch.testing.assert_close(found, expected)
+    (gradient,) = torch.autograd.grad(found.square().sum(), parameter)
+    (expectation,) = torch.autograd.grad(expected.square().sum(), parameter)
+    torch.testing.assert_close(gradient, expectation)
+
+
+def test_what_a_compiled_model_cannot_see_is_refused() -> None:
+    """Geometry of a context, and, without a cache and a mask, that rows are not packed."""
+    torch._dynamo.reset()
+    model = llama(num_hidden_layers=1)
     biased(model)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    for inputs in (text(), padded_text(3, 0)):
-        expected = model(**inputs, geometry=geometry()).logits
-        torch.testing.assert_close(compiled(**inputs, geometry=geometry()).logits, expected)
     with use_geometry(geometry()), pytest.raises(Exception, match="compiled models do not see it"):
         compiled(**text())
+    with pytest.raises(Exception, match=r"pass attention_mask \[B, L\]"):
+        compiled(**text(), use_cache=False, geometry=geometry())
