@@ -76,43 +76,9 @@ class GeometryAdapter(nn.Module):
         layers: Collection[int] | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(model, PreTrainedModel):
-            raise TypeError(
-                f"GeometryAdapter: model must be a transformers.PreTrainedModel, got "
-                f"{type(model).__name__}"
-            )
-        if not model._supports_sdpa:
-            raise ValueError(
-                f"GeometryAdapter: {type(model).__name__} does not run under sdpa, which "
-                "attention without geometry is; it cannot have biases"
-            )
         part = model if part is None else part
-        if all(module is not part for module in model.modules()):
-            raise ValueError(
-                f"GeometryAdapter: part must be a module of {type(model).__name__}, got "
-                f"{type(part).__name__}"
-            )
-        attention = [module for module in part.modules() if _uses_interface(module)]
-        if not attention:
-            raise ValueError(
-                f"GeometryAdapter: no attention of {type(part).__name__} goes through "
-                "transformers.AttentionInterface"
-            )
-        if any(hasattr(module, "geometry_bias") for module in model.modules()):
-            raise ValueError(f"GeometryAdapter: {type(model).__name__} has an adapter already")
-        if layers is None:
-            chosen = {
-                index
-                for index, module in enumerate(attention)
-                if "CrossAttention" not in type(module).__name__
-            }
-        else:
-            chosen = set(layers)
-        if not chosen <= set(range(len(attention))):
-            raise ValueError(
-                f"GeometryAdapter: layers must be from 0 to {len(attention) - 1}, got "
-                f"{sorted(chosen)}"
-            )
+        attention = _attention_of(model, part)
+        chosen = _chosen_of(attention, layers)
         self.spec = spec
         self.biases = nn.ModuleDict()
         for module in model.modules():
@@ -179,11 +145,54 @@ class GeometryAdapter(nn.Module):
 
     def _after_part(self, part: nn.Module, _: Any, arguments: dict[str, Any], __: Any) -> None:
         unused = [name for name, bias in self._layers().items() if not bias.used]
+        if part.training and len(unused) < len(self.biases):
+            return  # layers may be dropped in training
         if unused and (arguments.get("geometry") is not None or current_geometry() is not None):
             raise RuntimeError(
                 f"geometry did not reach attention layers {', '.join(unused)} of "
                 f"{type(part).__name__}; {_REMEDY}"
             )
+
+
+def _attention_of(model: PreTrainedModel, part: nn.Module) -> list[nn.Module]:
+    """Return the attention modules of the part, of a model that can have biases."""
+    name = type(model).__name__
+    if not isinstance(model, PreTrainedModel):
+        raise TypeError(
+            f"GeometryAdapter: model must be a transformers.PreTrainedModel, got {name}"
+        )
+    if not model._supports_sdpa:
+        raise ValueError(
+            f"GeometryAdapter: {name} does not run under sdpa, which attention without geometry "
+            "is; it cannot have biases"
+        )
+    if any(hasattr(module, "geometry_bias") for module in model.modules()):
+        raise ValueError(
+            f"GeometryAdapter: {name} has an adapter already; train that one, or make the model "
+            "anew"
+        )
+    if all(module is not part for module in model.modules()):
+        raise ValueError(
+            f"GeometryAdapter: part must be a module of {name}, got {type(part).__name__}"
+        )
+    attention = [module for module in part.modules() if _uses_interface(module)]
+    if not attention:
+        raise ValueError(
+            f"GeometryAdapter: no attention of {type(part).__name__} goes through "
+            "transformers.AttentionInterface"
+        )
+    return attention
+
+
+def _chosen_of(attention: list[nn.Module], layers: Collection[int] | None) -> set[int]:
+    every = range(len(attention))
+    if layers is None:
+        return {i for i in every if "CrossAttention" not in type(attention[i]).__name__}
+    if not set(layers) <= set(every):
+        raise ValueError(
+            f"GeometryAdapter: layers must be from 0 to {len(attention) - 1}, got {sorted(layers)}"
+        )
+    return set(layers)
 
 
 def _checkpoints_activations(model: nn.Module) -> bool:

@@ -121,6 +121,11 @@ def _check(geometry: Geometry, query: Tensor, key: Tensor, value: Tensor) -> Non
             f"{key.shape[2]} keys; give every token a position, special tokens included "
             "(placed=False for those that stand nowhere), and generate with a cache"
         )
+    if geometry.position.device != query.device:
+        raise ValueError(
+            f"geometry attention: geometry is on {geometry.position.device} and the model on "
+            f"{query.device}; pass geometry.to(device)"
+        )
     if value.shape[-1] != query.shape[-1]:
         raise NotImplementedError(
             f"geometry attention: values of {value.shape[-1]} channels for queries of "

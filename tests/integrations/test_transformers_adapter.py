@@ -16,6 +16,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
+    BartModel,
     BertConfig,
     BertModel,
     CLIPVisionConfig,
@@ -260,6 +261,19 @@ def test_geometry_that_is_not_of_the_tokens_is_refused() -> None:
         model(IDS, geometry=geometry(rows=1))
     with pytest.raises(TypeError, match="must be a Geometry"):
         model(IDS, geometry=geometry().position)
+    with pytest.raises(ValueError, match=r"pass geometry.to\(device\)"):
+        model(IDS, geometry=geometry().to("meta"))
+
+
+def test_layers_dropped_in_training_are_no_error() -> None:
+    torch.manual_seed(0)
+    sizes = {"encoder_layers": 8, "encoder_attention_heads": 4, "encoder_ffn_dim": 48}
+    model = BartModel(BartConfig(vocab_size=50, d_model=32, encoder_layerdrop=0.5, **sizes))
+    adapter = draw(GeometryAdapter(model, SPEC, part=model.encoder)).train()
+    model.train()(IDS + 3, geometry=geometry()).last_hidden_state.square().sum().backward()
+    trained = [parameter.grad is not None for parameter in adapter.parameters()]
+    assert any(trained)
+    assert not all(trained)
 
 
 def test_masks_beyond_causality_and_padding_are_refused() -> None:
