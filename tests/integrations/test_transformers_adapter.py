@@ -296,6 +296,16 @@ def test_a_sliding_window_is_refused() -> None:
         model(IDS, geometry=geometry())
 
 
+@pytest.mark.parametrize(
+    "name", ["softcap", "position_bias", "cache", "cu_seq_lens_q", "cu_seq_lens_k"]
+)
+def test_what_attention_cannot_honour_is_refused_by_name(name: str) -> None:
+    model = llama()
+    GeometryAdapter(model, SPEC)
+    with pytest.raises(NotImplementedError, match=f"{name} is not honoured; "):
+        model(IDS, geometry=geometry(), **{name: torch.ones(3)})
+
+
 def test_attention_sinks_are_refused_with_and_without_geometry() -> None:
     sizes = SIZES | {"num_key_value_heads": 2, "head_dim": 8, "num_local_experts": 2}
     model = GptOssModel(GptOssConfig(**sizes)).eval()
