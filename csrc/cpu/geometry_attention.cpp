@@ -21,13 +21,13 @@ struct PositionMoments {
   }
 
   // `total` is the weight of all tiles before this one.
-  G2VLM_INLINE void merge(const T* positions, const Tile& tile, const Lanes<T>* weight,
+  G2VLM_INLINE void merge(const T* positions, int keys, const Lanes<T>* weight,
                           const Lanes<T>& total) {
-    if (center == nullptr) center = positions + tile.row[0] * 3;
+    if (center == nullptr) center = positions;
     Lanes<T> tile_total{}, tile_mean[3]{}, tile_square{};
-    for (int r = 0; r < tile.count; ++r) {
+    for (int r = 0; r < keys; ++r) {
       for (int axis = 0; axis < 3; ++axis) {
-        const T coordinate = positions[tile.row[r] * 3 + axis] - center[axis];
+        const T coordinate = positions[r * 3 + axis] - center[axis];
         for (int lane = 0; lane < kLanes; ++lane)
           tile_mean[axis].at[lane] += coordinate * weight[r].at[lane];
       }
@@ -36,9 +36,9 @@ struct PositionMoments {
     for (int axis = 0; axis < 3; ++axis)
       for (int lane = 0; lane < kLanes; ++lane)
         tile_mean[axis].at[lane] /= tile_total.at[lane] == 0 ? T{1} : tile_total.at[lane];
-    for (int r = 0; r < tile.count; ++r)
+    for (int r = 0; r < keys; ++r)
       for (int axis = 0; axis < 3; ++axis) {
-        const T coordinate = positions[tile.row[r] * 3 + axis] - center[axis];
+        const T coordinate = positions[r * 3 + axis] - center[axis];
         for (int lane = 0; lane < kLanes; ++lane) {
           const T offset = coordinate - tile_mean[axis].at[lane];
           tile_square.at[lane] += offset * offset * weight[r].at[lane];
@@ -97,15 +97,15 @@ G2VLM_INLINE void attend(const GeometryAttentionProblem<T>& p, const GeometryAtt
         score[r].at[lane] = exponential(score[r].at[lane] - shift.at[lane]);
     if (o.mean != nullptr) {
       moments.rescale(decay);
-      moments.merge(p.k_position, tile, score, total);
+      moments.merge(p.k_position + tile.first * 3, tile.count, score, total);
     }
     for (int r = 0; r < tile.count; ++r)
       for (int lane = 0; lane < kLanes; ++lane) total.at[lane] += score[r].at[lane];
     if (dropout.active())
       for (int r = 0; r < tile.count; ++r)
-        dropout.drop_queries(tile.row[r], block.begin, head, score[r]);
-    accumulate_rows(p.v + int64_t{kv_head} * p.dim, k_stride, tile.row, tile.count, score, p.dim,
-                    sum);
+        dropout.drop_queries(tile.first + r, block.begin, head, score[r]);
+    accumulate_rows(p.v + tile.first * k_stride + int64_t{kv_head} * p.dim, k_stride, tile.count,
+                    score, p.dim, sum);
   }
   for (int d = 0; d < p.dim; ++d)
     for (int lane = 0; lane < kLanes; ++lane)

@@ -103,11 +103,12 @@ G2VLM_INLINE void query_pass(const GeometryAttentionProblem<T>& p,
   Tile tile;
   for (int64_t next = block.other_begin; tile.take(next, end, p.k_mask);) {
     score_keys(p, block, head, tile, packed_q, geometry, score);
-    dot_rows(p.v + kv_column, k_stride, tile.row, tile.count, packed_grad, p.dim, grad);
+    dot_rows(p.v + tile.first * k_stride + kv_column, k_stride, tile.count, packed_grad, p.dim,
+             grad);
     for (int r = 0; r < tile.count; ++r) {
-      if (dropout.active()) dropout.drop_queries(tile.row[r], block.begin, head, grad[r]);
+      if (dropout.active()) dropout.drop_queries(tile.first + r, block.begin, head, grad[r]);
       if (has_moments(g)) {
-        const T* key = p.k_position + tile.row[r] * 3;
+        const T* key = p.k_position + (tile.first + r) * 3;
         for (int axis = 0; axis < 3; ++axis)
           for (int lane = 0; lane < kLanes; ++lane) {
             const T offset = moment.offset(key, axis, lane);
@@ -119,14 +120,15 @@ G2VLM_INLINE void query_pass(const GeometryAttentionProblem<T>& p,
         grad[r].at[lane] =
             exponential(score[r].at[lane] - lse.at[lane]) * (grad[r].at[lane] - delta.at[lane]);
       if (has_bias(p)) {
-        pairs.to_key(p, tile.row[r], geometry.position);
+        pairs.to_key(p, tile.first + r, geometry.position);
         const BiasRow<T, Lanes<T>> bias = geometry.bias_row();
         bias.add_features(p.terms, pairs, grad[r], features);
         if (g.grad_q_position != nullptr)
           bias.add_position_gradient(p.terms, pairs, grad[r], T{-1}, grad_position);
       }
     }
-    accumulate_rows(p.k + kv_column, k_stride, tile.row, tile.count, grad, p.dim, grad_q);
+    accumulate_rows(p.k + tile.first * k_stride + kv_column, k_stride, tile.count, grad, p.dim,
+                    grad_q);
   }
   for (int d = 0; d < p.dim; ++d)
     for (int lane = 0; lane < kLanes; ++lane) grad_q[d].at[lane] *= static_cast<T>(p.scale);
@@ -177,14 +179,13 @@ G2VLM_INLINE void key_pass(const GeometryAttentionProblem<T>& p,
   const int64_t begin =
       p.causal ? std::max(block.other_begin, block.begin + lead) : block.other_begin;
   for (int32_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-    const T* q = p.q + int64_t{head} * p.dim;
-    const T* grad_out = g.grad_out + int64_t{head} * p.dim;
     Tile tile;
     for (int64_t next = begin; tile.take(next, block.other_end, nullptr);) {
-      dot_rows(q, q_stride, tile.row, tile.count, packed_k, p.dim, score);
-      dot_rows(grad_out, q_stride, tile.row, tile.count, packed_v, p.dim, grad);
+      const int64_t first_row = tile.first * p.num_heads + head;
+      dot_rows(p.q + first_row * p.dim, q_stride, tile.count, packed_k, p.dim, score);
+      dot_rows(g.grad_out + first_row * p.dim, q_stride, tile.count, packed_v, p.dim, grad);
       for (int r = 0; r < tile.count; ++r) {
-        const int64_t query = tile.row[r], row = query * p.num_heads + head;
+        const int64_t query = tile.first + r, row = first_row + int64_t{r} * p.num_heads;
         BiasRow<T, T> bias{};
         if (has_bias(p)) {
           bias = bias_row_of(p, query, head);
@@ -218,9 +219,9 @@ G2VLM_INLINE void key_pass(const GeometryAttentionProblem<T>& p,
           bias.add_position_gradient(p.terms, pairs, grad[r], T{1}, grad_position);
         if (g.grad_k_normal != nullptr) bias.add_normal_gradient(p.terms, grad[r], grad_normal);
       }
-      accumulate_rows(grad_out, q_stride, tile.row, tile.count, dropout.active() ? kept : score,
-                      p.dim, grad_v);
-      accumulate_rows(q, q_stride, tile.row, tile.count, grad, p.dim, grad_k);
+      accumulate_rows(g.grad_out + first_row * p.dim, q_stride, tile.count,
+                      dropout.active() ? kept : score, p.dim, grad_v);
+      accumulate_rows(p.q + first_row * p.dim, q_stride, tile.count, grad, p.dim, grad_k);
     }
   }
   for (int d = 0; d < p.dim; ++d)

@@ -193,9 +193,10 @@ struct BiasRow {
 
   // sum += parameters from `first` on . vector
   G2VLM_INLINE void add_product(int32_t first, const Lanes<T>* vector, Lanes<T>& sum) const {
-    for (int axis = 0; axis < 3; ++axis)
-      for (int lane = 0; lane < kLanes; ++lane)
-        sum.at[lane] += at(first + axis, lane) * vector[axis].at[lane];
+    for (int lane = 0; lane < kLanes; ++lane)
+      sum.at[lane] += at(first, lane) * vector[0].at[lane] +
+                      at(first + 1, lane) * vector[1].at[lane] +
+                      at(first + 2, lane) * vector[2].at[lane];
   }
 
   static G2VLM_INLINE void add(const Lanes<T>& a, const Lanes<T>& b, Lanes<T>& sum) {

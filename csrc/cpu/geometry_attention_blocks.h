@@ -53,17 +53,19 @@ inline int64_t blocks_per_piece(int64_t blocks, int64_t other_rows, int64_t dim)
   return std::clamp<int64_t>((int64_t{1} << 20) / work, 1, std::max<int64_t>(blocks, 1));
 }
 
-// Rows of the other side that are visited together. Rows that a mask hides are in no tile: nothing
-// of theirs is read.
+// Consecutive rows of the other side that are visited together. Rows that a mask hides are in no
+// tile: nothing of theirs is read.
 struct Tile {
-  int64_t row[kTile];
-  int count = 0;
+  int64_t first;
+  int count;
 
   // Takes the rows from `next` on, moves `next` past them, and says whether there were any.
   G2VLM_INLINE bool take(int64_t& next, int64_t end, const bool* mask) {
-    count = 0;
-    for (; count < kTile && next < end; ++next)
-      if (mask == nullptr || mask[next]) row[count++] = next;
+    while (mask != nullptr && next < end && !mask[next]) ++next;
+    first = next;
+    next = std::max(next, std::min(next + kTile, end));
+    if (mask != nullptr) next = std::find(mask + first, mask + next, false) - mask;
+    count = static_cast<int>(next - first);
     return count > 0;
   }
 };
@@ -75,17 +77,18 @@ G2VLM_INLINE void score_keys(const GeometryAttentionProblem<T>& p, const Block& 
                              const QueryGeometry<T>& geometry, Lanes<T>* score) {
   const int64_t stride = int64_t{p.num_kv_heads} * p.dim;
   const int32_t kv_head = head / (p.num_heads / p.num_kv_heads);
-  dot_rows(p.k + int64_t{kv_head} * p.dim, stride, tile.row, tile.count, packed_q, p.dim, score);
+  dot_rows(p.k + tile.first * stride + int64_t{kv_head} * p.dim, stride, tile.count, packed_q,
+           p.dim, score);
   if (has_bias(p)) {
     Pairs<T> pairs{};
     for (int r = 0; r < tile.count; ++r) {
-      pairs.to_key(p, tile.row[r], geometry.position);
+      pairs.to_key(p, tile.first + r, geometry.position);
       geometry.bias_row().add_bias(p.terms, pairs, score[r]);
     }
   }
   if (p.causal) {
     for (int r = 0; r < tile.count; ++r) {
-      const int64_t first_query = block.segment_end - block.other_end + tile.row[r];
+      const int64_t first_query = block.segment_end - block.other_end + tile.first + r;
       for (int lane = 0; lane < kLanes; ++lane)
         if (block.begin + lane < first_query)
           score[r].at[lane] = -std::numeric_limits<T>::infinity();

@@ -108,14 +108,14 @@ G2VLM_INLINE void fill(Lanes<T>* lanes, int count, T value) {
     for (int lane = 0; lane < kLanes; ++lane) lanes[i].at[lane] = value;
 }
 
-// out[r] = sum_d values[rows[r] * stride + d] * packed[d] for up to kTile rows.
+// out[r] = sum_d rows[r][d] * packed[d] for up to kTile rows.
 template <class T>
-G2VLM_INLINE void dot_rows(const T* values, int64_t stride, const int64_t* rows, int count,
-                           const Lanes<T>* packed, int dim, Lanes<T>* out) {
+G2VLM_INLINE void dot_rows(const T* rows, int64_t stride, int count, const Lanes<T>* packed,
+                           int dim, Lanes<T>* out) {
   for (int r = 0; r < count; r += kUnroll) {
     const T* row[kUnroll];
     T sum[kUnroll][kLanes] = {};
-    for (int u = 0; u < kUnroll; ++u) row[u] = values + rows[std::min(r + u, count - 1)] * stride;
+    for (int u = 0; u < kUnroll; ++u) row[u] = rows + std::min(r + u, count - 1) * stride;
     for (int d = 0; d < dim; ++d)
       for (int u = 0; u < kUnroll; ++u)
         for (int lane = 0; lane < kLanes; ++lane) sum[u][lane] += row[u][d] * packed[d].at[lane];
@@ -124,10 +124,10 @@ G2VLM_INLINE void dot_rows(const T* values, int64_t stride, const int64_t* rows,
   }
 }
 
-// accumulator[d] += sum_r values[rows[r] * stride + d] * weight[r].
+// accumulator[d] += sum_r rows[r][d] * weight[r].
 template <class T>
-G2VLM_INLINE void accumulate_rows(const T* values, int64_t stride, const int64_t* rows, int count,
-                                  const Lanes<T>* weight, int dim, Lanes<T>* accumulator) {
+G2VLM_INLINE void accumulate_rows(const T* rows, int64_t stride, int count, const Lanes<T>* weight,
+                                  int dim, Lanes<T>* accumulator) {
   for (int d = 0; d < dim; d += kUnroll) {
     int column[kUnroll];
     T sum[kUnroll][kLanes] = {};
@@ -135,7 +135,7 @@ G2VLM_INLINE void accumulate_rows(const T* values, int64_t stride, const int64_t
     for (int r = 0; r < count; ++r)
       for (int u = 0; u < kUnroll; ++u)
         for (int lane = 0; lane < kLanes; ++lane)
-          sum[u][lane] += values[rows[r] * stride + column[u]] * weight[r].at[lane];
+          sum[u][lane] += rows[r * stride + column[u]] * weight[r].at[lane];
     for (int u = 0; u < kUnroll && d + u < dim; ++u)
       for (int lane = 0; lane < kLanes; ++lane) accumulator[d + u].at[lane] += sum[u][lane];
   }
