@@ -58,7 +58,7 @@ class G2VLM(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Initialise what a checkpoint did not hold; pretrained encoders keep what they have."""
         if isinstance(module, GeometryBias):
-            nn.init.zeros_(module.parameters_per_head)
+            module.reset_parameters()
         elif isinstance(module, EdgeConv) and module.geometry_weight is not None:
             bound = len(module.geometry_weight) ** -0.5
             nn.init.uniform_(module.geometry_weight, -bound, bound)
