@@ -26,16 +26,9 @@ class LayerBias(GeometryBias):
     used: bool = False
 
     def forward(self) -> Tensor:
-        """Return the parameters, in a copy that outlives FSDP's own, and note the use."""
+        """Note the use, and return the parameters."""
         self.used = True
-        parameters = self.parameters_per_head
-        if parameters.dtype in (torch.float16, torch.bfloat16):
-            raise TypeError(
-                f"geometry attention: the parameters of the bias came as {parameters.dtype}; "
-                "shard them by themselves, with fully_shard(bias) for each of "
-                "adapter.biases.values(), before the layers that mixed precision casts"
-            )
-        return parameters.clone()
+        return super().forward()
 
 
 class GeometryAdapter(nn.Module):
@@ -43,8 +36,8 @@ class GeometryAdapter(nn.Module):
 
     Creating it switches the model to the attention implementation ``"geometry"`` and gives each
     attention module a child ``geometry_bias``, which the adapter holds too: its own parameters
-    and its own ``state_dict`` are the biases alone. All start at zero, where the model is what it
-    was::
+    and its own ``state_dict`` are the biases alone. All biases start at zero, where the model is
+    what it was::
 
         adapter = GeometryAdapter(model, BiasSpec(Distance()))
         model.requires_grad_(False)

@@ -63,7 +63,7 @@ class _GeometryAttention(nn.Module):
         if self.geometry_bias is not None:
             spec = self.geometry_bias.spec
             if bias_parameters is None:
-                bias_parameters = self.geometry_bias.parameters_per_head
+                bias_parameters = self.geometry_bias()
         elif bias_parameters is not None:
             raise ValueError(
                 f"{type(self).__name__}: bias_parameters need terms; create the module with bias="

@@ -49,6 +49,20 @@ class GeometryBias(nn.Module):
         for term, columns in zip(self.spec.terms, groups, strict=True):
             columns.copy_(_start_of(term, len(columns)))
 
+    def forward(self) -> Tensor:
+        """Return ``parameters_per_head``, in a copy that outlives what FSDP gathered for it.
+
+        Raises:
+            TypeError: mixed precision cast them to half precision.
+        """
+        parameters = self.parameters_per_head
+        if parameters.dtype in (torch.float16, torch.bfloat16):
+            raise TypeError(
+                f"GeometryBias: the parameters came as {parameters.dtype}; where FSDP casts, shard "
+                "this module by itself, before those that it belongs to: fully_shard(bias)"
+            )
+        return parameters.clone()
+
     def evaluate(
         self,
         difference: Tensor,

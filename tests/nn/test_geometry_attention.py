@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from g2vlm_fast.nn import GeometryBias, GeometryCrossAttention, GeometrySelfAttention
 from g2vlm_fast.ops import BiasSpec, Direction, Distance, NormalDot, geometry_attention
@@ -130,6 +133,40 @@ def test_positions_far_from_the_origin_are_exact_in_mixed_precision() -> None:
     for mean in (looked.position_mean, looked_half.position_mean):
         assert mean.dtype == torch.float32
         assert (mean - position[:, None]).abs().max() < 0.01  # each at itself, not between both
+
+
+@pytest.fixture
+def process_group() -> Iterator[None]:
+    """A group of this process alone."""
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("process_group")
+def test_mixed_precision_of_fsdp_is_honoured_or_refused() -> None:
+    torch.manual_seed(0)
+    module = GeometrySelfAttention(16, 4, bias=BiasSpec(Distance()))
+    nn.init.constant_(module.geometry_bias.parameters_per_head, 40.0)
+    x, position = torch.randn(2, 16), torch.tensor([[300.0, 0, 0], [300.2, 0, 0]])
+    mesh = init_device_mesh("cpu", (1,))
+
+    def shard(bias_alone: bool, cast_inputs: bool) -> nn.Module:
+        sharded = copy.deepcopy(module)
+        if bias_alone:
+            fully_shard(sharded.geometry_bias, mesh=mesh)
+        half = MixedPrecisionPolicy(param_dtype=torch.bfloat16, cast_forward_inputs=cast_inputs)
+        return fully_shard(sharded, mesh=mesh, mp_policy=half)
+
+    with pytest.raises(TypeError, match=r"fully_shard\(bias\)"):
+        shard(bias_alone=False, cast_inputs=True)(x, position=position)
+    with pytest.raises(TypeError, match="q_position must be float32"):
+        shard(bias_alone=True, cast_inputs=True)(x, position=position)
+    sharded = shard(bias_alone=True, cast_inputs=False)
+    looked = sharded(x.bfloat16(), position=position, return_position_mean=True)
+    assert (looked.position_mean - position[:, None]).abs().max() < 0.01
+    looked.position_mean.sum().backward()
+    assert sharded.geometry_bias.parameters_per_head.grad.dtype == torch.float32
 
 
 def test_half_precision_positions_are_refused() -> None:
