@@ -143,6 +143,8 @@ def _public_calls() -> dict[str, tuple[Callable[..., Any], Inputs]]:
         ),
         (graph.edge_geometry, {"position": position[:5]}),
         (ops.Distance, {"eps": 0.1}),
+        (ops.GaussianPowers, {"count": 3}),
+        (ops.RadialBasis, {"count": 3, "eps": 0.1}),
     )
     return calls | {call.__qualname__: (call, inputs) for call, inputs in more}
 

@@ -22,6 +22,7 @@ from g2vlm_fast.ops import (
     register_flop_formulas,
     use_backend,
 )
+from g2vlm_fast.ops.specs.geometry_attention import SPEC
 
 EVERY_TERM = BiasSpec(Distance(0.1), SquaredDistance(), Direction())
 CPU_BACKENDS = ("reference", "cpu", "triton")
@@ -354,3 +355,15 @@ def test_a_scale_that_changes_from_call_to_call_compiles() -> None:
     compiled = torch.compile(attend, fullgraph=True, dynamic=True, backend="aot_eager")
     for scale in (0.1, 0.2, 0.3):
         torch.testing.assert_close(compiled(scale), attend(scale))
+
+
+@pytest.mark.parametrize("bias_name", ["none", "distance", "direction", "gauss_powers", "rbf"])
+def test_sizes_that_a_user_writes_make_a_case(bias_name: str) -> None:
+    assert SPEC.shaped is not None
+    given = {"queries": 6, "keys": 8, "heads": 4, "bias": bias_name}
+    for sizes, kv_heads in ((given, 4), ({**given, "kv_heads": 2, "batch": 3}, 2)):
+        inputs = SPEC.shaped(sizes)(torch.Generator().manual_seed(0))
+        assert inputs["k"].shape == (8 * sizes.get("batch", 1), kv_heads, 64)
+        assert geometry_attention(**inputs).isfinite().all()
+    with pytest.raises(ValueError, match="kv_heads must be a positive whole number"):
+        SPEC.shaped({**given, "kv_heads": 0})

@@ -34,10 +34,9 @@ _BIASES = {
 
 
 def _shaped(given: Mapping[str, Any]) -> InputFactory:
-    optional = {"batch": 1, "heads": 16, "kv_heads": 0, "head_dim": 64, "bias": "distance"}
-    positive = {name: value for name, value in given.items() if name != "kv_heads"}
-    sizes = sizes_of(positive, ("queries", "keys"), optional)
-    sizes["kv_heads"] = given.get("kv_heads") or sizes["heads"]
+    heads = given.get("heads", 16)
+    optional = {"batch": 1, "heads": 16, "kv_heads": heads, "head_dim": 64, "bias": "distance"}
+    sizes = sizes_of(given, ("queries", "keys"), optional)
     if sizes["bias"] not in _BIASES:
         raise ValueError(f"bias must be one of {sorted(_BIASES)}, got {sizes['bias']!r}")
     return scenes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,11 +10,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from g2vlm_fast.ops.bias import BiasSpec, Direction, Distance, SquaredDistance
+from g2vlm_fast.ops.bias import (
+    BiasSpec,
+    Direction,
+    Distance,
+    GaussianPowers,
+    RadialBasis,
+    SquaredDistance,
+    Term,
+)
 from g2vlm_fast.ops.specs import Inputs
 from g2vlm_fast.profiling.providers import Function, NotOffered, Provider
 
-_UNOFFERED = ("q_gate", "causal", "return_lse", "return_position_mean")
+_UNOFFERED = (
+    "q_normal",
+    "k_normal",
+    "q_frame",
+    "q_gate",
+    "k_mask",
+    "causal",
+    "dropout",
+    "return_lse",
+    "return_position_mean",
+)
 
 
 def _batch(inputs: Inputs) -> int:
@@ -26,6 +44,8 @@ def _batch(inputs: Inputs) -> int:
         raise NotOffered(f"it is set up here without {', '.join(asked)}")
     if inputs.get("q_position") is not None and inputs["q_position"].dim() == 3:
         raise NotOffered("it is set up here for one position a token")
+    if inputs.get("bias_parameters") is not None and inputs["bias_parameters"].dim() == 3:
+        raise NotOffered("it is set up here for the same parameters in every row")
     q_offsets, k_offsets = inputs.get("q_offsets"), inputs.get("k_offsets")
     if q_offsets is None or k_offsets is None:
         return 1
@@ -44,20 +64,45 @@ def _heads_first(packed: Tensor, batch: int) -> Tensor:
 def _bias(spec: BiasSpec, parameters: Tensor, query: Tensor, key: Tensor) -> Tensor:
     """Build the bias ``[B, H, Lq, Lk]`` from positions ``[B, L, 3]``."""
     difference = key[:, None] - query[:, :, None]
-    square = difference.square().sum(-1)
+    square = difference.square().sum(-1)[:, None]
     total: Tensor | None = None
+    for term, columns in _columns(spec, parameters[..., None, None]):
+        if isinstance(term, Direction):
+            weights = torch.stack(columns, 1).flatten(1)
+            part = torch.einsum("hc,bqkc->bhqk", weights, difference)
+        else:
+            part = _of_distance(term, columns, square)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def _columns(spec: BiasSpec, parameters: Tensor) -> Iterator[tuple[Term, list[Tensor]]]:
+    """Yield each term and its columns of parameters ``[H, P, ...]``."""
     column = 0
     for term in spec.terms:
-        slope = parameters[:, column, None, None]
-        if isinstance(term, Distance):
-            part = -slope * (square + term.eps**2).sqrt()[:, None]
-        elif isinstance(term, SquaredDistance):
-            part = -slope * square[:, None]
-        else:
-            part = torch.einsum("hc,bqkc->bhqk", parameters[:, column : column + 3], difference)
-        total = part if total is None else total + part
-        column += term.num_parameters
-    assert total is not None
+        count = term.num_parameters
+        yield term, [parameters[:, column + offset] for offset in range(count)]
+        column += count
+
+
+def _of_distance(term: Term, columns: Sequence[Tensor], square: Tensor) -> Tensor:
+    """Return a term that depends on the squared distance alone; everything broadcasts."""
+    if isinstance(term, Distance):
+        return -columns[0] * torch.sqrt(square + term.eps**2)
+    if isinstance(term, SquaredDistance):
+        return -columns[0] * square
+    if isinstance(term, GaussianPowers):
+        power, total = torch.exp(-columns[0] * square), torch.zeros_like(square)
+        for weight in reversed(columns[1:]):
+            total = (total + weight) * power
+        return total
+    assert isinstance(term, RadialBasis)
+    length, total = torch.sqrt(square + term.eps**2), torch.zeros_like(square)
+    for m in range(term.count):
+        weight, center, precision = columns[m :: term.count]
+        offset = length - center
+        total = total + weight * torch.exp(-precision * offset * offset)
     return total
 
 
@@ -104,22 +149,18 @@ def _compiled_flex_attention() -> Callable[..., Tensor]:
 
 
 def _score_mod(spec: BiasSpec, parameters: Tensor, query: Tensor, key: Tensor) -> Any:
-    terms = spec.terms
-
     def score_mod(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
         x = key[b, j, 0] - query[b, i, 0]
         y = key[b, j, 1] - query[b, i, 1]
         z = key[b, j, 2] - query[b, i, 2]
         square = x * x + y * y + z * z
         column = 0
-        for term in terms:
-            if isinstance(term, Distance):
-                score = score - parameters[h, column] * torch.sqrt(square + term.eps**2)
-            elif isinstance(term, SquaredDistance):
-                score = score - parameters[h, column] * square
-            elif isinstance(term, Direction):
-                score = score + parameters[h, column] * x + parameters[h, column + 1] * y
-                score = score + parameters[h, column + 2] * z
+        for term in spec.terms:
+            columns = [parameters[h, column + offset] for offset in range(term.num_parameters)]
+            if isinstance(term, Direction):
+                score = score + columns[0] * x + columns[1] * y + columns[2] * z
+            else:
+                score = score + _of_distance(term, columns, square)
             column += term.num_parameters
         return score
 
