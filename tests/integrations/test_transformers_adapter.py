@@ -32,7 +32,15 @@ from transformers import (
 )
 
 from g2vlm_fast.integrations.transformers import Geometry, GeometryAdapter, use_geometry
-from g2vlm_fast.ops import BiasSpec, Direction, Distance, SquaredDistance
+from g2vlm_fast.ops import (
+    BiasSpec,
+    Direction,
+    Distance,
+    GaussianPowers,
+    NormalDot,
+    RadialBasis,
+    SquaredDistance,
+)
 
 SPEC = BiasSpec(Distance(), Direction())
 SIZES: dict[str, Any] = {
@@ -72,6 +80,22 @@ def test_biases_are_trained_alone() -> None:
         f"model.layers.{layer}.self_attn.geometry_bias.parameters_per_head" for layer in range(3)
     }
     assert all(x.grad.abs().amin(0).max() > 0 for x in adapter.parameters())
+
+
+def test_every_term_starts_at_nothing_and_learns() -> None:
+    model = llama()
+    plain = model(IDS).logits
+    terms = (Distance(), SquaredDistance(), Direction(), NormalDot(), GaussianPowers(2))
+    adapter = GeometryAdapter(model, BiasSpec(*terms, RadialBasis(3)))
+    normal = nn.functional.normalize(geometry().position, dim=-1)
+    where = Geometry(geometry().position, normal=normal)
+    found = model(IDS, geometry=where).logits
+    torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-5)
+    found.square().sum().backward()
+    learning = {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11}  # slopes and weights: no widths, no centers
+    for parameter in adapter.parameters():
+        moving = parameter.grad.abs().amax(0) > 1e-9
+        assert set(moving.nonzero().flatten().tolist()) == learning
 
 
 def test_biases_are_saved_and_loaded_alone(tmp_path: Path) -> None:
