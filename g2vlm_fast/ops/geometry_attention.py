@@ -169,6 +169,8 @@ def geometry_attention(
         k, v = k.view_as(k), v.view_as(v)
         if k_position is not None:
             k_position = k_position.view_as(k_position)
+        if k_normal is not None:
+            k_normal = k_normal.view_as(k_normal)
         if k_offsets is not None:
             k_offsets = k_offsets.view_as(k_offsets)
     tokens = Tokens(

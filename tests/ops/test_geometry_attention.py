@@ -16,6 +16,8 @@ from g2vlm_fast.ops import (
     BiasSpec,
     Direction,
     Distance,
+    GaussianPowers,
+    RadialBasis,
     SquaredDistance,
     bias,
     geometry_attention,
@@ -25,6 +27,7 @@ from g2vlm_fast.ops import (
 from g2vlm_fast.ops.specs.geometry_attention import SPEC
 
 EVERY_TERM = BiasSpec(Distance(0.1), SquaredDistance(), Direction())
+MIXTURES = BiasSpec(RadialBasis(2), SquaredDistance(), GaussianPowers(3))
 CPU_BACKENDS = ("reference", "cpu", "triton")
 every_backend = pytest.mark.parametrize("backend", CPU_BACKENDS)
 
@@ -231,14 +234,17 @@ def test_gradients_of_every_output_are_right_with_blind_rows() -> None:
             assert torch.autograd.gradcheck(finite_outputs, leaves, fast_mode=True)
 
 
-def test_threads_do_not_change_a_bit() -> None:
-    x = draw(300, 280, dim=32)
+@pytest.mark.parametrize("spec", [EVERY_TERM, MIXTURES])
+def test_threads_do_not_change_a_bit(spec: BiasSpec) -> None:
+    x = draw(300, 280, dim=32, spec=spec)
+    x["bias_parameters"].abs_()  # a precision below 0 would grow without bound
+    options = {"dropout": 0.2, "dropout_seed": torch.tensor([1])}
     leaves = [x[name].requires_grad_() for name in x if name != "bias"]
     before, runs = torch.get_num_threads(), []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            out = geometry_attention(**x)
+            out = geometry_attention(**x, **options)
             runs.append([out, *torch.autograd.grad(out.square().sum(), leaves)])
     finally:
         torch.set_num_threads(before)
@@ -259,17 +265,25 @@ def test_the_cpu_kernel_agrees_with_the_reference_on_any_shape(data: st.DataObje
         heads=kv_heads * group,
         kv_heads=kv_heads,
         dim=dim,
-        spec=data.draw(st.sampled_from([EVERY_TERM, BiasSpec(Direction()), BiasSpec()])),
+        spec=data.draw(st.sampled_from([EVERY_TERM, MIXTURES, BiasSpec(Direction()), BiasSpec()])),
         dtype=torch.float64,
         seed=data.draw(st.integers(0, 9)),
     )
+    x["bias_parameters"].abs_()
     leaves = [x[name].requires_grad_() for name in x if name != "bias"]
     options = {
         "q_offsets": offsets(0, *torch.tensor(q_lengths).cumsum(0)),
         "k_offsets": offsets(0, *torch.tensor(k_lengths).cumsum(0)),
         "causal": data.draw(st.booleans()),
+        "dropout": data.draw(st.sampled_from([0.0, 0.4])),
+        "dropout_seed": torch.tensor([7]),
         "return_position_mean": True,
     }
+    if data.draw(st.booleans()):
+        options["k_mask"] = torch.tensor(
+            data.draw(st.lists(st.booleans(), min_size=len(x["k"]), max_size=len(x["k"]))),
+            dtype=torch.bool,
+        )
     answers = []
     for backend in ("cpu", "reference"):
         with use_backend(backend):

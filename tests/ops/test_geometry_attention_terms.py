@@ -228,3 +228,19 @@ def test_what_no_term_uses_changes_nothing() -> None:
     x = draw(BiasSpec(Distance()))
     plain = {name: x[name] for name in x if name not in ("q_normal", "k_normal", "q_frame")}
     assert torch.equal(geometry_attention(**x), geometry_attention(**plain))
+
+
+def test_every_term_and_option_compile_as_one_graph() -> None:
+    torch._dynamo.reset()
+    inputs = draw_case(SPEC, "everything", torch.float32)
+    inputs["k_position"] = inputs["k_normal"]  # one tensor in two places
+    compiled = torch.compile(geometry_attention, fullgraph=True, backend="aot_eager")
+    names = [name for name in SPEC.grad_inputs if name != "k_position"]
+    answers = []
+    for function in (geometry_attention, compiled):
+        leaves = {name: inputs[name].clone().requires_grad_() for name in names}
+        result = function(**{**inputs, **leaves, "k_position": leaves["k_normal"]})
+        loss = result.out.square().sum() + result.position_mean.sum()
+        answers.append([result.out, *torch.autograd.grad(loss, list(leaves.values()))])
+    for eager, traced in zip(*answers, strict=True):
+        torch.testing.assert_close(traced, eager)
