@@ -176,8 +176,9 @@ G2VLM_INLINE void key_pass(const GeometryAttentionProblem<T>& p,
       pairs.normal[axis] = load(p.k_normal + block.begin * 3 + axis, 3, count);
   // The queries of the segment are `other`; query i sees key j where j + lead <= i.
   const int64_t lead = block.other_end - block.segment_end;
-  const int64_t begin =
-      p.causal ? std::max(block.other_begin, block.begin + lead) : block.other_begin;
+  int64_t begin = p.causal ? std::max(block.other_begin, block.begin + lead) : block.other_begin;
+  if (p.k_mask != nullptr && std::count(p.k_mask + block.begin, p.k_mask + block.end, true) == 0)
+    begin = block.other_end;
   for (int32_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
     Tile tile;
     for (int64_t next = begin; tile.take(next, block.other_end, nullptr);) {
