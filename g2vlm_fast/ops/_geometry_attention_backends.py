@@ -80,33 +80,19 @@ def _widened(tokens: Tokens) -> Tokens:
     return tokens._replace(q=tokens.q.to(dtype), k=tokens.k.to(dtype), v=tokens.v.to(dtype))
 
 
-def _check_triton(tokens: Tokens, options: Options) -> None:
+def _check_triton(tokens: Tokens) -> None:
     from g2vlm_fast.kernels.triton.geometry_attention_launch import MAX_HEAD_DIM
 
-    head_dim, parameters = tokens.q.shape[2], tokens.bias_parameters
+    head_dim = tokens.q.shape[2]
     if head_dim > MAX_HEAD_DIM:
         raise _dispatch.BackendError(
             f"geometry_attention: the triton backend takes head dims up to {MAX_HEAD_DIM}, got "
             f"{head_dim}; use more heads or use_backend('reference', 'geometry_attention')"
         )
-    missing = {
-        "the term NormalDot": 3 in options.terms,
-        "the term GaussianPowers": 4 in options.terms,
-        "the term RadialBasis": 5 in options.terms,
-        "bias_parameters of each row": parameters is not None and parameters.dim() == 3,
-        "k_mask": tokens.k_mask is not None,
-        "dropout": options.dropout > 0,
-    }
-    asked = [name for name, given in missing.items() if given]
-    if asked:
-        raise _dispatch.BackendError(
-            f"geometry_attention: the triton backend has no kernel yet for {', '.join(asked)}; "
-            "use_backend('reference', 'geometry_attention') runs it"
-        )
 
 
 def _forward_triton(tokens: Tokens, options: Options, position_mean: bool) -> Results:
-    _check_triton(tokens, options)
+    _check_triton(tokens)
     from g2vlm_fast.kernels.triton import geometry_attention_launch as launch
 
     results = empty_results(tokens.q, position_mean)

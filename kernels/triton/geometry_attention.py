@@ -1,16 +1,20 @@
 """Forward Triton kernel of ``geometry_attention``.
 
 One program attends from one tile of queries of one head to all keys of its segment, with online
-softmax (Milakov and Gimelshein, 2018; Dao, 2023).
+softmax (Milakov and Gimelshein, 2018; Dao, 2023). Tiles of keys that every query sees are not
+masked.
 """
+
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
 
+from g2vlm_fast.kernels.triton.geometry_attention_channels import load_frame
 from g2vlm_fast.kernels.triton.geometry_attention_points import (
+    Point,
     inner,
-    load_centered,
-    load_points,
+    load_framed,
     minus,
     plus,
     spread,
@@ -20,23 +24,39 @@ from g2vlm_fast.kernels.triton.geometry_attention_points import (
     zero_points,
     zero_where,
 )
-from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
-    LN_2,
+from g2vlm_fast.kernels.triton.geometry_attention_terms import (
     bias_of,
     compare,
+    load_key_places,
+    load_parameters,
+    load_query_places,
+)
+from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
+    LN_2,
     end_of_visible_keys,
-    hide_keys,
-    load_queries,
-    load_rows,
+    kept,
+    load_tile,
     locate_queries,
     score_products,
-    store_rows,
+    store_tile,
+    visible_keys,
 )
+
+
+class Attended(NamedTuple):
+    """What each query has attended to so far, under the scores relative to ``highest``."""
+
+    highest: Any
+    total: Any
+    out: Any  # not divided by the total yet
+    mean: Point  # of the key positions, in the frame
+    moment: Any  # sum of squared distances from the mean
 
 
 @triton.jit
 def forward_kernel(
     tokens,
+    channels,
     results,
     sizes,
     PROBLEM: tl.constexpr,
@@ -50,64 +70,120 @@ def forward_kernel(
     if tile.first >= tile.end:
         return
     D_PADDED: tl.constexpr = PROBLEM.D_PADDED
-    PRECISION: tl.constexpr = PROBLEM.PRECISION
+    TAIL: tl.constexpr = max(BLOCK_K // 2, 16)  # masks take registers
     BIASED: tl.constexpr = PROBLEM.PARAMETERS > 0
     rows = tile.first + tl.arange(0, BLOCK_Q)
     inside = rows < tile.end
-    q_tile = load_rows(tokens.q, rows, inside, head, PROBLEM.H, PROBLEM)
-    kv_head = head // PROBLEM.GROUP
+    q_tile = load_tile(tokens.q, tile.first, inside, head, PROBLEM.H, BLOCK_Q, PROBLEM)
+    frame = 0.0
+    places = 0.0
+    parameters = 0.0
     if BIASED or POSITION_MEAN:
-        k_begin = tile.other_begin
-        center = load_points(tokens.k_position, k_begin, k_begin < tile.other_end, 3)
+        frame = load_frame(
+            tokens, channels, tile.segment, tile.other_begin, tile.other_end, PROBLEM
+        )
     if BIASED:
-        q_point, slopes = load_queries(tokens, sizes, rows, inside, head, center, 1, PROBLEM)
-    if POSITION_MEAN:
-        mean = zero_points(BLOCK_Q)
-        moment = tl.zeros([BLOCK_Q], tl.float32)
-    highest = tl.full([BLOCK_Q], -float("inf"), tl.float32)
-    total = tl.zeros([BLOCK_Q], tl.float32)
-    attended = tl.zeros([BLOCK_Q, D_PADDED], tl.float32)
-    last_visible = end_of_visible_keys(tile, BLOCK_Q, PROBLEM.CAUSAL)
-    for start in range(tile.other_begin, last_visible, BLOCK_K):
-        keys = start + tl.arange(0, BLOCK_K)
-        present = keys < tile.other_end
-        k_tile = load_rows(tokens.k, keys, present, kv_head, PROBLEM.KV_HEADS, PROBLEM)
-        score = score_products(q_tile, k_tile, sizes.scale, PRECISION)
-        if BIASED or POSITION_MEAN:
-            k_point = spread(load_centered(tokens.k_position, keys, present, 3, center), 0)
-        if BIASED:
-            pairs = compare(spread(q_point, 1), k_point, sizes.eps, False, PROBLEM)
-            score += bias_of(pairs, slopes, tokens.q_gate is not None, PROBLEM)
-        score = hide_keys(score, tile, rows, keys, present, PROBLEM.CAUSAL)
-        raised = tl.maximum(highest, tl.max(score, 1))
-        shift = tl.where(raised == -float("inf"), 0.0, raised)
-        decay = tl.exp2(highest - shift)
-        probability = tl.exp2(score - shift[:, None])
-        tile_total = tl.sum(probability, 1)
-        highest = raised
-        total *= decay
-        if POSITION_MEAN:
-            # Moments of a tile are merged into those before it (Chan, Golub and LeVeque, 1983).
-            weight = 1.0 / tl.where(tile_total == 0.0, 1.0, tile_total)
-            tile_mean = times(sum_pairs(probability, k_point, 1), weight)
-            offset = minus(k_point, spread(tile_mean, 1))
-            tile_moment = tl.sum(probability * inner(offset, offset), 1)
-            whole = total + tile_total
-            share = tile_total / tl.where(whole == 0.0, 1.0, whole)
-            step = minus(tile_mean, mean)
-            moment = moment * decay + tile_moment
-            moment += inner(step, step) * total * share
-            mean = plus(mean, times(step, share))
-        total += tile_total
-        v_tile = load_rows(tokens.v, keys, present, kv_head, PROBLEM.KV_HEADS, PROBLEM)
-        attended *= decay[:, None]
-        attended = tl.dot(probability.to(v_tile.dtype), v_tile, attended, input_precision=PRECISION)
-    blind = total == 0.0
-    inverse = 1.0 / tl.where(blind, 1.0, total)
+        places = load_query_places(
+            tokens, channels, tile.first, rows, inside, head, frame, BLOCK_Q, PROBLEM
+        )
+        parameters = load_parameters(tokens, tile.first, rows, inside, head, frame, 1, PROBLEM)
+    attended = Attended(
+        tl.full([BLOCK_Q], -float("inf"), tl.float32),
+        tl.zeros([BLOCK_Q], tl.float32),
+        tl.zeros([BLOCK_Q, D_PADDED], tl.float32),
+        zero_points(BLOCK_Q),
+        tl.zeros([BLOCK_Q], tl.float32),
+    )
+    clear_end = tile.other_begin
+    if tokens.k_mask is None:
+        seen = end_of_visible_keys(tile, tile.first, PROBLEM.CAUSAL) - tile.other_begin
+        clear_end += seen // BLOCK_K * BLOCK_K
+    last_row = tl.minimum(tile.first + BLOCK_Q, tile.end) - 1
+    last_end = end_of_visible_keys(tile, last_row, PROBLEM.CAUSAL)
+    for start in range(tile.other_begin, clear_end, BLOCK_K):
+        attended = attend(
+            attended, tokens, channels, sizes, tile, start, rows, head, frame, q_tile, places,
+            parameters, False, PROBLEM, POSITION_MEAN, BLOCK_K,
+        )  # fmt: skip
+    for start in tl.range(clear_end, last_end, TAIL, num_stages=1):
+        attended = attend(
+            attended, tokens, channels, sizes, tile, start, rows, head, frame, q_tile, places,
+            parameters, True, PROBLEM, POSITION_MEAN, TAIL,
+        )  # fmt: skip
+    blind = attended.total == 0.0
+    inverse = 1.0 / tl.where(blind, 1.0, attended.total)
     wide_rows = rows.to(tl.int64) * PROBLEM.H + head
-    store_rows(results.out, wide_rows, attended * inverse[:, None], inside, PROBLEM)
-    log_total = (highest + tl.log2(tl.where(blind, 1.0, total))) * LN_2
-    tl.store(results.lse + wide_rows, tl.where(blind, -float("inf"), log_total), mask=inside)
+    store_tile(results.out, wide_rows, attended.out * inverse[:, None], inside, PROBLEM)
+    lse = (attended.highest + tl.log2(tl.where(blind, 1.0, attended.total))) * LN_2
+    tl.store(results.lse + wide_rows, tl.where(blind, -float("inf"), lse), mask=inside)
     if POSITION_MEAN:
-        store_points(results.mean, wide_rows, zero_where(blind, plus(mean, center)), inside)
-        tl.store(results.variance + wide_rows, moment * inverse, mask=inside)
+        mean = plus(times(attended.mean, frame.metres), frame.center)
+        store_points(results.mean, wide_rows, zero_where(blind, mean), inside)
+        variance = attended.moment * inverse * (frame.metres * frame.metres)
+        tl.store(results.variance + wide_rows, variance, mask=inside)
+
+
+@triton.jit
+def attend(
+    attended,
+    tokens,
+    channels,
+    sizes,
+    tile,
+    start,
+    rows,
+    head,
+    frame,
+    q_tile,
+    places,
+    parameters,
+    MASKED: tl.constexpr,
+    PROBLEM: tl.constexpr,
+    POSITION_MEAN: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """Attend to one tile of keys."""
+    PRECISION: tl.constexpr = PROBLEM.PRECISION
+    kv_head = head // PROBLEM.GROUP
+    keys = start + tl.arange(0, BLOCK_K)
+    visible = None
+    if MASKED:
+        visible = visible_keys(tokens, keys, tile.other_end)
+    k_tile = load_tile(tokens.k, start, visible, kv_head, PROBLEM.KV_HEADS, BLOCK_K, PROBLEM)
+    score = score_products(q_tile, k_tile, sizes.scale, PROBLEM)
+    if PROBLEM.PARAMETERS > 0:
+        k_places = load_key_places(tokens, channels, start, keys, visible, frame, BLOCK_K, PROBLEM)
+        pairs = compare(places, k_places, parameters, frame, sizes.eps, False, False, PROBLEM)
+        score += bias_of(pairs, parameters, PROBLEM)
+    if MASKED:
+        score = tl.where(visible[None, :], score, -float("inf"))
+        if PROBLEM.CAUSAL:
+            hidden = keys[None, :] - tile.other_end > rows[:, None] - tile.end
+            score = tl.where(hidden, -float("inf"), score)
+    highest = tl.maximum(attended.highest, tl.max(score, 1))
+    shift = tl.where(highest == -float("inf"), 0.0, highest)
+    decay = tl.exp2(attended.highest - shift)
+    probability = tl.exp2(score - shift[:, None])
+    tile_total = tl.sum(probability, 1)
+    total = attended.total * decay
+    mean = attended.mean
+    moment = attended.moment
+    if POSITION_MEAN:
+        # Moments of a tile are merged into those before it (Chan, Golub and LeVeque, 1983).
+        k_point = spread(load_framed(tokens.k_position, keys, visible, 3, frame), 0)
+        weight = 1.0 / tl.where(tile_total == 0.0, 1.0, tile_total)
+        tile_mean = times(sum_pairs(probability, k_point, 1), weight)
+        offset = minus(k_point, spread(tile_mean, 1))
+        tile_moment = tl.sum(probability * inner(offset, offset), 1)
+        whole = total + tile_total
+        share = tile_total / tl.where(whole == 0.0, 1.0, whole)
+        step = minus(tile_mean, mean)
+        moment = moment * decay + tile_moment + inner(step, step) * total * share
+        mean = plus(mean, times(step, share))
+    total += tile_total
+    if PROBLEM.DROPOUT:
+        probability *= kept(tokens, sizes, rows[:, None], keys[None, :], head)
+    v_tile = load_tile(tokens.v, start, visible, kv_head, PROBLEM.KV_HEADS, BLOCK_K, PROBLEM)
+    out = attended.out * decay[:, None]
+    out = tl.dot(probability.to(v_tile.dtype), v_tile, out, input_precision=PRECISION)
+    return Attended(highest, total, out, mean, moment)

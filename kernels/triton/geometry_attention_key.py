@@ -4,12 +4,15 @@ It runs after the query kernel (:mod:`~g2vlm_fast.kernels.triton.geometry_attent
 says how), recomputes the probabilities and owns the gradients of its keys.
 """
 
+from typing import Any, NamedTuple
+
 import triton
 import triton.language as tl
 
+from g2vlm_fast.kernels.triton.geometry_attention_channels import load_frame, sums_of
 from g2vlm_fast.kernels.triton.geometry_attention_points import (
+    Point,
     inner,
-    load_centered,
     load_points,
     minus,
     plus,
@@ -20,122 +23,248 @@ from g2vlm_fast.kernels.triton.geometry_attention_points import (
     zero_points,
     zero_where,
 )
-from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
-    LOG2_E,
+from g2vlm_fast.kernels.triton.geometry_attention_terms import (
+    Places,
     bias_of,
     compare,
-    load_queries,
-    load_rows,
-    locate_keys,
-    radial_slope,
-    score_products,
-    store_rows,
+    load_channels,
+    load_key_places,
+    load_parameters,
+    load_query_places,
+    pull_of,
+    radial_of,
+    radial_scale,
+    unit_of,
 )
+from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
+    LOG2_E,
+    kept,
+    load_rows,
+    load_tile,
+    locate_keys,
+    score_products,
+    store_tile,
+    visible_keys,
+)
+
+
+class KeySums(NamedTuple):
+    """Sums over queries, and over the heads that share the keys."""
+
+    grad_k: Any
+    grad_v: Any
+    moments: Any  # of the radial gradients of one head
+    position: Point  # the rest of the gradient, in the unit of the frame
+    normal: Point
 
 
 @triton.jit
 def key_kernel(
     grads,
     tokens,
+    channels,
     results,
     delta,
     grad_k,
     grad_v,
     grad_k_position,
+    grad_k_normal,
+    grad_parts,
     sizes,
     PROBLEM: tl.constexpr,
     BLOCK_Q: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """Write grad_k, grad_v and the share of one key head in grad_k_position."""
+    """Write grad_k, grad_v and the shares of one key head in the gradients of its places.
+
+    ``grad_parts [tiles, H]`` is for the gradient of a lone parameter, each tile's share.
+    """
     kv_head = tl.program_id(1)
     tile = locate_keys(tokens, sizes, BLOCK_K)
     if tile.first >= tile.end:
         return
+    KV_HEADS: tl.constexpr = PROBLEM.KV_HEADS
     D_PADDED: tl.constexpr = PROBLEM.D_PADDED
-    GROUP: tl.constexpr = PROBLEM.GROUP
-    PRECISION: tl.constexpr = PROBLEM.PRECISION
+    TAIL: tl.constexpr = max(BLOCK_Q // 2, 16)  # masks take registers
     BIASED: tl.constexpr = PROBLEM.PARAMETERS > 0
-    MOMENTS: tl.constexpr = grads.mean is not None or grads.variance is not None
     keys = tile.first + tl.arange(0, BLOCK_K)
     inside = keys < tile.end
-    k_tile = load_rows(tokens.k, keys, inside, kv_head, PROBLEM.KV_HEADS, PROBLEM)
-    v_tile = load_rows(tokens.v, keys, inside, kv_head, PROBLEM.KV_HEADS, PROBLEM)
-    if BIASED or MOMENTS:
-        center = load_points(tokens.k_position, tile.first, tile.first < tile.end, 3)
-        k_point = load_centered(tokens.k_position, keys, inside, 3, center)
-    grad_k_tile = tl.zeros([BLOCK_K, D_PADDED], tl.float32)
-    grad_v_tile = tl.zeros([BLOCK_K, D_PADDED], tl.float32)
-    # The gradient of key j is sum_i radial_ij * (k_j - q_i), plus what `own` collects.
-    radial_sum = tl.zeros([BLOCK_K], tl.float32)
-    radial_q = zero_points(BLOCK_K)
-    own = zero_points(BLOCK_K)
+    visible = visible_keys(tokens, keys, tile.end)
+    k_tile = load_tile(tokens.k, tile.first, visible, kv_head, KV_HEADS, BLOCK_K, PROBLEM)
+    v_tile = load_tile(tokens.v, tile.first, visible, kv_head, KV_HEADS, BLOCK_K, PROBLEM)
+    frame = 0.0
+    places = 0.0
+    if BIASED:
+        frame = load_frame(tokens, channels, tile.segment, tile.first, tile.end, PROBLEM)
+        places = load_key_places(
+            tokens, channels, tile.first, keys, visible, frame, BLOCK_K, PROBLEM
+        )
+    POSITION: tl.constexpr = grad_k_position is not None
+    NORMAL: tl.constexpr = grad_k_normal is not None
+    RADIAL: tl.constexpr = PROBLEM.RADIAL and (POSITION or PROBLEM.LONE)
+    sums = KeySums(
+        tl.zeros([BLOCK_K, D_PADDED], tl.float32),
+        tl.zeros([BLOCK_K, D_PADDED], tl.float32),
+        tl.zeros([BLOCK_K, 16], tl.float32),
+        zero_points(BLOCK_K),
+        zero_points(BLOCK_K),
+    )
     q_first = tile.other_begin
+    clear_first = tile.other_begin
     if PROBLEM.CAUSAL:
         q_first = tl.maximum(q_first, tile.first - tile.end + tile.other_end)
-    for member in range(GROUP):
-        head = kv_head * GROUP + member
-        for start in range(q_first, tile.other_end, BLOCK_Q):
-            rows = start + tl.arange(0, BLOCK_Q)
-            present = rows < tile.other_end
-            wide_rows = rows.to(tl.int64) * PROBLEM.H + head
-            q_tile = load_rows(tokens.q, rows, present, head, PROBLEM.H, PROBLEM)
-            grad_tile = load_rows(grads.out, rows, present, head, PROBLEM.H, PROBLEM)
-            row_lse = tl.load(results.lse + wide_rows, mask=present, other=-float("inf"))
-            row_lse = tl.where(row_lse == -float("inf"), float("inf"), row_lse * LOG2_E)
-            row_delta = tl.load(delta + wide_rows, mask=present, other=0.0)
-            score = score_products(k_tile, q_tile, sizes.scale, PRECISION)
-            if BIASED:
-                q_point, slopes = load_queries(
-                    tokens, sizes, rows, present, head, center, 0, PROBLEM
-                )
-                q_point = spread(q_point, 0)
-                if tokens.q_gate is not None:
-                    # A row with gate 0 may stand nowhere, and must not pull on any key.
-                    q_point = zero_where(slopes.gate == 0.0, q_point)
-                pairs = compare(q_point, spread(k_point, 1), sizes.eps, True, PROBLEM)
-                score += bias_of(pairs, slopes, tokens.q_gate is not None, PROBLEM)
-            if PROBLEM.CAUSAL:
-                hidden = keys[:, None] - tile.end > rows[None, :] - tile.other_end
-                score = tl.where(hidden, -float("inf"), score)
-            probability = tl.exp2(score - row_lse[None, :])
-            grad_v_tile = tl.dot(
-                probability.to(grad_tile.dtype), grad_tile, grad_v_tile, input_precision=PRECISION
-            )
-            grad_score = tl.dot(v_tile, tl.trans(grad_tile), input_precision=PRECISION)
-            if MOMENTS:
-                mean = spread(load_centered(results.mean, wide_rows, present, 3, center), 0)
-                offset = minus(spread(k_point, 1), mean)
-                if grads.mean is not None:
-                    pull = spread(load_points(grads.mean, wide_rows, present, 3), 0)
-                    grad_score += inner(offset, pull)
-                    if grad_k_position is not None:
-                        own = plus(own, sum_pairs(probability, pull, 1))
-                if grads.variance is not None:
-                    pointers = grads.variance + wide_rows
-                    stretch = tl.load(pointers, mask=present, other=0.0)[None, :]
-                    grad_score += stretch * inner(offset, offset)
-                    if grad_k_position is not None:
-                        radial = 2.0 * stretch * probability
-                        radial_sum += tl.sum(radial, 1)
-                        radial_q = plus(radial_q, sum_pairs(radial, mean, 1))
-            grad_score = probability * (grad_score - row_delta[None, :])
-            grad_k_tile = tl.dot(
-                grad_score.to(q_tile.dtype), q_tile, grad_k_tile, input_precision=PRECISION
-            )
-            if BIASED and grad_k_position is not None:
-                if PROBLEM.DISTANCE >= 0 or PROBLEM.SQUARED >= 0:
-                    radial = radial_slope(pairs, slopes, PROBLEM) * grad_score
-                    if PRECISION == "ieee":
-                        own = plus(own, sum_pairs(radial, pairs.difference, 1))
-                    else:
-                        radial_sum += tl.sum(radial, 1)
-                        radial_q = plus(radial_q, sum_pairs(radial, q_point, 1))
-                if PROBLEM.DIRECTION >= 0:
-                    own = plus(own, sum_pairs(grad_score, slopes.direction, 1))
-    wide_keys = keys.to(tl.int64) * PROBLEM.KV_HEADS + kv_head
-    store_rows(grad_k, wide_keys, grad_k_tile * sizes.scale, inside, PROBLEM)
-    store_rows(grad_v, wide_keys, grad_v_tile, inside, PROBLEM)
-    if grad_k_position is not None:
-        own = minus(plus(own, times(k_point, radial_sum)), radial_q)
+        clear_first = tl.minimum(tile.first + BLOCK_K, tile.end) - 1 - tile.end + tile.other_end
+        clear_first = q_first + tl.cdiv(tl.maximum(clear_first - q_first, 0), BLOCK_Q) * BLOCK_Q
+        clear_first = tl.minimum(clear_first, tile.other_end)
+    clear_end = clear_first + (tile.other_end - clear_first) // BLOCK_Q * BLOCK_Q
+    for member in range(PROBLEM.GROUP):
+        head = kv_head * PROBLEM.GROUP + member
+        if PROBLEM.CAUSAL:
+            for start in tl.range(q_first, clear_first, BLOCK_Q, num_stages=1):
+                sums = visit_queries(
+                    sums, grads, tokens, channels, results, delta, sizes, tile, start, keys,
+                    visible, head, frame, k_tile, v_tile, places, True, POSITION, NORMAL, PROBLEM,
+                    BLOCK_Q,
+                )  # fmt: skip
+        for start in range(clear_first, clear_end, BLOCK_Q):
+            sums = visit_queries(
+                sums, grads, tokens, channels, results, delta, sizes, tile, start, keys, visible,
+                head, frame, k_tile, v_tile, places, False, POSITION, NORMAL, PROBLEM, BLOCK_Q,
+            )  # fmt: skip
+        for start in tl.range(clear_end, tile.other_end, TAIL, num_stages=1):
+            sums = visit_queries(
+                sums, grads, tokens, channels, results, delta, sizes, tile, start, keys, visible,
+                head, frame, k_tile, v_tile, places, True, POSITION, NORMAL, PROBLEM, TAIL,
+            )  # fmt: skip
+        if RADIAL and PROBLEM.CHANNELS:
+            radial_q, radial_sum, radial_square = sums_of(sums.moments)
+            own = minus(times(places.point, radial_sum), radial_q)
+            if PROBLEM.LONE:
+                # sum w |k - q|^2, of which the radius is a softened root.
+                square = radial_square + inner(places.point, minus(own, radial_q))
+                if PROBLEM.DISTANCE >= 0:
+                    square += radial_sum * (sizes.eps * frame.units * (sizes.eps * frame.units))
+                part = tl.sum(tl.where(visible, square, 0.0), 0) * unit_of(0, frame, PROBLEM)
+                tl.store(grad_parts + tl.program_id(0).to(tl.int64) * PROBLEM.H + head, -part)
+            own = times(own, radial_scale(tokens, head, frame, PROBLEM))
+            empty = tl.zeros([BLOCK_K, 16], tl.float32)
+            position = plus(sums.position, own)
+            sums = KeySums(sums.grad_k, sums.grad_v, empty, position, sums.normal)
+    wide_keys = keys.to(tl.int64) * KV_HEADS + kv_head
+    store_tile(grad_k, wide_keys, sums.grad_k * sizes.scale, inside, PROBLEM)
+    store_tile(grad_v, wide_keys, sums.grad_v, inside, PROBLEM)
+    if POSITION:
+        own = sums.position
+        if BIASED:
+            own = times(own, frame.units)
         store_points(grad_k_position, wide_keys, own, inside)
+    if NORMAL:
+        store_points(grad_k_normal, wide_keys, sums.normal, inside)
+
+
+@triton.jit
+def visit_queries(
+    sums,
+    grads,
+    tokens,
+    channels,
+    results,
+    delta,
+    sizes,
+    tile,
+    start,
+    keys,
+    visible,
+    head,
+    frame,
+    k_tile,
+    v_tile,
+    places,
+    MASKED: tl.constexpr,
+    POSITION: tl.constexpr,
+    NORMAL: tl.constexpr,
+    PROBLEM: tl.constexpr,
+    BLOCK_Q: tl.constexpr,
+):
+    """Add what one tile of queries of one head gives to the gradients of the keys."""
+    H: tl.constexpr = PROBLEM.H
+    PRECISION: tl.constexpr = PROBLEM.PRECISION
+    rows = start + tl.arange(0, BLOCK_Q)
+    present = None
+    if MASKED:
+        present = rows < tile.other_end
+    q_tile = load_tile(tokens.q, start, present, head, H, BLOCK_Q, PROBLEM)
+    grad_tile = load_tile(grads.out, start, present, head, H, BLOCK_Q, PROBLEM)
+    row_lse = load_rows(results.lse, start, present, -float("inf"), head, H, BLOCK_Q)
+    row_lse = tl.where(row_lse == -float("inf"), float("inf"), row_lse * LOG2_E)
+    row_delta = load_rows(delta, start, present, 0.0, head, H, BLOCK_Q)
+    score = score_products(k_tile, q_tile, sizes.scale, PROBLEM)
+    if PROBLEM.PARAMETERS > 0:
+        q_places = load_query_places(
+            tokens, channels, start, rows, present, head, frame, BLOCK_Q, PROBLEM
+        )
+        parameters = load_parameters(tokens, start, rows, present, head, frame, 0, PROBLEM)
+        if PROBLEM.GATED:
+            # A row with gate 0 may stand nowhere, and must not pull on any key.
+            shut = tl.sum(parameters.gate, 0) == 0.0
+            q_places = Places(zero_where(shut, q_places.point), q_places.channels, q_places.normal)
+        pairs = compare(q_places, places, parameters, frame, sizes.eps, True, True, PROBLEM)
+        score += bias_of(pairs, parameters, PROBLEM)
+    if tokens.k_mask is not None:
+        score = tl.where(visible[:, None], score, -float("inf"))
+    if MASKED and PROBLEM.CAUSAL:
+        hidden = keys[:, None] - tile.end > rows[None, :] - tile.other_end
+        score = tl.where(hidden, -float("inf"), score)
+    probability = tl.exp2(score - row_lse[None, :])
+    grad_score = tl.dot(v_tile, tl.trans(grad_tile), input_precision=PRECISION)
+    used = probability
+    if PROBLEM.DROPOUT:
+        factor = kept(tokens, sizes, rows[None, :], keys[:, None], head)
+        used = probability * factor
+        grad_score *= factor
+    grad_v = tl.dot(used.to(grad_tile.dtype), grad_tile, sums.grad_v, input_precision=PRECISION)
+    position = sums.position
+    normal = sums.normal
+    moments = sums.moments
+    if grads.mean is not None or grads.variance is not None:
+        wide_rows = rows.to(tl.int64) * H + head
+        k_point = spread(load_points(tokens.k_position, keys, visible, 3), 1)
+        mean = spread(load_points(results.mean, wide_rows, present, 3), 0)
+        offset = minus(k_point, mean)
+        metre = 1.0
+        if PROBLEM.PARAMETERS > 0:
+            metre = frame.metres
+        if grads.mean is not None:
+            pull = spread(load_points(grads.mean, wide_rows, present, 3), 0)
+            grad_score += inner(offset, pull)
+            if POSITION:
+                position = plus(position, times(sum_pairs(probability, pull, 1), metre))
+        if grads.variance is not None:
+            stretch = load_rows(grads.variance, start, present, 0.0, head, H, BLOCK_Q)[None, :]
+            grad_score += stretch * inner(offset, offset)
+            if POSITION:
+                twice = 2.0 * stretch * probability
+                position = plus(position, times(sum_pairs(twice, offset, 1), metre))
+    grad_score = probability * (grad_score - row_delta[None, :])
+    grad_k = tl.dot(grad_score.to(q_tile.dtype), q_tile, sums.grad_k, input_precision=PRECISION)
+    if PROBLEM.PARAMETERS > 0:
+        if PROBLEM.RADIAL and (POSITION or PROBLEM.LONE):
+            radial = radial_of(grad_score, pairs, parameters, PROBLEM)
+            if PROBLEM.CHANNELS:
+                HEADS: tl.constexpr = PROBLEM.POSITION_HEADS
+                member = head if HEADS > 1 else 0
+                q_moment = load_channels(
+                    channels.q_moment, start, present, member, HEADS, BLOCK_Q
+                )
+                moments = tl.dot(radial.to(tl.bfloat16), q_moment, moments)
+            else:
+                scale = radial_scale(tokens, head, frame, PROBLEM)
+                pull = sum_pairs(radial, pairs.difference, 1)
+                position = plus(position, times(pull, scale))
+        if POSITION and PROBLEM.DIRECTION >= 0:
+            pull = pull_of(grad_score, PROBLEM.DIRECTION, parameters, PROBLEM)
+            position = plus(position, pull)
+        if NORMAL and PROBLEM.NORMAL >= 0:
+            pull = pull_of(grad_score, PROBLEM.NORMAL, parameters, PROBLEM)
+            normal = plus(normal, pull)
+    return KeySums(grad_k, grad_v, moments, position, normal)

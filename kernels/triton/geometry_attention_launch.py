@@ -1,4 +1,4 @@
-"""Launches the Triton kernels of ``geometry_attention``: tile sizes, grids, fixed-order sums."""
+"""Launches the Triton kernels of ``geometry_attention``: grids, channels, fixed-order sums."""
 
 import contextlib
 from collections.abc import Sequence
@@ -8,6 +8,14 @@ import triton
 from torch import Tensor
 
 from g2vlm_fast.kernels.triton.geometry_attention import forward_kernel
+from g2vlm_fast.kernels.triton.geometry_attention_blocks import block_sizes, padded_head_dim
+from g2vlm_fast.kernels.triton.geometry_attention_channels import (
+    CHANNELS,
+    FRAME_SIZE,
+    Channels,
+    channel_kernel,
+    frame_kernel,
+)
 from g2vlm_fast.kernels.triton.geometry_attention_key import key_kernel
 from g2vlm_fast.kernels.triton.geometry_attention_query import query_kernel
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import Problem, Sizes
@@ -24,120 +32,111 @@ repair_interpreter()
 
 MAX_HEAD_DIM = 128
 
-# BLOCK_Q, BLOCK_K, num_warps, num_stages by kernel, kind of problem, padded head dim: the largest
-# tiles that sm_90 runs without spilling registers (tests/triton holds them to it). A "rich" problem
-# (several terms, a gate, causal, or position mean) keeps more of each pair in registers.
-BLOCKS = {
-    ("forward", "half"): {
-        16: (128, 64, 4, 3),
-        32: (128, 64, 4, 3),
-        64: (128, 64, 4, 3),
-        128: (128, 64, 8, 3),
-    },
-    ("forward", "half, rich"): {
-        16: (128, 32, 4, 3),
-        32: (128, 32, 4, 3),
-        64: (128, 32, 4, 3),
-        128: (128, 32, 8, 3),
-    },
-    ("forward", "single"): {
-        16: (32, 64, 4, 1),
-        32: (32, 64, 4, 1),
-        64: (32, 16, 4, 1),
-        128: (16, 16, 4, 1),
-    },
-    ("query", "half"): {
-        16: (64, 32, 4, 3),
-        32: (64, 32, 4, 3),
-        64: (64, 32, 4, 3),
-        128: (128, 32, 8, 3),
-    },
-    ("query", "half, rich"): {
-        16: (64, 16, 4, 3),
-        32: (64, 16, 4, 3),
-        64: (64, 16, 4, 3),
-        128: (64, 16, 8, 3),
-    },
-    ("query", "single"): {
-        16: (16, 16, 4, 1),
-        32: (16, 16, 4, 1),
-        64: (16, 16, 4, 1),
-        128: (16, 16, 8, 1),
-    },
-    ("key", "half"): {
-        16: (32, 64, 4, 3),
-        32: (32, 64, 4, 3),
-        64: (32, 64, 4, 3),
-        128: (16, 128, 8, 3),
-    },
-    ("key", "half, rich"): {
-        16: (16, 64, 4, 3),
-        32: (16, 64, 4, 3),
-        64: (16, 64, 4, 3),
-        128: (16, 64, 8, 2),
-    },
-    ("key", "single"): {
-        16: (16, 32, 4, 1),
-        32: (32, 32, 4, 1),
-        64: (16, 32, 4, 1),
-        128: (16, 16, 4, 1),
-    },
-}
-
-
-def block_sizes(kernel: str, head_dim: int, element_size: int, rich: bool) -> dict[str, int]:
-    """Return the tile sizes and launch options of a kernel."""
-    kind = "single" if element_size == 4 else "half, rich" if rich else "half"
-    sizes = BLOCKS[kernel, kind][padded_head_dim(head_dim)]
-    return dict(zip(("BLOCK_Q", "BLOCK_K", "num_warps", "num_stages"), sizes, strict=True))
-
-
-def padded_head_dim(head_dim: int) -> int:
-    return max(16, triton.next_power_of_2(head_dim))
+# The names of the columns that a term has, by its code.
+COLUMNS = ("DISTANCE", "SQUARED", "DIRECTION", "NORMAL", "POWERS", "BASIS")
+NO_CHANNELS = Channels(None, None, None, None, None)
 
 
 def problem_of(
-    heads: int, group: int, head_dim: int, single: bool, causal: bool, codes: Sequence[int]
+    heads: int,
+    group: int,
+    head_dim: int,
+    options: Options,
+    *,
+    dtype: torch.dtype = torch.bfloat16,
+    position_heads: int = 1,
+    gated: bool = False,
+    own: bool = False,
 ) -> Problem:
     """Return what the kernels are compiled for."""
-    columns = {"DISTANCE": -1, "SQUARED": -1, "DIRECTION": -1, "PARAMETERS": 0}
-    for code in codes:
-        columns[("DISTANCE", "SQUARED", "DIRECTION")[code]] = columns["PARAMETERS"]
-        columns["PARAMETERS"] += 3 if code == 2 else 1
+    columns: dict[str, int] = {}
+    parameters = 0
+    for code, count in zip(options.terms, options.counts, strict=True):
+        columns[COLUMNS[code]] = parameters
+        if COLUMNS[code] == "POWERS":
+            columns["POWER_COUNT"] = count - 1
+        if COLUMNS[code] == "BASIS":
+            columns["BASIS_COUNT"] = count // 3
+        parameters += count
     return Problem(
         H=heads,
         GROUP=group,
         D=head_dim,
         D_PADDED=padded_head_dim(head_dim),
-        CAUSAL=causal,
-        PRECISION="ieee" if single else "tf32",
+        DTYPE={torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}[dtype],
+        CAUSAL=options.causal,
+        POSITION_HEADS=position_heads,
+        GATED=gated,
+        OWN=own,
+        DROPOUT=options.dropout > 0,
+        PARAMETERS=parameters,
         **columns,
     )
 
 
 def _describe(tokens: Tokens, options: Options) -> tuple[Sizes, Problem]:
-    q, k = tokens.q, tokens.k
+    q, k, position, parameters = tokens.q, tokens.k, tokens.q_position, tokens.bias_parameters
     offsets = tokens.q_offsets if tokens.q_offsets is not None else tokens.k_offsets
-    stride = head_stride = 0
-    if tokens.q_position is not None:
-        stride = tokens.q_position.stride(0)
-        head_stride = tokens.q_position.stride(1) if tokens.q_position.dim() == 3 else 0
     sizes = Sizes(
         num_queries=q.shape[0],
         num_keys=k.shape[0],
         num_segments=1 if offsets is None else offsets.shape[0] - 1,
         scale=options.scale,
         eps=options.eps,
-        q_position_stride=stride,
-        q_position_head_stride=head_stride,
+        dropout=options.dropout,
     )
     heads, head_dim = q.shape[1:]
-    group, single = heads // k.shape[1], q.dtype == torch.float32
-    return sizes, problem_of(heads, group, head_dim, single, options.causal, options.terms)
+    problem = problem_of(
+        heads,
+        heads // k.shape[1],
+        head_dim,
+        options,
+        dtype=q.dtype,
+        position_heads=heads if position is not None and position.dim() == 3 else 1,
+        gated=tokens.q_gate is not None,
+        own=parameters is not None and parameters.dim() == 3,
+    )
+    return sizes, problem
 
 
-def _is_rich(tokens: Tokens, options: Options, moments: bool) -> bool:
-    return len(options.terms) > 1 or tokens.q_gate is not None or options.causal or moments
+def is_rich(tokens: Tokens, options: Options, moments: bool) -> bool:
+    """Return whether each pair takes more than a distance and a score."""
+    more = (tokens.q_gate, tokens.k_mask)
+    return (
+        len(options.terms) > 1
+        or any(code > 1 for code in options.terms)
+        or any(each is not None for each in more)
+        or options.causal
+        or options.dropout > 0
+        or moments
+    )
+
+
+def _channels(tokens: Tokens, sizes: Sizes, problem: Problem, moments: bool) -> Channels:
+    """Return positions as operands of tensor cores, where the problem wants them."""
+    if not problem.CHANNELS:
+        return NO_CHANNELS
+    q, k = tokens.q, tokens.k
+    rows = q.shape[0] * problem.POSITION_HEADS
+
+    def room(count: int, dtype: torch.dtype) -> Tensor:
+        return q.new_empty((count, CHANNELS), dtype=dtype)
+
+    channels = Channels(
+        q=room(rows, torch.float16),
+        k=room(k.shape[0], torch.float16),
+        q_moment=room(rows, torch.bfloat16) if moments else None,
+        k_moment=room(k.shape[0], torch.bfloat16) if moments else None,
+        frames=q.new_empty((sizes.num_segments, FRAME_SIZE), dtype=torch.float32),
+    )
+    frame_kernel[(sizes.num_segments,)](
+        tokens, channels.frames, sizes, problem, SAMPLE=256, BLOCK=2048, num_warps=8
+    )
+    tiles = max(q.shape[0], k.shape[0]) // 128 + sizes.num_segments
+    channel_kernel[(tiles, problem.POSITION_HEADS + 1)](
+        tokens, channels, sizes, problem, BLOCK=128, num_warps=4
+    )
+    return channels
 
 
 def _on_device_of(tensor: Tensor):
@@ -157,12 +156,13 @@ def forward(tokens: Tokens, options: Options, position_mean: bool, results: Resu
     """Write ``results``; every tensor is dense."""
     sizes, problem = _describe(tokens, options)
     q = tokens.q
-    rich = _is_rich(tokens, options, position_mean)
+    rich = is_rich(tokens, options, position_mean)
     blocks = block_sizes("forward", q.shape[2], q.element_size(), rich)
     grid = (q.shape[0] // blocks["BLOCK_Q"] + sizes.num_segments, q.shape[1])
     _mark_uncovered(tokens.q_offsets, *results)
     with _on_device_of(q):
-        forward_kernel[grid](tokens, results, sizes, problem, position_mean, **blocks)
+        channels = _channels(tokens, sizes, problem, moments=False)
+        forward_kernel[grid](tokens, channels, results, sizes, problem, position_mean, **blocks)
 
 
 def backward(
@@ -177,29 +177,47 @@ def backward(
     q, k, lse = tokens.q, tokens.k, results.lse
     rows, heads, head_dim = q.shape
     delta = torch.empty_like(lse)
-    features = per_head = per_key_head = None
+    features = per_head = per_key_head = normal_per_key_head = parts = None
     if problem.PARAMETERS:
-        features = lse.new_empty((rows, heads, problem.PARAMETERS))
+        if not problem.LONE:
+            features = lse.new_empty((rows, heads, problem.PARAMETERS))
         if gradients.q_position is not None:
             per_head = lse.new_empty((rows, heads, 3))
     if gradients.k_position is not None:
         per_key_head = lse.new_empty((k.shape[0], k.shape[1], 3))
+    if gradients.k_normal is not None:
+        normal_per_key_head = lse.new_empty((k.shape[0], k.shape[1], 3))
     _mark_uncovered(tokens.q_offsets, delta, gradients.q, features, per_head)
-    _mark_uncovered(tokens.k_offsets, gradients.k, gradients.v, per_key_head)
+    _mark_uncovered(tokens.k_offsets, gradients.k, gradients.v, per_key_head, normal_per_key_head)
     moments = grads.mean is not None or grads.variance is not None
-    rich = _is_rich(tokens, options, moments)
-    given = (grads, tokens, results, delta)
+    rich = is_rich(tokens, options, moments)
     with _on_device_of(q):
+        summed = problem.LONE or per_head is not None or per_key_head is not None
+        channels = _channels(tokens, sizes, problem, moments=summed)
+        given = (grads, tokens, channels, results, delta)
         blocks = block_sizes("query", head_dim, q.element_size(), rich)
         query_kernel[(rows // blocks["BLOCK_Q"] + sizes.num_segments, heads)](
             *given, gradients.q, features, per_head, sizes, problem, **blocks
         )
         blocks = block_sizes("key", head_dim, q.element_size(), rich)
-        key_kernel[(k.shape[0] // blocks["BLOCK_K"] + sizes.num_segments, k.shape[1])](
-            *given, gradients.k, gradients.v, per_key_head, sizes, problem, **blocks
+        tiles = k.shape[0] // blocks["BLOCK_K"] + sizes.num_segments
+        if problem.LONE:
+            parts = lse.new_zeros((tiles, heads))
+        key_kernel[(tiles, k.shape[1])](
+            *given,
+            gradients.k,
+            gradients.v,
+            per_key_head,
+            normal_per_key_head,
+            parts,
+            sizes,
+            problem,
+            **blocks,
         )
+    if parts is not None:
+        torch.sum(parts, 0, keepdim=True, out=gradients.bias_parameters.T)
     if features is not None:
-        _sum_features(features, tokens, gradients)
+        _sum_features(features, tokens, options, gradients)
     if gradients.q_position is not None:
         if per_head is None:
             gradients.q_position.zero_()
@@ -208,15 +226,34 @@ def backward(
             gradients.q_position.copy_(per_head.sum(1) if shared else per_head)
     if per_key_head is not None:
         torch.sum(per_key_head, 1, out=gradients.k_position)
+    if normal_per_key_head is not None:
+        torch.sum(normal_per_key_head, 1, out=gradients.k_normal)
 
 
-def _sum_features(features: Tensor, tokens: Tokens, gradients: TokenGradients) -> None:
-    """Turn ``sum_j dS_ij phi_p`` into the gradients of the parameters and of the gate."""
-    if tokens.q_gate is None:
-        torch.sum(features, 0, out=gradients.bias_parameters)
-        return
-    gate = tokens.q_gate[..., None]
-    torch.sum(torch.where(gate == 0, 0, gate * features), 0, out=gradients.bias_parameters)
-    slope = (features * tokens.bias_parameters).sum(-1)
-    # A row whose gate is 0 and whose position is not finite stands nowhere.
-    gradients.q_gate.copy_(torch.where((tokens.q_gate == 0) & ~slope.isfinite(), 0, slope))
+def _sum_features(
+    features: Tensor, tokens: Tokens, options: Options, gradients: TokenGradients
+) -> None:
+    """Turn ``sum_j dS_ij dbias_ij / dparameter`` into gradients of the parameters and the gate."""
+    assert tokens.bias_parameters is not None
+    own = tokens.bias_parameters.dim() == 3
+    weighted = features
+    if tokens.q_gate is not None:
+        gate = tokens.q_gate[..., None]
+        weighted = torch.where(gate == 0, 0, gate * features)
+        # The bias is linear in some of its parameters: those times their features are the bias.
+        first, slope = 0, torch.zeros_like(tokens.q_gate)
+        for code, count in zip(options.terms, options.counts, strict=True):
+            begin, end = first, first + count
+            if COLUMNS[code] == "POWERS":
+                begin += 1
+            if COLUMNS[code] == "BASIS":
+                end -= 2 * count // 3
+            linear = slice(begin, end)
+            slope += (features[..., linear] * tokens.bias_parameters[..., linear]).sum(-1)
+            first += count
+        # A row whose gate is 0 and whose position is not finite stands nowhere.
+        gradients.q_gate.copy_(torch.where((tokens.q_gate == 0) & ~slope.isfinite(), 0, slope))
+    if own:
+        gradients.bias_parameters.copy_(weighted)
+    else:
+        torch.sum(weighted, 0, out=gradients.bias_parameters)

@@ -14,20 +14,50 @@ class Point(NamedTuple):
     z: Any
 
 
+class Frame(NamedTuple):
+    """Where the coordinates of a segment count from, and in which unit."""
+
+    center: Point  # metres
+    units: Any  # a metre
+    metres: Any  # a unit
+
+
+@triton.jit
+def load_where(pointers, inside, other):
+    """Load; where ``inside`` is not None and does not hold, return ``other`` instead."""
+    if inside is None:
+        return tl.load(pointers)
+    else:
+        return tl.load(pointers, mask=inside, other=other)
+
+
 @triton.jit
 def load_points(base, rows, inside, stride):
     """Load the three coordinates of each row, 0 where it is not ``inside``."""
     pointers = base + rows.to(tl.int64) * stride
-    x = tl.load(pointers, mask=inside, other=0.0)
-    y = tl.load(pointers + 1, mask=inside, other=0.0)
-    z = tl.load(pointers + 2, mask=inside, other=0.0)
+    x = load_where(pointers, inside, 0.0)
+    y = load_where(pointers + 1, inside, 0.0)
+    z = load_where(pointers + 2, inside, 0.0)
     return Point(x, y, z)
 
 
 @triton.jit
-def load_centered(base, rows, inside, stride, center):
-    """Load coordinates relative to a center of the segment."""
-    return minus(load_points(base, rows, inside, stride), center)
+def load_framed(base, rows, inside, stride, frame):
+    """Load coordinates in a :class:`Frame`."""
+    return times(minus(load_points(base, rows, inside, stride), frame.center), frame.units)
+
+
+@triton.jit
+def is_finite(value):
+    return tl.abs(value) < float("inf")
+
+
+@triton.jit
+def finite_or_zero(point):
+    x = tl.where(is_finite(point.x), point.x, 0.0)
+    y = tl.where(is_finite(point.y), point.y, 0.0)
+    z = tl.where(is_finite(point.z), point.z, 0.0)
+    return Point(x, y, z)
 
 
 @triton.jit

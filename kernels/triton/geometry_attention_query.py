@@ -4,20 +4,19 @@ It recomputes the probabilities from the saved lse, owns the gradients of its qu
 ``delta`` for the key kernel: no atomics. With ``e = k_position - mean``, the mean and the variance
 of a row add ``e . (grad_mean + grad_variance e)`` to the gradient of its probabilities.
 
-The gradient of a position is ``sum radial * difference``. In half precision it is taken apart into
-``sum radial * k_position - q_position * sum radial``, which keeps fewer numbers of each pair in
-registers; next to a coincident pair that costs a relative 1e-4, which float32 does not pay.
-
 ``delta_i = sum_j P_ij dP_ij`` is taken from the saved output, which half precision has rounded. As
 ``sum_j dS_ij = grad_lse_i``, what that sum misses is the error of delta: the bias parameters and
 the key kernel get it corrected.
 """
 
+from typing import Any, NamedTuple
+
 import triton
 import triton.language as tl
 
+from g2vlm_fast.kernels.triton.geometry_attention_channels import load_frame, sums_of
 from g2vlm_fast.kernels.triton.geometry_attention_points import (
-    load_centered,
+    Point,
     load_points,
     minus,
     plus,
@@ -29,25 +28,58 @@ from g2vlm_fast.kernels.triton.geometry_attention_points import (
     zero_points,
     zero_where,
 )
-from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
-    LOG2_E,
+from g2vlm_fast.kernels.triton.geometry_attention_terms import (
+    add_derivatives,
     bias_of,
     compare,
-    end_of_visible_keys,
-    hide_keys,
-    load_queries,
-    load_rows,
-    locate_queries,
-    radial_slope,
-    score_products,
-    store_rows,
+    load_channels,
+    load_key_places,
+    load_parameters,
+    load_query_places,
+    radial_of,
+    radial_scale,
+    unit_of,
+    vector_of,
+    zero_sums,
 )
+from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
+    LOG2_E,
+    end_of_visible_keys,
+    kept,
+    load_tile,
+    locate_queries,
+    score_products,
+    store_tile,
+    visible_keys,
+)
+
+
+class Row(NamedTuple):
+    """What the gradients of one row's probabilities depend on."""
+
+    lse: Any  # in units of log 2
+    delta: Any
+    mean: Point  # metres, as the next two of the position mean
+    pull: Point
+    stretch: Any
+
+
+class QuerySums(NamedTuple):
+    """Sums over keys; ``score`` is the gradient of a score."""
+
+    grad_q: Any
+    score: Any
+    derivatives: Any  # of the score, times the derivative by each bias parameter
+    expected: Any  # the same under the probabilities
+    moments: Any  # of the radial gradients
+    radial: Point  # sum of radial gradient times difference, where there are no moments
 
 
 @triton.jit
 def query_kernel(
     grads,
     tokens,
+    channels,
     results,
     delta,
     grad_q,
@@ -58,22 +90,25 @@ def query_kernel(
     BLOCK_Q: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """Write delta, grad_q, ``sum_j dS_ij phi_p(ij)`` of each parameter, and grad_q_position."""
+    """Write delta, grad_q, grad_q_position, and ``sum_j dS_ij dbias_ij / dparameter`` of each row.
+
+    The last is left to the key kernel where there is one parameter alone, from sums that it makes
+    of its pairs anyway.
+    """
     head = tl.program_id(1)
     tile = locate_queries(tokens, sizes, BLOCK_Q)
     if tile.first >= tile.end:
         return
     D_PADDED: tl.constexpr = PROBLEM.D_PADDED
-    PRECISION: tl.constexpr = PROBLEM.PRECISION
+    TAIL: tl.constexpr = max(BLOCK_K // 2, 16)  # masks take registers
     BIASED: tl.constexpr = PROBLEM.PARAMETERS > 0
     MOMENTS: tl.constexpr = grads.mean is not None or grads.variance is not None
     rows = tile.first + tl.arange(0, BLOCK_Q)
     inside = rows < tile.end
     wide_rows = rows.to(tl.int64) * PROBLEM.H + head
-    q_tile = load_rows(tokens.q, rows, inside, head, PROBLEM.H, PROBLEM)
-    grad_tile = load_rows(grads.out, rows, inside, head, PROBLEM.H, PROBLEM)
-    out_tile = load_rows(results.out, rows, inside, head, PROBLEM.H, PROBLEM)
-    kv_head = head // PROBLEM.GROUP
+    q_tile = load_tile(tokens.q, tile.first, inside, head, PROBLEM.H, BLOCK_Q, PROBLEM)
+    grad_tile = load_tile(grads.out, tile.first, inside, head, PROBLEM.H, BLOCK_Q, PROBLEM)
+    out_tile = load_tile(results.out, tile.first, inside, head, PROBLEM.H, BLOCK_Q, PROBLEM)
     row_lse = tl.load(results.lse + wide_rows, mask=inside, other=-float("inf"))
     blind = row_lse == -float("inf")
     row_lse = tl.where(blind, float("inf"), row_lse * LOG2_E)
@@ -83,99 +118,154 @@ def query_kernel(
         row_grad_lse = tl.load(grads.lse + wide_rows, mask=inside, other=0.0)
         row_grad_lse = tl.where(blind, 0.0, row_grad_lse)
     row_delta -= row_grad_lse
+    mean = zero_points(BLOCK_Q)
+    pull = zero_points(BLOCK_Q)
+    stretch = tl.zeros([BLOCK_Q], tl.float32)
     if MOMENTS:
         mean = load_points(results.mean, wide_rows, inside, 3)
-        pull = zero_points(BLOCK_Q)
-        stretch = tl.zeros([BLOCK_Q], tl.float32)
         if grads.mean is not None:
             pull = load_points(grads.mean, wide_rows, inside, 3)
         if grads.variance is not None:
             stretch = tl.load(grads.variance + wide_rows, mask=inside, other=0.0)
             row_delta += stretch * tl.load(results.variance + wide_rows, mask=inside, other=0.0)
     row_delta = tl.where(blind, 0.0, row_delta)
+    row = Row(row_lse, row_delta, mean, pull, stretch)
+    frame = 0.0
+    places = 0.0
+    parameters = 0.0
     if BIASED:
-        k_begin = tile.other_begin
-        center = load_points(tokens.k_position, k_begin, k_begin < tile.other_end, 3)
-        q_point, slopes = load_queries(tokens, sizes, rows, inside, head, center, 1, PROBLEM)
-        # Sums over keys of grad_score times a function of the pair, and means under P of the same.
-        radius_sum = tl.zeros([BLOCK_Q], tl.float32)
-        square_sum = tl.zeros([BLOCK_Q], tl.float32)
-        mean_radius = tl.zeros([BLOCK_Q], tl.float32)
-        mean_square = tl.zeros([BLOCK_Q], tl.float32)
-        mean_k = zero_points(BLOCK_Q)
-        score_k = zero_points(BLOCK_Q)
-        radial_sum = tl.zeros([BLOCK_Q], tl.float32)
-        radial_k = zero_points(BLOCK_Q)
-    score_sum = tl.zeros([BLOCK_Q], tl.float32)
-    grad_q_tile = tl.zeros([BLOCK_Q, D_PADDED], tl.float32)
-    last_visible = end_of_visible_keys(tile, BLOCK_Q, PROBLEM.CAUSAL)
-    for start in range(tile.other_begin, last_visible, BLOCK_K):
-        keys = start + tl.arange(0, BLOCK_K)
-        present = keys < tile.other_end
-        k_tile = load_rows(tokens.k, keys, present, kv_head, PROBLEM.KV_HEADS, PROBLEM)
-        v_tile = load_rows(tokens.v, keys, present, kv_head, PROBLEM.KV_HEADS, PROBLEM)
-        score = score_products(q_tile, k_tile, sizes.scale, PRECISION)
-        if BIASED:
-            k_point = spread(load_centered(tokens.k_position, keys, present, 3, center), 0)
-            pairs = compare(spread(q_point, 1), k_point, sizes.eps, True, PROBLEM)
-            score += bias_of(pairs, slopes, tokens.q_gate is not None, PROBLEM)
-        score = hide_keys(score, tile, rows, keys, present, PROBLEM.CAUSAL)
-        probability = tl.exp2(score - row_lse[:, None])
-        grad_score = tl.dot(grad_tile, tl.trans(v_tile), input_precision=PRECISION)
-        if MOMENTS:
-            place = spread(load_points(tokens.k_position, keys, present, 3), 0)
-            offset = minus(place, spread(mean, 1))
-            grad_score += offset.x * (pull.x[:, None] + stretch[:, None] * offset.x)
-            grad_score += offset.y * (pull.y[:, None] + stretch[:, None] * offset.y)
-            grad_score += offset.z * (pull.z[:, None] + stretch[:, None] * offset.z)
-        grad_score = probability * (grad_score - row_delta[:, None])
-        score_sum += tl.sum(grad_score, 1)
-        grad_q_tile = tl.dot(
-            grad_score.to(k_tile.dtype), k_tile, grad_q_tile, input_precision=PRECISION
+        frame = load_frame(
+            tokens, channels, tile.segment, tile.other_begin, tile.other_end, PROBLEM
         )
-        if BIASED:
-            if PROBLEM.DISTANCE >= 0:
-                radius_sum += tl.sum(grad_score * pairs.radius, 1)
-                mean_radius += tl.sum(probability * pairs.radius, 1)
-            if PROBLEM.SQUARED >= 0:
-                square_sum += tl.sum(grad_score * pairs.square, 1)
-                mean_square += tl.sum(probability * pairs.square, 1)
-            if PROBLEM.DIRECTION >= 0:
-                score_k = plus(score_k, sum_pairs(grad_score, k_point, 1))
-                mean_k = plus(mean_k, sum_pairs(probability, k_point, 1))
-            if grad_q_position is not None and (PROBLEM.DISTANCE >= 0 or PROBLEM.SQUARED >= 0):
-                radial = radial_slope(pairs, slopes, PROBLEM) * grad_score
-                if PRECISION == "ieee":
-                    radial_k = plus(radial_k, sum_pairs(radial, pairs.difference, 1))
-                else:
-                    radial_sum += tl.sum(radial, 1)
-                    radial_k = plus(radial_k, sum_pairs(radial, k_point, 1))
-    store_rows(grad_q, wide_rows, grad_q_tile * sizes.scale, inside, PROBLEM)
-    missed = tl.where(blind, 0.0, score_sum - row_grad_lse)
+        places = load_query_places(
+            tokens, channels, tile.first, rows, inside, head, frame, BLOCK_Q, PROBLEM
+        )
+        parameters = load_parameters(tokens, tile.first, rows, inside, head, frame, 1, PROBLEM)
+    sums = QuerySums(
+        tl.zeros([BLOCK_Q, D_PADDED], tl.float32),
+        tl.zeros([BLOCK_Q], tl.float32),
+        zero_sums(BLOCK_Q, PROBLEM),
+        zero_sums(BLOCK_Q, PROBLEM),
+        tl.zeros([BLOCK_Q, 16], tl.float32),
+        zero_points(BLOCK_Q),
+    )
+    clear_end = tile.other_begin
+    if tokens.k_mask is None:
+        seen = end_of_visible_keys(tile, tile.first, PROBLEM.CAUSAL) - tile.other_begin
+        clear_end += seen // BLOCK_K * BLOCK_K
+    last_row = tl.minimum(tile.first + BLOCK_Q, tile.end) - 1
+    last_end = end_of_visible_keys(tile, last_row, PROBLEM.CAUSAL)
+    POSITION: tl.constexpr = grad_q_position is not None
+    for start in range(tile.other_begin, clear_end, BLOCK_K):
+        sums = visit_keys(
+            sums, tokens, channels, sizes, tile, start, rows, head, frame, q_tile, grad_tile, row,
+            places, parameters, False, POSITION, MOMENTS, PROBLEM, BLOCK_K,
+        )  # fmt: skip
+    for start in tl.range(clear_end, last_end, TAIL, num_stages=1):
+        sums = visit_keys(
+            sums, tokens, channels, sizes, tile, start, rows, head, frame, q_tile, grad_tile, row,
+            places, parameters, True, POSITION, MOMENTS, PROBLEM, TAIL,
+        )  # fmt: skip
+    store_tile(grad_q, wide_rows, sums.grad_q * sizes.scale, inside, PROBLEM)
+    missed = tl.where(blind, 0.0, sums.score - row_grad_lse)
     tl.store(delta + wide_rows, row_delta + missed, mask=inside)
     if BIASED:
-        feature = grad_features + wide_rows * PROBLEM.PARAMETERS
-        if PROBLEM.DISTANCE >= 0:
-            column = feature + PROBLEM.DISTANCE
-            tl.store(column, missed * mean_radius - radius_sum, mask=inside)
-        if PROBLEM.SQUARED >= 0:
-            column = feature + PROBLEM.SQUARED
-            tl.store(column, missed * mean_square - square_sum, mask=inside)
-        if PROBLEM.DIRECTION >= 0:
-            expected = plus(times(mean_k, missed), times(q_point, row_grad_lse))
-            score_k = minus(score_k, expected)
-            column = feature + PROBLEM.DIRECTION
-            tl.store(column, score_k.x, mask=inside)
-            tl.store(column + 1, score_k.y, mask=inside)
-            tl.store(column + 2, score_k.z, mask=inside)
-        if grad_q_position is not None:
-            own = minus(times(q_point, radial_sum), radial_k)
+        PARAMETERS: tl.constexpr = PROBLEM.PARAMETERS
+        if not PROBLEM.LONE:
+            feature = grad_features + wide_rows * PARAMETERS
+            for column in tl.static_range(PARAMETERS):
+                value = sums.derivatives[column] - missed * sums.expected[column]
+                value *= unit_of(column, frame, PROBLEM)
+                tl.store(feature + column, value, mask=inside)
+        if POSITION:
+            own = zero_points(BLOCK_Q)
+            if PROBLEM.CHANNELS:
+                radial_k, radial_sum, _ = sums_of(sums.moments)
+                own = minus(times(places.point, radial_sum), radial_k)
+            elif PROBLEM.RADIAL:
+                own = minus(own, sums.radial)
+            own = times(own, radial_scale(tokens, head, frame, PROBLEM))
             if PROBLEM.DIRECTION >= 0:
-                direction = slopes.direction
-                if tokens.q_gate is not None:
+                direction = vector_of(parameters, PROBLEM.DIRECTION)
+                if PROBLEM.OWN:
                     direction = squeeze(direction, 1)
+                if PROBLEM.GATED:
+                    direction = times(direction, tl.sum(parameters.gate, 1))
                 own = minus(own, times(direction, row_grad_lse))
-            if tokens.q_gate is not None:
+            if PROBLEM.GATED:
                 # The bias of a row with gate 0 does not depend on its position, finite or not.
-                own = zero_where(tl.sum(slopes.gate, 1) == 0.0, own)
-            store_points(grad_q_position, wide_rows, own, inside)
+                own = zero_where(tl.sum(parameters.gate, 1) == 0.0, own)
+            store_points(grad_q_position, wide_rows, times(own, frame.units), inside)
+
+
+@triton.jit
+def visit_keys(
+    sums,
+    tokens,
+    channels,
+    sizes,
+    tile,
+    start,
+    rows,
+    head,
+    frame,
+    q_tile,
+    grad_tile,
+    row,
+    places,
+    parameters,
+    MASKED: tl.constexpr,
+    POSITION: tl.constexpr,
+    MOMENTS: tl.constexpr,
+    PROBLEM: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """Add what one tile of keys gives to the gradients of the queries."""
+    PRECISION: tl.constexpr = PROBLEM.PRECISION
+    kv_head = head // PROBLEM.GROUP
+    keys = start + tl.arange(0, BLOCK_K)
+    visible = None
+    if MASKED:
+        visible = visible_keys(tokens, keys, tile.other_end)
+    k_tile = load_tile(tokens.k, start, visible, kv_head, PROBLEM.KV_HEADS, BLOCK_K, PROBLEM)
+    v_tile = load_tile(tokens.v, start, visible, kv_head, PROBLEM.KV_HEADS, BLOCK_K, PROBLEM)
+    score = score_products(q_tile, k_tile, sizes.scale, PROBLEM)
+    if PROBLEM.PARAMETERS > 0:
+        k_places = load_key_places(tokens, channels, start, keys, visible, frame, BLOCK_K, PROBLEM)
+        pairs = compare(places, k_places, parameters, frame, sizes.eps, True, False, PROBLEM)
+        score += bias_of(pairs, parameters, PROBLEM)
+    if MASKED:
+        score = tl.where(visible[None, :], score, -float("inf"))
+        if PROBLEM.CAUSAL:
+            hidden = keys[None, :] - tile.other_end > rows[:, None] - tile.end
+            score = tl.where(hidden, -float("inf"), score)
+    probability = tl.exp2(score - row.lse[:, None])
+    grad_score = tl.dot(grad_tile, tl.trans(v_tile), input_precision=PRECISION)
+    if PROBLEM.DROPOUT:
+        grad_score *= kept(tokens, sizes, rows[:, None], keys[None, :], head)
+    if MOMENTS:
+        place = spread(load_points(tokens.k_position, keys, visible, 3), 0)
+        offset = minus(place, spread(row.mean, 1))
+        stretch = row.stretch[:, None]
+        grad_score += offset.x * (row.pull.x[:, None] + stretch * offset.x)
+        grad_score += offset.y * (row.pull.y[:, None] + stretch * offset.y)
+        grad_score += offset.z * (row.pull.z[:, None] + stretch * offset.z)
+    grad_score = probability * (grad_score - row.delta[:, None])
+    grad_q = tl.dot(grad_score.to(k_tile.dtype), k_tile, sums.grad_q, input_precision=PRECISION)
+    derivatives = sums.derivatives
+    expected = sums.expected
+    moments = sums.moments
+    radial_sum = sums.radial
+    if PROBLEM.PARAMETERS > 0:
+        if not PROBLEM.LONE:
+            derivatives = add_derivatives(derivatives, grad_score, pairs, parameters, PROBLEM)
+            expected = add_derivatives(expected, probability, pairs, parameters, PROBLEM)
+        if POSITION and PROBLEM.RADIAL:
+            radial = radial_of(grad_score, pairs, parameters, PROBLEM)
+            if PROBLEM.CHANNELS:
+                k_moment = load_channels(channels.k_moment, start, visible, 0, 1, BLOCK_K)
+                moments = tl.dot(radial.to(tl.bfloat16), k_moment, moments)
+            else:
+                radial_sum = plus(radial_sum, sum_pairs(radial, pairs.difference, 1))
+    score_sum = sums.score + tl.sum(grad_score, 1)
+    return QuerySums(grad_q, score_sum, derivatives, expected, moments, radial_sum)

@@ -1,8 +1,6 @@
-"""Pieces that the forward and backward Triton kernels of ``geometry_attention`` share.
+"""What the forward and backward Triton kernels of ``geometry_attention`` share about tiles.
 
-Scores are kept in units of log 2, so that ``exp2`` needs no factor. Positions count from a key of
-the segment, subtracted in float32 before anything is multiplied: a scene far from the origin loses
-no digits.
+Scores are kept in units of log 2, so that ``exp2`` needs no factor.
 
 The kernels take the records of ``g2vlm_fast.ops._geometry_attention_arguments`` (tokens, results
 and their gradients), and the two records below, which the launch makes of them.
@@ -13,12 +11,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from g2vlm_fast.kernels.triton.geometry_attention_points import (
-    Point,
-    inner,
-    load_centered,
-    minus,
-)
+from g2vlm_fast.kernels.triton.geometry_attention_points import load_where
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 LN_2 = tl.constexpr(0.6931471805599453)
@@ -31,9 +24,8 @@ class Sizes(NamedTuple):
     num_keys: int
     num_segments: int
     scale: float
-    eps: float  # metres, of the distance term
-    q_position_stride: int
-    q_position_head_stride: int
+    eps: float  # metres, of the terms that use a length
+    dropout: float  # probability
 
 
 class Problem(NamedTuple):
@@ -43,16 +35,58 @@ class Problem(NamedTuple):
     GROUP: int  # heads of q that share a head of k
     D: int
     D_PADDED: int
+    DTYPE: str  # of q, k and v; "fp32" takes differences before squares, in IEEE arithmetic
     CAUSAL: bool
-    PRECISION: str
-    DISTANCE: int  # the term's first column of the bias parameters, -1 = absent
-    SQUARED: int
-    DIRECTION: int
+    POSITION_HEADS: int  # heads that q_position has places for
+    GATED: bool
+    OWN: bool  # every row has bias parameters of its own
+    DROPOUT: bool
     PARAMETERS: int
+    DISTANCE: int = -1  # the term's first column of the bias parameters, -1 = absent, as the next
+    SQUARED: int = -1
+    DIRECTION: int = -1
+    NORMAL: int = -1
+    POWERS: int = -1
+    POWER_COUNT: int = 0
+    BASIS: int = -1
+    BASIS_COUNT: int = 0
 
     @property
     def KV_HEADS(self) -> int:
         return self.H // self.GROUP
+
+    @property
+    def PRECISION(self) -> str:
+        return "ieee" if self.DTYPE == "fp32" else "tf32"
+
+    @property
+    def LENGTH(self) -> bool:
+        """Whether a term uses the length of the difference."""
+        return self.DISTANCE >= 0 or self.BASIS >= 0
+
+    @property
+    def RADIAL(self) -> bool:
+        """Whether a term uses the difference through its square."""
+        return self.LENGTH or self.SQUARED >= 0 or self.POWERS >= 0
+
+    @property
+    def CHANNELS(self) -> bool:
+        """Whether squares come from tensor cores."""
+        return self.RADIAL and self.DTYPE != "fp32"
+
+    @property
+    def UNIFORM(self) -> bool:
+        """Whether one number a head scales the radial derivatives of all pairs."""
+        one = (self.DISTANCE >= 0) != (self.SQUARED >= 0)
+        return one and max(self.POWERS, self.BASIS) < 0 and not self.GATED and not self.OWN
+
+    @property
+    def LONE(self) -> bool:
+        """Whether the one parameter's derivative follows from sums for positions.
+
+        Those weigh pairs in bfloat16, which is as good as the rest only where all is bfloat16.
+        """
+        return self.UNIFORM and self.PARAMETERS == 1 and self.DTYPE == "bf16"
 
 
 class Tile(NamedTuple):
@@ -62,24 +96,18 @@ class Tile(NamedTuple):
     end: Any
     other_begin: Any
     other_end: Any
+    segment: Any
 
 
-class Slopes(NamedTuple):
-    """The gate of each query, and its gate times each bias parameter of a head."""
-
-    gate: Any
-    distance: Any
-    squared: Any
-    direction: Point
-
-
-class Pairs(NamedTuple):
-    """What a bias depends on: the way from query to key, its square and its length in metres."""
-
-    difference: Point
-    square: Any
-    radius: Any
-    inverse_radius: Any
+@triton.jit
+def segment_bounds(offsets, segment, length):
+    """Return begin and end of a segment, clamped to the length."""
+    begin = segment * 0
+    end = segment * 0 + length
+    if offsets is not None:
+        begin = tl.minimum(tl.maximum(tl.load(offsets + segment), 0), length)
+        end = tl.minimum(tl.maximum(tl.load(offsets + segment + 1), begin), length)
+    return begin, end
 
 
 @triton.jit
@@ -100,24 +128,16 @@ def locate_tile(
     """
     low = tile * 0
     high = tile * 0 + num_segments - 1
-    begin = tile * 0
-    end = tile * 0 + length
-    other_begin = tile * 0
-    other_end = tile * 0 + other_length
     if offsets is not None:
         while low < high:
             middle = (low + high + 1) // 2
             fits = tl.load(offsets + middle) // BLOCK + middle <= tile
             low = tl.where(fits, middle, low)
             high = tl.where(fits, high, middle - 1)
-        begin = tl.minimum(tl.maximum(tl.load(offsets + low), 0), length)
-        end = tl.minimum(tl.maximum(tl.load(offsets + low + 1), begin), length)
-    if other_offsets is not None:
-        other_begin = tl.minimum(tl.maximum(tl.load(other_offsets + low), 0), other_length)
-        other_end = tl.load(other_offsets + low + 1)
-        other_end = tl.minimum(tl.maximum(other_end, other_begin), other_length)
+    begin, end = segment_bounds(offsets, low, length)
+    other_begin, other_end = segment_bounds(other_offsets, low, other_length)
     first = begin + (tile - begin // BLOCK - low) * BLOCK
-    return Tile(first, end, other_begin, other_end)
+    return Tile(first, end, other_begin, other_end, low)
 
 
 @triton.jit
@@ -149,16 +169,39 @@ def locate_keys(tokens, sizes, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def load_rows(base, rows, inside, head, HEADS: tl.constexpr, PROBLEM: tl.constexpr):
-    """Load ``[rows, D_PADDED]`` of one head; rows that are not ``inside`` and padding are 0."""
+def load_tile(
+    base, start, inside, head, HEADS: tl.constexpr, BLOCK: tl.constexpr, PROBLEM: tl.constexpr
+):
+    """Load ``[BLOCK, D_PADDED]`` of one head; rows that are not ``inside`` and padding are 0.
+
+    ``inside`` is None where all rows are. The offset of the tile is 64-bit, those within are not.
+    """
     D: tl.constexpr = PROBLEM.D
-    columns = tl.arange(0, PROBLEM.D_PADDED)
-    pointers = base + head * D + rows.to(tl.int64)[:, None] * (HEADS * D) + columns[None, :]
-    return tl.load(pointers, mask=inside[:, None] & (columns < D)[None, :], other=0.0)
+    D_PADDED: tl.constexpr = PROBLEM.D_PADDED
+    columns = tl.arange(0, D_PADDED)
+    tile = base + (tl.full([], start, tl.int64) * HEADS + head) * D
+    pointers = tile + tl.arange(0, BLOCK)[:, None] * (HEADS * D) + columns[None, :]
+    if inside is None:
+        if D == D_PADDED:
+            return tl.load(pointers)
+        else:
+            return tl.load(pointers, mask=(columns < D)[None, :], other=0.0)
+    else:
+        mask = inside[:, None]
+        if D != D_PADDED:
+            mask = mask & (columns < D)[None, :]
+        return tl.load(pointers, mask=mask, other=0.0)
 
 
 @triton.jit
-def store_rows(base, wide_rows, values, inside, PROBLEM: tl.constexpr):
+def load_rows(base, start, inside, other, head, HEADS: tl.constexpr, BLOCK: tl.constexpr):
+    """Load one number a row of one head."""
+    pointers = base + (tl.full([], start, tl.int64) * HEADS + head) + tl.arange(0, BLOCK) * HEADS
+    return load_where(pointers, inside, other)
+
+
+@triton.jit
+def store_tile(base, wide_rows, values, inside, PROBLEM: tl.constexpr):
     """Store ``[rows, D_PADDED]`` without its padding; ``wide_rows`` count rows of one head."""
     D: tl.constexpr = PROBLEM.D
     columns = tl.arange(0, PROBLEM.D_PADDED)
@@ -168,105 +211,39 @@ def store_rows(base, wide_rows, values, inside, PROBLEM: tl.constexpr):
 
 
 @triton.jit
-def load_queries(
-    tokens, sizes, rows, inside, head, center, AXIS: tl.constexpr, PROBLEM: tl.constexpr
-):
-    """Return where queries stand relative to ``center``, and their :class:`Slopes`.
-
-    Slopes come with a unit axis ``AXIS``, ready to be broadcast over keys; without a gate they are
-    scalars. Those of absent terms are 0.
-    """
-    base = tokens.q_position + head * sizes.q_position_head_stride
-    point = load_centered(base, rows, inside, sizes.q_position_stride, center)
-    gate = 1.0
-    if tokens.q_gate is not None:
-        pointers = tokens.q_gate + rows.to(tl.int64) * PROBLEM.H + head
-        gate = tl.expand_dims(tl.load(pointers, mask=inside, other=0.0), AXIS)
-    distance = 0.0
-    squared = 0.0
-    x = 0.0
-    y = 0.0
-    z = 0.0
-    own = tokens.bias_parameters + head * PROBLEM.PARAMETERS
-    if PROBLEM.DISTANCE >= 0:
-        distance = gate * tl.load(own + PROBLEM.DISTANCE)
-    if PROBLEM.SQUARED >= 0:
-        squared = gate * tl.load(own + PROBLEM.SQUARED)
-    if PROBLEM.DIRECTION >= 0:
-        x = gate * tl.load(own + PROBLEM.DIRECTION)
-        y = gate * tl.load(own + PROBLEM.DIRECTION + 1)
-        z = gate * tl.load(own + PROBLEM.DIRECTION + 2)
-    return point, Slopes(gate, distance, squared, Point(x, y, z))
-
-
-@triton.jit
-def score_products(rows, columns, scale, PRECISION: tl.constexpr):
+def score_products(rows, columns, scale, PROBLEM: tl.constexpr):
     """Return the scaled products of two tiles in units of log 2."""
+    PRECISION: tl.constexpr = PROBLEM.PRECISION
     return tl.dot(rows, tl.trans(columns), input_precision=PRECISION) * (scale * LOG2_E)
 
 
 @triton.jit
-def compare(q_point, k_point, eps, INVERSE: tl.constexpr, PROBLEM: tl.constexpr):
-    """Return the :class:`Pairs` of points that broadcast against each other.
-
-    ``INVERSE`` asks for ``1 / radius`` also, which a gradient needs.
-    """
-    difference = minus(k_point, q_point)
-    square = inner(difference, difference)
-    radius = square
-    inverse_radius = square
-    if PROBLEM.DISTANCE >= 0:
-        if INVERSE:
-            inverse_radius = tl.rsqrt(square + eps * eps)
-            radius = (square + eps * eps) * inverse_radius
-        else:
-            radius = tl.sqrt(square + eps * eps)
-    return Pairs(difference, square, radius, inverse_radius)
+def visible_keys(tokens, keys, tile_end):
+    """Return which keys anybody sees."""
+    visible = keys < tile_end
+    if tokens.k_mask is not None:
+        visible &= tl.load(tokens.k_mask + keys, mask=visible, other=0) != 0
+    return visible
 
 
 @triton.jit
-def bias_of(pairs, slopes, GATED: tl.constexpr, PROBLEM: tl.constexpr):
-    """Return the bias of each pair in units of log 2, exactly 0 in rows whose gate is 0."""
-    bias = tl.zeros_like(pairs.square)
-    if PROBLEM.DISTANCE >= 0:
-        bias -= (slopes.distance * LOG2_E) * pairs.radius
-    if PROBLEM.SQUARED >= 0:
-        bias -= (slopes.squared * LOG2_E) * pairs.square
-    if PROBLEM.DIRECTION >= 0:
-        way = pairs.difference
-        x = (slopes.direction.x * LOG2_E) * way.x
-        y = (slopes.direction.y * LOG2_E) * way.y
-        z = (slopes.direction.z * LOG2_E) * way.z
-        bias += x + y + z
-    if GATED:
-        bias = tl.where(slopes.gate == 0.0, 0.0, bias)
-    return bias
-
-
-@triton.jit
-def radial_slope(pairs, slopes, PROBLEM: tl.constexpr):
-    """Return ``radial`` of the bias's derivative, ``radial * difference + direction``."""
-    radial = tl.zeros_like(pairs.square)
-    if PROBLEM.DISTANCE >= 0:
-        radial -= slopes.distance * pairs.inverse_radius
-    if PROBLEM.SQUARED >= 0:
-        radial -= 2.0 * slopes.squared
-    return radial
-
-
-@triton.jit
-def end_of_visible_keys(tile, BLOCK: tl.constexpr, CAUSAL: tl.constexpr):
-    """Return where the keys end that any query of a tile sees."""
+def end_of_visible_keys(tile, row, CAUSAL: tl.constexpr):
+    """Return where the keys end that a row of a tile of queries sees."""
     end = tile.other_end
     if CAUSAL:
-        end = tile.other_end - tile.end + tl.minimum(tile.first + BLOCK, tile.end)
+        end = tl.minimum(tl.maximum(end - tile.end + row + 1, tile.other_begin), end)
     return end
 
 
 @triton.jit
-def hide_keys(score, tile, rows, keys, present, CAUSAL: tl.constexpr):
-    """Return scores ``[queries, keys]``, -inf where a query does not see a key."""
-    visible = present[None, :]
-    if CAUSAL:
-        visible &= keys[None, :] - tile.other_end <= rows[:, None] - tile.end
-    return tl.where(visible, score, -float("inf"))
+def kept(tokens, sizes, rows, keys, head):
+    """Return the factor of each pair's probability under dropout: 0, or 1 / (1 - dropout).
+
+    The pair decides, not the tile: word 0 of Philox-4x32-10 (Salmon et al., 2011) of (key, row,
+    head, 0) under the seed. ``rows`` and ``keys`` broadcast against each other.
+    """
+    zero = (rows + keys) * 0
+    seed = tl.load(tokens.dropout_seed)
+    word, _, _, _ = tl.philox(seed, zero + keys, zero + rows, zero + head, zero)
+    uniform = (word >> 8).to(tl.float32) * (1.0 / 16777216)
+    return tl.where(uniform >= sizes.dropout, 1.0 / (1.0 - sizes.dropout), 0.0)

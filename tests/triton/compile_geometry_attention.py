@@ -14,13 +14,21 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from g2vlm_fast.kernels.triton import geometry_attention_launch as launch
+from g2vlm_fast.kernels.triton.geometry_attention_blocks import block_sizes
+from g2vlm_fast.kernels.triton.geometry_attention_channels import Channels
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import Sizes
-from g2vlm_fast.ops._geometry_attention_arguments import ResultGradients, Results, Tokens
+from g2vlm_fast.ops._geometry_attention_arguments import (
+    Options,
+    ResultGradients,
+    Results,
+    Tokens,
+)
 
 HEADS = 16
 KERNELS = {
@@ -28,26 +36,45 @@ KERNELS = {
     "query": launch.query_kernel,
     "key": launch.key_kernel,
 }
-RECORDS = {"grads": ResultGradients, "tokens": Tokens, "results": Results, "sizes": Sizes}
-SIZES = Sizes("i32", "i32", "i32", "fp32", "fp32", "i32", "i32")
-TERMS = {"distance": 0, "squared": 1, "direction": 2}
+RECORDS = {
+    "grads": ResultGradients,
+    "tokens": Tokens,
+    "channels": Channels,
+    "results": Results,
+    "sizes": Sizes,
+}
+SIZES = Sizes("i32", "i32", "i32", "fp32", "fp32", "fp32")
+CHANNELS = Channels("*fp16", "*fp16", "*bf16", "*bf16", "*fp32")
+# Code and columns of each term.
+TERMS = {
+    "distance": (0, 1),
+    "squared": (1, 1),
+    "direction": (2, 3),
+    "normal": (3, 3),
+    "powers": (4, 6),
+    "basis": (5, 15),
+}
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+RICH = {"gate", "causal", "mean", "mask", "dropout"}
 HALF = {"q", "k", "v", "out", "grad_q", "grad_k", "grad_v"}
 ABSENT_WITHOUT = {
     "bias_parameters": set(TERMS),
     "q_position": set(TERMS),
     "k_position": {*TERMS, "mean"},
+    "k_normal": {"normal"},
     "q_gate": {"gate"},
+    "k_mask": {"mask"},
+    "dropout_seed": {"dropout"},
     "q_offsets": {"packed"},
     "k_offsets": {"packed"},
-    "k_normal": set(),
-    "k_mask": set(),
-    "dropout_seed": set(),
     "grads.lse": {"mean"},
     "grads.mean": {"mean"},
     "grads.variance": {"mean"},
     "grad_features": set(TERMS),
     "grad_q_position": {"position"},
     "grad_k_position": {"position"},
+    "grad_k_normal": {"normal"},
+    "grad_parts": set(TERMS),
 }
 
 
@@ -58,16 +85,26 @@ def pointer_type(argument: str, name: str, dtype: str, features: set[str]) -> st
             return None
     if name.endswith("offsets"):
         return "*i32"
+    if name == "k_mask":
+        return "*i1"
+    if name == "dropout_seed":
+        return "*i64"
     return f"*{dtype if name in HALF else 'fp32'}"
 
 
 def compile_case(kernel: str, head_dim: int, dtype: str, features: set[str]) -> dict[str, object]:
     function = KERNELS[kernel]
-    codes = [code for name, code in TERMS.items() if name in features]
-    rich = len(codes) > 1 or bool({"gate", "causal", "mean"} & features)
-    blocks = launch.block_sizes(kernel, head_dim, 4 if dtype == "fp32" else 2, rich)
+    single = dtype == "fp32"
+    terms = [term for name, term in TERMS.items() if name in features]
+    codes, counts = [code for code, _ in terms], [count for _, count in terms]
+    options_of_op = Options(codes, counts, 1e-3, "causal" in features, 0.1, float("dropout" in features))
+    rich = len(codes) > 1 or any(code > 1 for code in codes) or bool(RICH & features)
+    blocks = block_sizes(kernel, head_dim, 4 if dtype == "fp32" else 2, rich)
     options = {name: blocks.pop(name) for name in ("num_warps", "num_stages")}
-    problem = launch.problem_of(HEADS, 1, head_dim, dtype == "fp32", "causal" in features, codes)
+    own = "own" in features or "normal" in features
+    problem = launch.problem_of(
+        HEADS, 1, head_dim, options_of_op, dtype=DTYPES[dtype], gated="gate" in features, own=own
+    )
     static: dict[str, object] = {"PROBLEM": problem, **blocks}
     if kernel == "forward":
         static["POSITION_MEAN"] = "mean" in features
@@ -83,9 +120,14 @@ def compile_case(kernel: str, head_dim: int, dtype: str, features: set[str]) -> 
         types = []
         for field, name in enumerate(record._fields if record else (argument,)):
             path = (place, field) if record else (place,)
-            found = (
-                SIZES[field] if record is Sizes else pointer_type(argument, name, dtype, features)
-            )
+            if record is Sizes:
+                found = SIZES[field]
+            elif record is Channels:
+                found = CHANNELS[field] if problem.CHANNELS else None
+                if name.endswith("moment") and "position" not in features:
+                    found = None
+            else:
+                found = pointer_type(argument, name, dtype, features)
             types.append(found or "constexpr")
             if found is None:
                 constants[path] = None

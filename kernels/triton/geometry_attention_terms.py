@@ -1,0 +1,364 @@
+"""The terms of a geometric bias inside the Triton kernels: values, derivatives and parameters.
+
+With ``s`` the square of the difference and ``r`` its length softened by eps, a bias is the sum of
+the terms that a :class:`~g2vlm_fast.kernels.triton.geometry_attention_tiles.Problem` has of
+
+    -a r  -b s  +c . difference  +d . normal  +sum_m w_m exp(-p s)^m  +sum_m v_m exp(-p_m (r - r_m)^2)
+
+Lengths are in the unit of a :class:`Frame`: parameters are converted on loading, and their
+derivatives back on storing.
+"""
+
+from typing import Any, NamedTuple
+
+import triton
+import triton.language as tl
+
+from g2vlm_fast.kernels.triton.geometry_attention_points import (
+    Point,
+    inner,
+    load_framed,
+    load_points,
+    load_where,
+    minus,
+    spread,
+    sum_pairs,
+    times,
+)
+from g2vlm_fast.kernels.triton.geometry_attention_tiles import LOG2_E
+
+
+class Parameters(NamedTuple):
+    """The gates of rows and the bias parameters of each row, or of its head."""
+
+    gate: Any
+    columns: Any  # a tuple of PARAMETERS
+
+
+class Places(NamedTuple):
+    """Where rows of one side stand and face; a kernel never loads what no term uses."""
+
+    point: Point
+    channels: Any
+    normal: Point
+
+
+class Pairs(NamedTuple):
+    """What the biases of a tile of pairs depend on."""
+
+    difference: Point  # from query to key
+    square: Any
+    radius: Any
+    inverse_radius: Any
+    gaussian: Any  # the first of the powers
+    waves: Any  # a tuple: the Gaussians of the radial basis
+    normal: Point  # of the key
+
+
+@triton.jit
+def unit_of(COLUMN: tl.constexpr, frame, PROBLEM: tl.constexpr):
+    """Return what turns a parameter from metres to the unit of the frame."""
+    DIRECTION: tl.constexpr = PROBLEM.DIRECTION
+    BASIS: tl.constexpr = PROBLEM.BASIS
+    COUNT: tl.constexpr = PROBLEM.BASIS_COUNT
+    unit = 1.0
+    if COLUMN == PROBLEM.DISTANCE:
+        unit = frame.metres
+    elif COLUMN == PROBLEM.SQUARED or COLUMN == PROBLEM.POWERS:
+        unit = frame.metres * frame.metres
+    elif DIRECTION >= 0 and COLUMN >= DIRECTION and COLUMN < DIRECTION + 3:
+        unit = frame.metres
+    elif BASIS >= 0 and COLUMN >= BASIS + COUNT and COLUMN < BASIS + 3 * COUNT:
+        unit = frame.units if COLUMN < BASIS + 2 * COUNT else frame.metres * frame.metres
+    return unit
+
+
+@triton.jit
+def load_parameters(
+    tokens, start, rows, inside, head, frame, AXIS: tl.constexpr, PROBLEM: tl.constexpr
+):
+    """Load :class:`Parameters`, with a unit axis ``AXIS`` where each row has its own."""
+    H: tl.constexpr = PROBLEM.H
+    PARAMETERS: tl.constexpr = PROBLEM.PARAMETERS
+    gate = 1.0
+    wide_rows = rows.to(tl.int64) * H + head
+    if tokens.q_gate is not None:
+        gate = load_where(tokens.q_gate + wide_rows, inside, 0.0)
+        gate = tl.expand_dims(gate, AXIS)
+    columns = ()
+    for column in tl.static_range(PARAMETERS):
+        if PROBLEM.OWN:
+            pointers = tokens.bias_parameters + wide_rows * PARAMETERS + column
+            value = tl.expand_dims(load_where(pointers, inside, 0.0), AXIS)
+        else:
+            value = tl.load(tokens.bias_parameters + head * PARAMETERS + column)
+        columns = columns + (value * unit_of(column, frame, PROBLEM),)
+    return Parameters(gate, columns)
+
+
+@triton.jit
+def load_channels(channels, start, inside, head, HEADS: tl.constexpr, BLOCK: tl.constexpr):
+    """Load ``[BLOCK, 16]`` channels of points."""
+    tile = channels + (tl.full([], start, tl.int64) * HEADS + head) * 16
+    pointers = tile + tl.arange(0, BLOCK)[:, None] * (HEADS * 16) + tl.arange(0, 16)[None, :]
+    if inside is not None:
+        inside = inside[:, None]
+    return load_where(pointers, inside, 0.0)
+
+
+@triton.jit
+def load_query_places(
+    tokens, channels, start, rows, inside, head, frame, BLOCK: tl.constexpr, PROBLEM: tl.constexpr
+):
+    """Load the :class:`Places` of queries, which have no normals of their own here."""
+    HEADS: tl.constexpr = PROBLEM.POSITION_HEADS
+    member = head if HEADS > 1 else 0
+    base = tokens.q_position + member * 3
+    point = load_framed(base, rows, inside, HEADS * 3, frame)
+    operand = 0.0
+    if PROBLEM.CHANNELS:
+        operand = load_channels(channels.q, start, inside, member, HEADS, BLOCK)
+    return Places(point, operand, point)
+
+
+@triton.jit
+def load_key_places(
+    tokens, channels, start, keys, inside, frame, BLOCK: tl.constexpr, PROBLEM: tl.constexpr
+):
+    """Load the :class:`Places` of keys."""
+    point = load_framed(tokens.k_position, keys, inside, 3, frame)
+    operand = 0.0
+    if PROBLEM.CHANNELS:
+        operand = load_channels(channels.k, start, inside, 0, 1, BLOCK)
+    normal = point
+    if PROBLEM.NORMAL >= 0:
+        normal = load_points(tokens.k_normal, keys, inside, 3)
+    return Places(point, operand, normal)
+
+
+@triton.jit
+def compare(
+    q_places,
+    k_places,
+    parameters,
+    frame,
+    eps,
+    INVERSE: tl.constexpr,
+    KEYS_FIRST: tl.constexpr,
+    PROBLEM: tl.constexpr,
+):
+    """Return the :class:`Pairs` of two tiles, ``[queries, keys]`` or ``[keys, queries]``.
+
+    ``INVERSE`` says that the inverse radius is needed too, and cheapest from one square root.
+    """
+    soft = eps * frame.units * (eps * frame.units)
+    if KEYS_FIRST:
+        difference = minus(spread(k_places.point, 1), spread(q_places.point, 0))
+        normal = spread(k_places.normal, 1)
+    else:
+        difference = minus(spread(k_places.point, 0), spread(q_places.point, 1))
+        normal = spread(k_places.normal, 0)
+    if PROBLEM.CHANNELS:
+        if KEYS_FIRST:
+            square = tl.dot(k_places.channels, tl.trans(q_places.channels))
+        else:
+            square = tl.dot(q_places.channels, tl.trans(k_places.channels))
+        # The channels of queries hold eps; rounding must not take a square below zero, nor turn
+        # what is not a number into one.
+        softened = tl.maximum(square, soft, propagate_nan=tl.PropagateNan.ALL)
+        square = softened
+        if PROBLEM.LENGTH:
+            square = softened - soft
+    else:
+        square = inner(difference, difference)
+        softened = square + soft
+    inverse_radius = tl.rsqrt(softened)
+    if INVERSE:
+        radius = softened * inverse_radius
+    else:
+        radius = tl.sqrt(softened)
+    gaussian = square
+    if PROBLEM.POWERS >= 0:
+        POWERS: tl.constexpr = PROBLEM.POWERS
+        gaussian = tl.exp2(square * (parameters.columns[POWERS] * -LOG2_E))
+    waves = ()
+    BASIS: tl.constexpr = PROBLEM.BASIS
+    COUNT: tl.constexpr = PROBLEM.BASIS_COUNT
+    for m in tl.static_range(COUNT):
+        offset = radius - parameters.columns[BASIS + COUNT + m]
+        precision = parameters.columns[BASIS + 2 * COUNT + m] * -LOG2_E
+        waves = waves + (tl.exp2(offset * offset * precision),)
+    return Pairs(difference, square, radius, inverse_radius, gaussian, waves, normal)
+
+
+@triton.jit
+def bias_of(pairs, parameters, PROBLEM: tl.constexpr):
+    """Return the bias of each pair in units of log 2, exactly 0 in rows whose gate is 0."""
+    columns = parameters.columns
+    DIRECTION: tl.constexpr = PROBLEM.DIRECTION
+    NORMAL: tl.constexpr = PROBLEM.NORMAL
+    POWERS: tl.constexpr = PROBLEM.POWERS
+    BASIS: tl.constexpr = PROBLEM.BASIS
+    POWER_COUNT: tl.constexpr = PROBLEM.POWER_COUNT
+    BASIS_COUNT: tl.constexpr = PROBLEM.BASIS_COUNT
+    bias = tl.zeros_like(pairs.square)
+    if PROBLEM.DISTANCE >= 0:
+        bias -= (columns[PROBLEM.DISTANCE] * LOG2_E) * pairs.radius
+    if PROBLEM.SQUARED >= 0:
+        bias -= (columns[PROBLEM.SQUARED] * LOG2_E) * pairs.square
+    if DIRECTION >= 0:
+        bias += (columns[DIRECTION] * LOG2_E) * pairs.difference.x
+        bias += (columns[DIRECTION + 1] * LOG2_E) * pairs.difference.y
+        bias += (columns[DIRECTION + 2] * LOG2_E) * pairs.difference.z
+    if NORMAL >= 0:
+        bias += (columns[NORMAL] * LOG2_E) * pairs.normal.x
+        bias += (columns[NORMAL + 1] * LOG2_E) * pairs.normal.y
+        bias += (columns[NORMAL + 2] * LOG2_E) * pairs.normal.z
+    if POWERS >= 0:
+        polynomial = tl.zeros_like(pairs.square)
+        for m in tl.static_range(POWER_COUNT):
+            weight = columns[POWERS + POWER_COUNT - m] * LOG2_E
+            polynomial = (polynomial + weight) * pairs.gaussian
+        bias += polynomial
+    for m in tl.static_range(BASIS_COUNT):
+        bias += (columns[BASIS + m] * LOG2_E) * pairs.waves[m]
+    if PROBLEM.GATED:
+        bias = tl.where(parameters.gate == 0.0, 0.0, parameters.gate * bias)
+    return bias
+
+
+@triton.jit
+def powers_slope(pairs, parameters, PROBLEM: tl.constexpr):
+    """Return ``sum_m m w_m exp(-p s)^m``, the negative derivative by ``p s``."""
+    POWERS: tl.constexpr = PROBLEM.POWERS
+    COUNT: tl.constexpr = PROBLEM.POWER_COUNT
+    slope = tl.zeros_like(pairs.square)
+    for m in tl.static_range(COUNT):
+        weight = parameters.columns[POWERS + COUNT - m] * (COUNT - m)
+        slope = (slope + weight) * pairs.gaussian
+    return slope
+
+
+@triton.jit
+def radial_of(weight, pairs, parameters, PROBLEM: tl.constexpr):
+    """Return weights times the bias's derivative along the difference, over ``radial_scale``.
+
+    The derivative by the difference is ``radial * difference`` plus the direction.
+    """
+    columns = parameters.columns
+    if PROBLEM.UNIFORM:
+        if PROBLEM.DISTANCE >= 0:
+            return weight * pairs.inverse_radius
+        else:
+            return weight
+    else:
+        radial = tl.zeros_like(pairs.square)
+        if PROBLEM.DISTANCE >= 0:
+            radial -= columns[PROBLEM.DISTANCE] * pairs.inverse_radius
+        if PROBLEM.SQUARED >= 0:
+            radial -= 2.0 * columns[PROBLEM.SQUARED]
+        if PROBLEM.POWERS >= 0:
+            slope = powers_slope(pairs, parameters, PROBLEM)
+            radial -= (2.0 * columns[PROBLEM.POWERS]) * slope
+        BASIS: tl.constexpr = PROBLEM.BASIS
+        COUNT: tl.constexpr = PROBLEM.BASIS_COUNT
+        if BASIS >= 0:
+            along = tl.zeros_like(pairs.square)
+            for m in tl.static_range(COUNT):
+                rate = columns[BASIS + m] * columns[BASIS + 2 * COUNT + m] * 2.0
+                along -= rate * (pairs.radius - columns[BASIS + COUNT + m]) * pairs.waves[m]
+            radial += along * pairs.inverse_radius
+        radial *= weight
+        if PROBLEM.GATED:
+            radial = tl.where(parameters.gate == 0.0, 0.0, parameters.gate * radial)
+        return radial
+
+
+@triton.jit
+def radial_scale(tokens, head, frame, PROBLEM: tl.constexpr):
+    """Return the factor that ``radial_of`` leaves out because a whole head shares it."""
+    scale = 1.0
+    if PROBLEM.UNIFORM:
+        own = tokens.bias_parameters + head * PROBLEM.PARAMETERS
+        if PROBLEM.DISTANCE >= 0:
+            scale = -frame.metres * tl.load(own + PROBLEM.DISTANCE)
+        else:
+            scale = -2.0 * frame.metres * frame.metres * tl.load(own + PROBLEM.SQUARED)
+    return scale
+
+
+@triton.jit
+def zero_sums(BLOCK: tl.constexpr, PROBLEM: tl.constexpr):
+    """Return a tuple of zeros, one for each parameter."""
+    PARAMETERS: tl.constexpr = PROBLEM.PARAMETERS
+    sums = ()
+    for _ in tl.static_range(PARAMETERS):
+        sums = sums + (tl.zeros([BLOCK], tl.float32),)
+    return sums
+
+
+@triton.jit
+def add_derivatives(sums, weight, pairs, parameters, PROBLEM: tl.constexpr):
+    """Add to each sum, over keys, weights times the derivative of the ungated bias."""
+    PARAMETERS: tl.constexpr = PROBLEM.PARAMETERS
+    DIRECTION: tl.constexpr = PROBLEM.DIRECTION
+    NORMAL: tl.constexpr = PROBLEM.NORMAL
+    POWERS: tl.constexpr = PROBLEM.POWERS
+    BASIS: tl.constexpr = PROBLEM.BASIS
+    COUNT: tl.constexpr = PROBLEM.BASIS_COUNT
+    columns = parameters.columns
+    added = ()
+    power = weight
+    for column in tl.static_range(PARAMETERS):
+        if column == PROBLEM.DISTANCE:
+            value = weight * -pairs.radius
+        elif column == PROBLEM.SQUARED:
+            value = weight * -pairs.square
+        elif DIRECTION >= 0 and column == DIRECTION:
+            value = weight * pairs.difference.x
+        elif DIRECTION >= 0 and column == DIRECTION + 1:
+            value = weight * pairs.difference.y
+        elif DIRECTION >= 0 and column == DIRECTION + 2:
+            value = weight * pairs.difference.z
+        elif NORMAL >= 0 and column == NORMAL:
+            value = weight * pairs.normal.x
+        elif NORMAL >= 0 and column == NORMAL + 1:
+            value = weight * pairs.normal.y
+        elif NORMAL >= 0 and column == NORMAL + 2:
+            value = weight * pairs.normal.z
+        elif column == POWERS:
+            value = weight * -pairs.square * powers_slope(pairs, parameters, PROBLEM)
+        elif BASIS < 0 or column < BASIS:
+            power = power * pairs.gaussian
+            value = power
+        elif column < BASIS + COUNT:
+            value = weight * pairs.waves[column - BASIS]
+        elif column < BASIS + 2 * COUNT:
+            rate = columns[column - COUNT] * columns[column + COUNT] * 2.0
+            value = weight * pairs.waves[column - BASIS - COUNT]
+            value *= (pairs.radius - columns[column]) * rate
+        else:
+            offset = pairs.radius - columns[column - COUNT]
+            value = weight * pairs.waves[column - BASIS - 2 * COUNT]
+            value *= offset * offset * -columns[column - 2 * COUNT]
+        added = added + (sums[column] + tl.sum(value, 1),)
+    return added
+
+
+@triton.jit
+def vector_of(parameters, FIRST: tl.constexpr):
+    """Return three columns of the parameters as a vector."""
+    columns = parameters.columns
+    return Point(columns[FIRST], columns[FIRST + 1], columns[FIRST + 2])
+
+
+@triton.jit
+def pull_of(weight, FIRST: tl.constexpr, parameters, PROBLEM: tl.constexpr):
+    """Return the sum over queries (axis 1) of gated weights times a vector of the parameters."""
+    vector = vector_of(parameters, FIRST)
+    if PROBLEM.GATED or PROBLEM.OWN:
+        if PROBLEM.GATED:
+            weight = tl.where(parameters.gate == 0.0, 0.0, parameters.gate * weight)
+        return sum_pairs(weight, vector, 1)
+    else:
+        return times(vector, tl.sum(weight, 1))
