@@ -154,7 +154,7 @@ def attend(
     if PROBLEM.PARAMETERS > 0:
         k_places = load_key_places(tokens, channels, start, keys, visible, frame, BLOCK_K, PROBLEM)
         pairs = compare(places, k_places, parameters, frame, sizes.eps, False, False, PROBLEM)
-        score += bias_of(pairs, parameters, PROBLEM)
+        score += bias_of(pairs, parameters, 0.0, PROBLEM)
     if MASKED:
         score = tl.where(visible[None, :], score, -float("inf"))
         if PROBLEM.CAUSAL:

@@ -2,9 +2,10 @@
 
 import triton
 
-# BLOCK_Q, BLOCK_K, num_warps, num_stages by kernel, kind of problem, padded head dim: the largest
-# tiles that sm_90 runs without spilling registers (tests/triton holds them to it). A "rich" problem
-# (several terms, a gate, causal, or position mean) keeps more of each pair in registers.
+from g2vlm_fast.kernels.triton.geometry_attention_tiles import Problem
+
+# BLOCK_Q, BLOCK_K, num_warps, num_stages by kernel, kind of problem and padded head dim, for sm_90:
+# the fastest of those measured. tests/triton holds them to their registers.
 BLOCKS = {
     ("forward", "half"): {
         16: (128, 64, 4, 3),
@@ -13,9 +14,15 @@ BLOCKS = {
         128: (128, 64, 8, 3),
     },
     ("forward", "half, rich"): {
-        16: (128, 32, 4, 3),
-        32: (128, 32, 4, 3),
-        64: (128, 32, 4, 3),
+        16: (64, 64, 4, 3),
+        32: (64, 64, 4, 3),
+        64: (64, 64, 4, 3),
+        128: (128, 64, 8, 3),
+    },
+    ("forward", "half, full"): {
+        16: (64, 64, 4, 3),
+        32: (64, 64, 4, 3),
+        64: (64, 64, 4, 3),
         128: (128, 32, 8, 3),
     },
     ("forward", "single"): {
@@ -31,9 +38,15 @@ BLOCKS = {
         128: (128, 64, 8, 3),
     },
     ("query", "half, rich"): {
-        16: (64, 16, 4, 3),
-        32: (64, 16, 4, 3),
-        64: (64, 16, 4, 3),
+        16: (64, 32, 4, 3),
+        32: (64, 32, 4, 3),
+        64: (64, 32, 4, 3),
+        128: (64, 32, 8, 3),
+    },
+    ("query", "half, full"): {
+        16: (64, 32, 4, 3),
+        32: (64, 32, 4, 3),
+        64: (64, 32, 4, 3),
         128: (64, 16, 8, 3),
     },
     ("query", "single"): {
@@ -49,6 +62,12 @@ BLOCKS = {
         128: (32, 64, 4, 3),
     },
     ("key", "half, rich"): {
+        16: (32, 64, 4, 3),
+        32: (32, 64, 4, 3),
+        64: (32, 64, 4, 3),
+        128: (16, 64, 8, 2),
+    },
+    ("key", "half, full"): {
         16: (16, 64, 4, 3),
         32: (16, 64, 4, 3),
         64: (16, 64, 4, 3),
@@ -63,9 +82,22 @@ BLOCKS = {
 }
 
 
-def block_sizes(kernel: str, head_dim: int, element_size: int, rich: bool) -> dict[str, int]:
+def kind_of(problem: Problem, moments: bool, masked: bool) -> str:
+    """Return the kind of a problem: how many numbers its pairs keep in registers.
+
+    ``moments`` asks for positions under the attention, or their gradients.
+    """
+    if problem.DTYPE == "fp32":
+        return "single"
+    weight = problem.PARAMETERS + 2 * problem.GATED + 4 * problem.DROPOUT + 6 * moments
+    weight += problem.CAUSAL + masked
+    if weight == 0 or (problem.SHARED and weight == 1):
+        return "half"
+    return "half, rich" if weight <= 8 else "half, full"
+
+
+def block_sizes(kernel: str, kind: str, head_dim: int) -> dict[str, int]:
     """Return the tile sizes and launch options of a kernel."""
-    kind = "single" if element_size == 4 else "half, rich" if rich else "half"
     sizes = BLOCKS[kernel, kind][padded_head_dim(head_dim)]
     return dict(zip(("BLOCK_Q", "BLOCK_K", "num_warps", "num_stages"), sizes, strict=True))
 

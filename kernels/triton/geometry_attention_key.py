@@ -25,6 +25,7 @@ from g2vlm_fast.kernels.triton.geometry_attention_points import (
 )
 from g2vlm_fast.kernels.triton.geometry_attention_terms import (
     Places,
+    add_derivatives,
     bias_of,
     compare,
     load_channels,
@@ -35,6 +36,7 @@ from g2vlm_fast.kernels.triton.geometry_attention_terms import (
     radial_of,
     radial_scale,
     unit_of,
+    zero_sums,
 )
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
     LOG2_E,
@@ -56,6 +58,7 @@ class KeySums(NamedTuple):
     moments: Any  # of the radial gradients of one head
     position: Point  # the rest of the gradient, in the unit of the frame
     normal: Point
+    derivatives: Any  # of one head: of the score, times the derivative by each bias parameter
 
 
 @triton.jit
@@ -77,7 +80,8 @@ def key_kernel(
 ):
     """Write grad_k, grad_v and the shares of one key head in the gradients of its places.
 
-    ``grad_parts [tiles, H]`` is for the gradient of a lone parameter, each tile's share.
+    ``grad_parts [tiles, H, PARAMETERS]`` are the shares of tiles in the gradients of parameters
+    that heads share.
     """
     kv_head = tl.program_id(1)
     tile = locate_keys(tokens, sizes, BLOCK_K)
@@ -102,12 +106,14 @@ def key_kernel(
     POSITION: tl.constexpr = grad_k_position is not None
     NORMAL: tl.constexpr = grad_k_normal is not None
     RADIAL: tl.constexpr = PROBLEM.RADIAL and (POSITION or PROBLEM.LONE)
+    no_sum = tl.zeros([BLOCK_K // 16, 32], tl.float32)
     sums = KeySums(
         tl.zeros([BLOCK_K, D_PADDED], tl.float32),
         tl.zeros([BLOCK_K, D_PADDED], tl.float32),
         tl.zeros([BLOCK_K, 16], tl.float32),
         zero_points(BLOCK_K),
         zero_points(BLOCK_K),
+        zero_sums(no_sum, PROBLEM),
     )
     q_first = tile.other_begin
     clear_first = tile.other_begin
@@ -136,6 +142,7 @@ def key_kernel(
                 sums, grads, tokens, channels, results, delta, sizes, tile, start, keys, visible,
                 head, frame, k_tile, v_tile, places, True, POSITION, NORMAL, PROBLEM, TAIL,
             )  # fmt: skip
+        position = sums.position
         if RADIAL and PROBLEM.CHANNELS:
             radial_q, radial_sum, radial_square = sums_of(sums.moments)
             own = minus(times(places.point, radial_sum), radial_q)
@@ -144,12 +151,20 @@ def key_kernel(
                 square = radial_square + inner(places.point, minus(own, radial_q))
                 if PROBLEM.DISTANCE >= 0:
                     square += radial_sum * (sizes.eps * frame.units * (sizes.eps * frame.units))
-                part = tl.sum(tl.where(visible, square, 0.0), 0) * unit_of(0, frame, PROBLEM)
-                tl.store(grad_parts + tl.program_id(0).to(tl.int64) * PROBLEM.H + head, -part)
+                part = -tl.where(visible, square, 0.0)
+                store_parts(grad_parts, head, (part,), frame, PROBLEM)
             own = times(own, radial_scale(tokens, head, frame, PROBLEM))
-            empty = tl.zeros([BLOCK_K, 16], tl.float32)
-            position = plus(sums.position, own)
-            sums = KeySums(sums.grad_k, sums.grad_v, empty, position, sums.normal)
+            position = plus(position, own)
+        if PROBLEM.SHARED and not PROBLEM.LONE:
+            store_parts(grad_parts, head, sums.derivatives, frame, PROBLEM)
+        sums = KeySums(
+            sums.grad_k,
+            sums.grad_v,
+            tl.zeros([BLOCK_K, 16], tl.float32),
+            position,
+            sums.normal,
+            zero_sums(no_sum, PROBLEM),
+        )
     wide_keys = keys.to(tl.int64) * KV_HEADS + kv_head
     store_tile(grad_k, wide_keys, sums.grad_k * sizes.scale, inside, PROBLEM)
     store_tile(grad_v, wide_keys, sums.grad_v, inside, PROBLEM)
@@ -160,6 +175,17 @@ def key_kernel(
         store_points(grad_k_position, wide_keys, own, inside)
     if NORMAL:
         store_points(grad_k_normal, wide_keys, sums.normal, inside)
+
+
+@triton.jit
+def store_parts(parts, head, sums, frame, PROBLEM: tl.constexpr):
+    """Store this tile's share in the gradients of a head's parameters."""
+    H: tl.constexpr = PROBLEM.H
+    PARAMETERS: tl.constexpr = PROBLEM.PARAMETERS
+    own = parts + (tl.program_id(0).to(tl.int64) * H + head) * PARAMETERS
+    for column in tl.static_range(PARAMETERS):
+        part = tl.sum(sums[column]) * unit_of(column, frame, PROBLEM)
+        tl.store(own + column, part)
 
 
 @triton.jit
@@ -209,13 +235,15 @@ def visit_queries(
             shut = tl.sum(parameters.gate, 0) == 0.0
             q_places = Places(zero_where(shut, q_places.point), q_places.channels, q_places.normal)
         pairs = compare(q_places, places, parameters, frame, sizes.eps, True, True, PROBLEM)
-        score += bias_of(pairs, parameters, PROBLEM)
+        score += bias_of(pairs, parameters, -row_lse[None, :], PROBLEM)
+    else:
+        score -= row_lse[None, :]
     if tokens.k_mask is not None:
         score = tl.where(visible[:, None], score, -float("inf"))
     if MASKED and PROBLEM.CAUSAL:
         hidden = keys[:, None] - tile.end > rows[None, :] - tile.other_end
         score = tl.where(hidden, -float("inf"), score)
-    probability = tl.exp2(score - row_lse[None, :])
+    probability = tl.exp2(score)
     grad_score = tl.dot(v_tile, tl.trans(grad_tile), input_precision=PRECISION)
     used = probability
     if PROBLEM.DROPOUT:
@@ -226,6 +254,7 @@ def visit_queries(
     position = sums.position
     normal = sums.normal
     moments = sums.moments
+    derivatives = sums.derivatives
     if grads.mean is not None or grads.variance is not None:
         wide_rows = rows.to(tl.int64) * H + head
         k_point = spread(load_points(tokens.k_position, keys, visible, 3), 1)
@@ -248,6 +277,12 @@ def visit_queries(
     grad_score = probability * (grad_score - row_delta[None, :])
     grad_k = tl.dot(grad_score.to(q_tile.dtype), q_tile, sums.grad_k, input_precision=PRECISION)
     if PROBLEM.PARAMETERS > 0:
+        if PROBLEM.SHARED and not PROBLEM.LONE:
+            # Rows past the end of the keys are no pairs, and are summed up here with the others.
+            weight = tl.where(visible[:, None], grad_score, 0.0)
+            derivatives = add_derivatives(
+                derivatives, weight, pairs, parameters, True, PROBLEM
+            )
         if PROBLEM.RADIAL and (POSITION or PROBLEM.LONE):
             radial = radial_of(grad_score, pairs, parameters, PROBLEM)
             if PROBLEM.CHANNELS:
@@ -267,4 +302,4 @@ def visit_queries(
         if NORMAL and PROBLEM.NORMAL >= 0:
             pull = pull_of(grad_score, PROBLEM.NORMAL, parameters, PROBLEM)
             normal = plus(normal, pull)
-    return KeySums(grad_k, grad_v, moments, position, normal)
+    return KeySums(grad_k, grad_v, moments, position, normal, derivatives)

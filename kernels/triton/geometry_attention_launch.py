@@ -8,7 +8,7 @@ import triton
 from torch import Tensor
 
 from g2vlm_fast.kernels.triton.geometry_attention import forward_kernel
-from g2vlm_fast.kernels.triton.geometry_attention_blocks import block_sizes, padded_head_dim
+from g2vlm_fast.kernels.triton.geometry_attention_blocks import block_sizes, kind_of, padded_head_dim
 from g2vlm_fast.kernels.triton.geometry_attention_channels import (
     CHANNELS,
     FRAME_SIZE,
@@ -17,6 +17,7 @@ from g2vlm_fast.kernels.triton.geometry_attention_channels import (
     frame_kernel,
 )
 from g2vlm_fast.kernels.triton.geometry_attention_key import key_kernel
+from g2vlm_fast.kernels.triton.geometry_attention_marks import PROGRAMS, mark_kernel
 from g2vlm_fast.kernels.triton.geometry_attention_query import query_kernel
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import Problem, Sizes
 from g2vlm_fast.kernels.triton.interpreter import repair_interpreter
@@ -99,19 +100,6 @@ def _describe(tokens: Tokens, options: Options) -> tuple[Sizes, Problem]:
     return sizes, problem
 
 
-def is_rich(tokens: Tokens, options: Options, moments: bool) -> bool:
-    """Return whether each pair takes more than a distance and a score."""
-    more = (tokens.q_gate, tokens.k_mask)
-    return (
-        len(options.terms) > 1
-        or any(code > 1 for code in options.terms)
-        or any(each is not None for each in more)
-        or options.causal
-        or options.dropout > 0
-        or moments
-    )
-
-
 def _channels(tokens: Tokens, sizes: Sizes, problem: Problem, moments: bool) -> Channels:
     """Return positions as operands of tensor cores, where the problem wants them."""
     if not problem.CHANNELS:
@@ -130,7 +118,7 @@ def _channels(tokens: Tokens, sizes: Sizes, problem: Problem, moments: bool) -> 
         frames=q.new_empty((sizes.num_segments, FRAME_SIZE), dtype=torch.float32),
     )
     frame_kernel[(sizes.num_segments,)](
-        tokens, channels.frames, sizes, problem, SAMPLE=256, BLOCK=2048, num_warps=8
+        tokens, channels.frames, sizes, problem, SAMPLE=32, BLOCK=2048, num_warps=8
     )
     tiles = max(q.shape[0], k.shape[0]) // 128 + sizes.num_segments
     channel_kernel[(tiles, problem.POSITION_HEADS + 1)](
@@ -143,24 +131,30 @@ def _on_device_of(tensor: Tensor):
     return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
 
 
-def _mark_uncovered(offsets: Tensor | None, *tensors: Tensor | None) -> None:
-    """Fill with NaN, which stays in rows that broken offsets leave to no segment."""
-    if offsets is None:
+def _mark_uncovered(offsets: Tensor | None, rows: int, *tensors: Tensor | None) -> None:
+    """Fill with NaN where the offsets of so many rows are broken."""
+    filled = [each for each in tensors if each is not None and each.numel()]
+    if offsets is None or not filled:
         return
-    for tensor in tensors:
-        if tensor is not None:
-            tensor.fill_(float("nan"))
+    even = [each for each in filled if each.numel() * each.element_size() % 4 == 0]
+    if even:
+        words = tuple(each.view(-1).view(torch.int32) for each in even)
+        counts = tuple(each.numel() for each in words)
+        mark_kernel[(PROGRAMS,)](offsets, offsets.shape[0] - 1, rows, words, counts, BLOCK=1024)
+    for each in filled:
+        if each.numel() * each.element_size() % 4:
+            each.fill_(float("nan"))
 
 
 def forward(tokens: Tokens, options: Options, position_mean: bool, results: Results) -> None:
     """Write ``results``; every tensor is dense."""
     sizes, problem = _describe(tokens, options)
     q = tokens.q
-    rich = is_rich(tokens, options, position_mean)
-    blocks = block_sizes("forward", q.shape[2], q.element_size(), rich)
+    kind = kind_of(problem, position_mean, tokens.k_mask is not None)
+    blocks = block_sizes("forward", kind, q.shape[2])
     grid = (q.shape[0] // blocks["BLOCK_Q"] + sizes.num_segments, q.shape[1])
-    _mark_uncovered(tokens.q_offsets, *results)
     with _on_device_of(q):
+        _mark_uncovered(tokens.q_offsets, q.shape[0], *results)
         channels = _channels(tokens, sizes, problem, moments=False)
         forward_kernel[grid](tokens, channels, results, sizes, problem, position_mean, **blocks)
 
@@ -179,7 +173,7 @@ def backward(
     delta = torch.empty_like(lse)
     features = per_head = per_key_head = normal_per_key_head = parts = None
     if problem.PARAMETERS:
-        if not problem.LONE:
+        if not problem.SHARED:
             features = lse.new_empty((rows, heads, problem.PARAMETERS))
         if gradients.q_position is not None:
             per_head = lse.new_empty((rows, heads, 3))
@@ -187,22 +181,24 @@ def backward(
         per_key_head = lse.new_empty((k.shape[0], k.shape[1], 3))
     if gradients.k_normal is not None:
         normal_per_key_head = lse.new_empty((k.shape[0], k.shape[1], 3))
-    _mark_uncovered(tokens.q_offsets, delta, gradients.q, features, per_head)
-    _mark_uncovered(tokens.k_offsets, gradients.k, gradients.v, per_key_head, normal_per_key_head)
     moments = grads.mean is not None or grads.variance is not None
-    rich = is_rich(tokens, options, moments)
+    kind = kind_of(problem, moments, tokens.k_mask is not None)
     with _on_device_of(q):
+        _mark_uncovered(tokens.q_offsets, rows, delta, gradients.q, features, per_head)
+        _mark_uncovered(
+            tokens.k_offsets, k.shape[0], gradients.k, gradients.v, per_key_head, normal_per_key_head
+        )
         summed = problem.LONE or per_head is not None or per_key_head is not None
         channels = _channels(tokens, sizes, problem, moments=summed)
         given = (grads, tokens, channels, results, delta)
-        blocks = block_sizes("query", head_dim, q.element_size(), rich)
+        blocks = block_sizes("query", kind, head_dim)
         query_kernel[(rows // blocks["BLOCK_Q"] + sizes.num_segments, heads)](
             *given, gradients.q, features, per_head, sizes, problem, **blocks
         )
-        blocks = block_sizes("key", head_dim, q.element_size(), rich)
+        blocks = block_sizes("key", kind, head_dim)
         tiles = k.shape[0] // blocks["BLOCK_K"] + sizes.num_segments
-        if problem.LONE:
-            parts = lse.new_zeros((tiles, heads))
+        if problem.SHARED:
+            parts = lse.new_zeros((tiles, heads, problem.PARAMETERS))
         key_kernel[(tiles, k.shape[1])](
             *given,
             gradients.k,
@@ -215,7 +211,7 @@ def backward(
             **blocks,
         )
     if parts is not None:
-        torch.sum(parts, 0, keepdim=True, out=gradients.bias_parameters.T)
+        torch.sum(parts, 0, out=gradients.bias_parameters)
     if features is not None:
         _sum_features(features, tokens, options, gradients)
     if gradients.q_position is not None:

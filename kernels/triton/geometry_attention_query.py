@@ -92,8 +92,8 @@ def query_kernel(
 ):
     """Write delta, grad_q, grad_q_position, and ``sum_j dS_ij dbias_ij / dparameter`` of each row.
 
-    The last is left to the key kernel where there is one parameter alone, from sums that it makes
-    of its pairs anyway.
+    The last only where rows differ in their parameters or gates: the key kernel, which knows delta
+    better, sums it up for whole heads.
     """
     head = tl.program_id(1)
     tile = locate_queries(tokens, sizes, BLOCK_Q)
@@ -144,8 +144,8 @@ def query_kernel(
     sums = QuerySums(
         tl.zeros([BLOCK_Q, D_PADDED], tl.float32),
         tl.zeros([BLOCK_Q], tl.float32),
-        zero_sums(BLOCK_Q, PROBLEM),
-        zero_sums(BLOCK_Q, PROBLEM),
+        zero_sums(row_lse, PROBLEM),
+        zero_sums(row_lse, PROBLEM),
         tl.zeros([BLOCK_Q, 16], tl.float32),
         zero_points(BLOCK_Q),
     )
@@ -171,7 +171,7 @@ def query_kernel(
     tl.store(delta + wide_rows, row_delta + missed, mask=inside)
     if BIASED:
         PARAMETERS: tl.constexpr = PROBLEM.PARAMETERS
-        if not PROBLEM.LONE:
+        if not PROBLEM.SHARED:
             feature = grad_features + wide_rows * PARAMETERS
             for column in tl.static_range(PARAMETERS):
                 value = sums.derivatives[column] - missed * sums.expected[column]
@@ -233,13 +233,15 @@ def visit_keys(
     if PROBLEM.PARAMETERS > 0:
         k_places = load_key_places(tokens, channels, start, keys, visible, frame, BLOCK_K, PROBLEM)
         pairs = compare(places, k_places, parameters, frame, sizes.eps, True, False, PROBLEM)
-        score += bias_of(pairs, parameters, PROBLEM)
+        score += bias_of(pairs, parameters, -row.lse[:, None], PROBLEM)
+    else:
+        score -= row.lse[:, None]
     if MASKED:
         score = tl.where(visible[None, :], score, -float("inf"))
         if PROBLEM.CAUSAL:
             hidden = keys[None, :] - tile.other_end > rows[:, None] - tile.end
             score = tl.where(hidden, -float("inf"), score)
-    probability = tl.exp2(score - row.lse[:, None])
+    probability = tl.exp2(score)
     grad_score = tl.dot(grad_tile, tl.trans(v_tile), input_precision=PRECISION)
     if PROBLEM.DROPOUT:
         grad_score *= kept(tokens, sizes, rows[:, None], keys[None, :], head)
@@ -257,9 +259,13 @@ def visit_keys(
     moments = sums.moments
     radial_sum = sums.radial
     if PROBLEM.PARAMETERS > 0:
-        if not PROBLEM.LONE:
-            derivatives = add_derivatives(derivatives, grad_score, pairs, parameters, PROBLEM)
-            expected = add_derivatives(expected, probability, pairs, parameters, PROBLEM)
+        if not PROBLEM.SHARED:
+            derivatives = add_derivatives(
+                derivatives, grad_score, pairs, parameters, False, PROBLEM
+            )
+            expected = add_derivatives(
+                expected, probability, pairs, parameters, False, PROBLEM
+            )
         if POSITION and PROBLEM.RADIAL:
             radial = radial_of(grad_score, pairs, parameters, PROBLEM)
             if PROBLEM.CHANNELS:

@@ -24,6 +24,7 @@ from g2vlm_fast.kernels.triton.geometry_attention_points import (
     spread,
     sum_pairs,
     times,
+    zero_where,
 )
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import LOG2_E
 
@@ -163,11 +164,11 @@ def compare(
             square = tl.dot(k_places.channels, tl.trans(q_places.channels))
         else:
             square = tl.dot(q_places.channels, tl.trans(k_places.channels))
-        # The channels of queries hold eps; rounding must not take a square below zero, nor turn
-        # what is not a number into one.
-        softened = tl.maximum(square, soft, propagate_nan=tl.PropagateNan.ALL)
-        square = softened
+        # The channels of queries hold eps. Rounding must not take a length below it, nor turn what
+        # is not a number into one.
+        softened = square
         if PROBLEM.LENGTH:
+            softened = tl.maximum(square, soft, propagate_nan=tl.PropagateNan.ALL)
             square = softened - soft
     else:
         square = inner(difference, difference)
@@ -185,15 +186,22 @@ def compare(
     BASIS: tl.constexpr = PROBLEM.BASIS
     COUNT: tl.constexpr = PROBLEM.BASIS_COUNT
     for m in tl.static_range(COUNT):
-        offset = radius - parameters.columns[BASIS + COUNT + m]
+        center = parameters.columns[BASIS + COUNT + m]
         precision = parameters.columns[BASIS + 2 * COUNT + m] * -LOG2_E
-        waves = waves + (tl.exp2(offset * offset * precision),)
+        if PROBLEM.DTYPE == "fp32":
+            offset = radius - center
+            exponent = offset * offset * precision
+        else:
+            # The same, in two operations that cost its exponential 1e-5.
+            slope = -2.0 * precision * center
+            exponent = radius * (radius * precision + slope) + precision * center * center
+        waves = waves + (tl.exp2(exponent),)
     return Pairs(difference, square, radius, inverse_radius, gaussian, waves, normal)
 
 
 @triton.jit
-def bias_of(pairs, parameters, PROBLEM: tl.constexpr):
-    """Return the bias of each pair in units of log 2, exactly 0 in rows whose gate is 0."""
+def bias_of(pairs, parameters, start, PROBLEM: tl.constexpr):
+    """Return ``start`` and the bias of each pair in units of log 2, exactly 0 where a gate is 0."""
     columns = parameters.columns
     DIRECTION: tl.constexpr = PROBLEM.DIRECTION
     NORMAL: tl.constexpr = PROBLEM.NORMAL
@@ -202,6 +210,8 @@ def bias_of(pairs, parameters, PROBLEM: tl.constexpr):
     POWER_COUNT: tl.constexpr = PROBLEM.POWER_COUNT
     BASIS_COUNT: tl.constexpr = PROBLEM.BASIS_COUNT
     bias = tl.zeros_like(pairs.square)
+    if not PROBLEM.GATED:
+        bias += start
     if PROBLEM.DISTANCE >= 0:
         bias -= (columns[PROBLEM.DISTANCE] * LOG2_E) * pairs.radius
     if PROBLEM.SQUARED >= 0:
@@ -223,7 +233,7 @@ def bias_of(pairs, parameters, PROBLEM: tl.constexpr):
     for m in tl.static_range(BASIS_COUNT):
         bias += (columns[BASIS + m] * LOG2_E) * pairs.waves[m]
     if PROBLEM.GATED:
-        bias = tl.where(parameters.gate == 0.0, 0.0, parameters.gate * bias)
+        bias = tl.where(parameters.gate == 0.0, 0.0, parameters.gate * bias) + start
     return bias
 
 
@@ -266,7 +276,8 @@ def radial_of(weight, pairs, parameters, PROBLEM: tl.constexpr):
             along = tl.zeros_like(pairs.square)
             for m in tl.static_range(COUNT):
                 rate = columns[BASIS + m] * columns[BASIS + 2 * COUNT + m] * 2.0
-                along -= rate * (pairs.radius - columns[BASIS + COUNT + m]) * pairs.waves[m]
+                level = rate * columns[BASIS + COUNT + m]
+                along += (level - rate * pairs.radius) * pairs.waves[m]
             radial += along * pairs.inverse_radius
         radial *= weight
         if PROBLEM.GATED:
@@ -288,61 +299,105 @@ def radial_scale(tokens, head, frame, PROBLEM: tl.constexpr):
 
 
 @triton.jit
-def zero_sums(BLOCK: tl.constexpr, PROBLEM: tl.constexpr):
+def zero_sums(like, PROBLEM: tl.constexpr):
     """Return a tuple of zeros, one for each parameter."""
     PARAMETERS: tl.constexpr = PROBLEM.PARAMETERS
     sums = ()
     for _ in tl.static_range(PARAMETERS):
-        sums = sums + (tl.zeros([BLOCK], tl.float32),)
+        sums = sums + (tl.zeros_like(like),)
     return sums
 
 
 @triton.jit
-def add_derivatives(sums, weight, pairs, parameters, PROBLEM: tl.constexpr):
-    """Add to each sum, over keys, weights times the derivative of the ungated bias."""
+def gather(pairs, ROWS: tl.constexpr, COLUMNS: tl.constexpr, FOLD: tl.constexpr):
+    """Sum pairs over their columns; with ``FOLD`` over what one thread holds, ``[ROWS // 16, 32]``.
+
+    The latter needs no exchange between threads: a warp of tensor cores holds 16 rows, a thread in
+    two of them two neighbouring columns of each eight.
+    """
+    if FOLD:
+        own = tl.reshape(pairs, [ROWS // 16, 2, 8, COLUMNS // 8, 4, 2])
+        own = tl.sum(tl.sum(tl.sum(own, 5), 3), 1)
+        return tl.reshape(own, [ROWS // 16, 32])
+    else:
+        return tl.sum(pairs, 1)
+
+
+@triton.jit
+def add_derivatives(sums, weight, pairs, parameters, FOLD: tl.constexpr, PROBLEM: tl.constexpr):
+    """Add gathered weights times the derivatives of the ungated bias by its parameters."""
     PARAMETERS: tl.constexpr = PROBLEM.PARAMETERS
-    DIRECTION: tl.constexpr = PROBLEM.DIRECTION
-    NORMAL: tl.constexpr = PROBLEM.NORMAL
     POWERS: tl.constexpr = PROBLEM.POWERS
     BASIS: tl.constexpr = PROBLEM.BASIS
-    COUNT: tl.constexpr = PROBLEM.BASIS_COUNT
-    columns = parameters.columns
+    R: tl.constexpr = weight.shape[0]
+    C: tl.constexpr = weight.shape[1]
     added = ()
-    power = weight
     for column in tl.static_range(PARAMETERS):
         if column == PROBLEM.DISTANCE:
-            value = weight * -pairs.radius
+            added = added + (sums[column] - gather(weight * pairs.radius, R, C, FOLD),)
         elif column == PROBLEM.SQUARED:
-            value = weight * -pairs.square
-        elif DIRECTION >= 0 and column == DIRECTION:
-            value = weight * pairs.difference.x
-        elif DIRECTION >= 0 and column == DIRECTION + 1:
-            value = weight * pairs.difference.y
-        elif DIRECTION >= 0 and column == DIRECTION + 2:
-            value = weight * pairs.difference.z
-        elif NORMAL >= 0 and column == NORMAL:
-            value = weight * pairs.normal.x
-        elif NORMAL >= 0 and column == NORMAL + 1:
-            value = weight * pairs.normal.y
-        elif NORMAL >= 0 and column == NORMAL + 2:
-            value = weight * pairs.normal.z
-        elif column == POWERS:
-            value = weight * -pairs.square * powers_slope(pairs, parameters, PROBLEM)
-        elif BASIS < 0 or column < BASIS:
-            power = power * pairs.gaussian
-            value = power
-        elif column < BASIS + COUNT:
-            value = weight * pairs.waves[column - BASIS]
-        elif column < BASIS + 2 * COUNT:
-            rate = columns[column - COUNT] * columns[column + COUNT] * 2.0
-            value = weight * pairs.waves[column - BASIS - COUNT]
-            value *= (pairs.radius - columns[column]) * rate
-        else:
-            offset = pairs.radius - columns[column - COUNT]
-            value = weight * pairs.waves[column - BASIS - 2 * COUNT]
-            value *= offset * offset * -columns[column - 2 * COUNT]
-        added = added + (sums[column] + tl.sum(value, 1),)
+            added = added + (sums[column] - gather(weight * pairs.square, R, C, FOLD),)
+        elif column == PROBLEM.DIRECTION:
+            added = added + add_point(sums, column, weight, pairs.difference, FOLD)
+        elif column == PROBLEM.NORMAL:
+            added = added + add_point(sums, column, weight, pairs.normal, FOLD)
+        elif POWERS >= 0 and column == POWERS:
+            added = added + add_powers(sums, weight, pairs, parameters, FOLD, PROBLEM)
+        elif BASIS >= 0 and column == BASIS:
+            added = added + add_basis(sums, weight, pairs, parameters, FOLD, PROBLEM)
     return added
+
+
+@triton.jit
+def add_point(sums, FIRST: tl.constexpr, weight, point, FOLD: tl.constexpr):
+    R: tl.constexpr = weight.shape[0]
+    C: tl.constexpr = weight.shape[1]
+    x = sums[FIRST] + gather(weight * point.x, R, C, FOLD)
+    y = sums[FIRST + 1] + gather(weight * point.y, R, C, FOLD)
+    z = sums[FIRST + 2] + gather(weight * point.z, R, C, FOLD)
+    return (x, y, z)
+
+
+@triton.jit
+def add_powers(sums, weight, pairs, parameters, FOLD: tl.constexpr, PROBLEM: tl.constexpr):
+    FIRST: tl.constexpr = PROBLEM.POWERS
+    COUNT: tl.constexpr = PROBLEM.POWER_COUNT
+    R: tl.constexpr = weight.shape[0]
+    C: tl.constexpr = weight.shape[1]
+    by_precision = weight * pairs.square * powers_slope(pairs, parameters, PROBLEM)
+    added = (sums[FIRST] - gather(by_precision, R, C, FOLD),)
+    for m in tl.static_range(COUNT):
+        weight = weight * pairs.gaussian
+        added = added + (sums[FIRST + 1 + m] + gather(weight, R, C, FOLD),)
+    return added
+
+
+@triton.jit
+def add_basis(sums, weight, pairs, parameters, FOLD: tl.constexpr, PROBLEM: tl.constexpr):
+    FIRST: tl.constexpr = PROBLEM.BASIS
+    COUNT: tl.constexpr = PROBLEM.BASIS_COUNT
+    R: tl.constexpr = weight.shape[0]
+    C: tl.constexpr = weight.shape[1]
+    columns = parameters.columns
+    strengths = ()
+    centers = ()
+    precisions = ()
+    for m in tl.static_range(COUNT):
+        strength = columns[FIRST + m]
+        rate = strength * columns[FIRST + 2 * COUNT + m] * 2.0
+        wave = weight * pairs.waves[m]
+        offset = pairs.radius - columns[FIRST + COUNT + m]
+        shifted = wave * offset
+        if FOLD:
+            by_center = rate * gather(shifted, R, C, FOLD)
+            by_precision = strength * gather(shifted * offset, R, C, FOLD)
+        else:
+            by_center = gather(rate * shifted, R, C, FOLD)
+            by_precision = gather(strength * (shifted * offset), R, C, FOLD)
+        strengths = strengths + (sums[FIRST + m] + gather(wave, R, C, FOLD),)
+        centers = centers + (sums[FIRST + COUNT + m] + by_center,)
+        precisions = precisions + (sums[FIRST + 2 * COUNT + m] - by_precision,)
+    return strengths + centers + precisions
 
 
 @triton.jit
@@ -358,7 +413,9 @@ def pull_of(weight, FIRST: tl.constexpr, parameters, PROBLEM: tl.constexpr):
     vector = vector_of(parameters, FIRST)
     if PROBLEM.GATED or PROBLEM.OWN:
         if PROBLEM.GATED:
-            weight = tl.where(parameters.gate == 0.0, 0.0, parameters.gate * weight)
+            shut = parameters.gate == 0.0
+            weight = tl.where(shut, 0.0, parameters.gate * weight)
+            vector = zero_where(shut, vector)
         return sum_pairs(weight, vector, 1)
     else:
         return times(vector, tl.sum(weight, 1))

@@ -81,6 +81,11 @@ class Problem(NamedTuple):
         return one and max(self.POWERS, self.BASIS) < 0 and not self.GATED and not self.OWN
 
     @property
+    def SHARED(self) -> bool:
+        """Whether all rows of a head have the same parameters."""
+        return self.PARAMETERS > 0 and not self.GATED and not self.OWN
+
+    @property
     def LONE(self) -> bool:
         """Whether the one parameter's derivative follows from sums for positions.
 

@@ -20,7 +20,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from g2vlm_fast.kernels.triton import geometry_attention_launch as launch
-from g2vlm_fast.kernels.triton.geometry_attention_blocks import block_sizes
+from g2vlm_fast.kernels.triton.geometry_attention_blocks import block_sizes, kind_of
 from g2vlm_fast.kernels.triton.geometry_attention_channels import Channels
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import Sizes
 from g2vlm_fast.ops._geometry_attention_arguments import (
@@ -55,7 +55,6 @@ TERMS = {
     "basis": (5, 15),
 }
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-RICH = {"gate", "causal", "mean", "mask", "dropout"}
 HALF = {"q", "k", "v", "out", "grad_q", "grad_k", "grad_v"}
 ABSENT_WITHOUT = {
     "bias_parameters": set(TERMS),
@@ -94,17 +93,20 @@ def pointer_type(argument: str, name: str, dtype: str, features: set[str]) -> st
 
 def compile_case(kernel: str, head_dim: int, dtype: str, features: set[str]) -> dict[str, object]:
     function = KERNELS[kernel]
-    single = dtype == "fp32"
     terms = [term for name, term in TERMS.items() if name in features]
     codes, counts = [code for code, _ in terms], [count for _, count in terms]
-    options_of_op = Options(codes, counts, 1e-3, "causal" in features, 0.1, float("dropout" in features))
-    rich = len(codes) > 1 or any(code > 1 for code in codes) or bool(RICH & features)
-    blocks = block_sizes(kernel, head_dim, 4 if dtype == "fp32" else 2, rich)
-    options = {name: blocks.pop(name) for name in ("num_warps", "num_stages")}
-    own = "own" in features or "normal" in features
+    dropout = 0.1 if "dropout" in features else 0.0
     problem = launch.problem_of(
-        HEADS, 1, head_dim, options_of_op, dtype=DTYPES[dtype], gated="gate" in features, own=own
+        HEADS,
+        1,
+        head_dim,
+        Options(codes, counts, 1e-3, "causal" in features, 0.1, dropout),
+        dtype=DTYPES[dtype],
+        gated="gate" in features,
+        own="own" in features or "normal" in features,
     )
+    blocks = block_sizes(kernel, kind_of(problem, "mean" in features, "mask" in features), head_dim)
+    options = {name: blocks.pop(name) for name in ("num_warps", "num_stages")}
     static: dict[str, object] = {"PROBLEM": problem, **blocks}
     if kernel == "forward":
         static["POSITION_MEAN"] = "mean" in features

@@ -125,18 +125,6 @@ SPEC = OpSpec(
         "normal_dot",
         "dropout",
     ),
-    refused={
-        "triton": (
-            "gaussian_powers",
-            "radial_basis",
-            "frames",
-            "normal_dot",
-            "own_parameters",
-            "key_mask",
-            "dropout",
-            "everything",
-        ),
-    },
     hostile=(
         Hostile(
             "bias without parameters", _change(bias_parameters=None), ValueError, "bias_parameters"
