@@ -33,8 +33,9 @@ from g2vlm_fast.kernels.triton.geometry_attention_terms import (
 )
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
     LN_2,
+    Program,
+    dropout_factor,
     end_of_visible_keys,
-    kept,
     load_tile,
     locate_queries,
     score_products,
@@ -51,6 +52,15 @@ class Attended(NamedTuple):
     out: Any  # not divided by the total yet
     mean: Point  # of the key positions, in the frame
     moment: Any  # sum of squared distances from the mean
+
+
+class Queries(NamedTuple):
+    """A tile of queries of one head."""
+
+    rows: Any
+    q: Any
+    places: Any
+    parameters: Any
 
 
 @triton.jit
@@ -82,11 +92,10 @@ def forward_kernel(
         frame = load_frame(
             tokens, channels, tile.segment, tile.other_begin, tile.other_end, PROBLEM
         )
+    program = Program(tokens, channels, sizes, tile, head, frame)
     if BIASED:
-        places = load_query_places(
-            tokens, channels, tile.first, rows, inside, head, frame, BLOCK_Q, PROBLEM
-        )
-        parameters = load_parameters(tokens, tile.first, rows, inside, head, frame, 1, PROBLEM)
+        places = load_query_places(program, tile.first, rows, inside, BLOCK_Q, PROBLEM)
+        parameters = load_parameters(program, rows, inside, 1, PROBLEM)
     attended = Attended(
         tl.full([BLOCK_Q], -float("inf"), tl.float32),
         tl.zeros([BLOCK_Q], tl.float32),
@@ -100,16 +109,11 @@ def forward_kernel(
         clear_end += seen // BLOCK_K * BLOCK_K
     last_row = tl.minimum(tile.first + BLOCK_Q, tile.end) - 1
     last_end = end_of_visible_keys(tile, last_row, PROBLEM.CAUSAL)
+    queries = Queries(rows, q_tile, places, parameters)
     for start in range(tile.other_begin, clear_end, BLOCK_K):
-        attended = attend(
-            attended, tokens, channels, sizes, tile, start, rows, head, frame, q_tile, places,
-            parameters, False, PROBLEM, POSITION_MEAN, BLOCK_K,
-        )  # fmt: skip
+        attended = attend(attended, program, queries, start, False, POSITION_MEAN, PROBLEM, BLOCK_K)
     for start in tl.range(clear_end, last_end, TAIL, num_stages=1):
-        attended = attend(
-            attended, tokens, channels, sizes, tile, start, rows, head, frame, q_tile, places,
-            parameters, True, PROBLEM, POSITION_MEAN, TAIL,
-        )  # fmt: skip
+        attended = attend(attended, program, queries, start, True, POSITION_MEAN, PROBLEM, TAIL)
     blind = attended.total == 0.0
     inverse = 1.0 / tl.where(blind, 1.0, attended.total)
     wide_rows = rows.to(tl.int64) * PROBLEM.H + head
@@ -126,39 +130,35 @@ def forward_kernel(
 @triton.jit
 def attend(
     attended,
-    tokens,
-    channels,
-    sizes,
-    tile,
+    program,
+    queries,
     start,
-    rows,
-    head,
-    frame,
-    q_tile,
-    places,
-    parameters,
     MASKED: tl.constexpr,
-    PROBLEM: tl.constexpr,
     POSITION_MEAN: tl.constexpr,
+    PROBLEM: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
     """Attend to one tile of keys."""
+    tokens = program.tokens
+    tile = program.tile
+    frame = program.frame
+    parameters = queries.parameters
     PRECISION: tl.constexpr = PROBLEM.PRECISION
-    kv_head = head // PROBLEM.GROUP
+    kv_head = program.head // PROBLEM.GROUP
     keys = start + tl.arange(0, BLOCK_K)
     visible = None
     if MASKED:
         visible = visible_keys(tokens, keys, tile.other_end)
     k_tile = load_tile(tokens.k, start, visible, kv_head, PROBLEM.KV_HEADS, BLOCK_K, PROBLEM)
-    score = score_products(q_tile, k_tile, sizes.scale, PROBLEM)
+    score = score_products(queries.q, k_tile, program.sizes.scale, PROBLEM)
     if PROBLEM.PARAMETERS > 0:
-        k_places = load_key_places(tokens, channels, start, keys, visible, frame, BLOCK_K, PROBLEM)
-        pairs = compare(places, k_places, parameters, frame, sizes.eps, False, False, PROBLEM)
+        k_places = load_key_places(program, start, keys, visible, BLOCK_K, PROBLEM)
+        pairs = compare(queries.places, k_places, parameters, program, False, False, PROBLEM)
         score += bias_of(pairs, parameters, 0.0, PROBLEM)
     if MASKED:
         score = tl.where(visible[None, :], score, -float("inf"))
         if PROBLEM.CAUSAL:
-            hidden = keys[None, :] - tile.other_end > rows[:, None] - tile.end
+            hidden = keys[None, :] - tile.other_end > queries.rows[:, None] - tile.end
             score = tl.where(hidden, -float("inf"), score)
     highest = tl.maximum(attended.highest, tl.max(score, 1))
     shift = tl.where(highest == -float("inf"), 0.0, highest)
@@ -182,7 +182,7 @@ def attend(
         mean = plus(mean, times(step, share))
     total += tile_total
     if PROBLEM.DROPOUT:
-        probability *= kept(tokens, sizes, rows[:, None], keys[None, :], head)
+        probability *= dropout_factor(program, queries.rows[:, None], keys[None, :])
     v_tile = load_tile(tokens.v, start, visible, kv_head, PROBLEM.KV_HEADS, BLOCK_K, PROBLEM)
     out = attended.out * decay[:, None]
     out = tl.dot(probability.to(v_tile.dtype), v_tile, out, input_precision=PRECISION)

@@ -46,8 +46,8 @@ BLOCKS = {
     ("query", "half, full"): {
         16: (64, 32, 4, 3),
         32: (64, 32, 4, 3),
-        64: (64, 32, 4, 3),
-        128: (64, 16, 8, 3),
+        64: (64, 16, 4, 3),
+        128: (64, 16, 4, 3),
     },
     ("query", "single"): {
         16: (16, 16, 4, 1),
@@ -82,23 +82,25 @@ BLOCKS = {
 }
 
 
-def kind_of(problem: Problem, moments: bool, masked: bool) -> str:
+def kind_of(kernel: str, problem: Problem, moments: bool, masked: bool) -> str:
     """Return the kind of a problem: how many numbers its pairs keep in registers.
 
     ``moments`` asks for positions under the attention, or their gradients.
     """
     if problem.DTYPE == "fp32":
         return "single"
-    weight = problem.PARAMETERS + 2 * problem.GATED + 4 * problem.DROPOUT + 6 * moments
-    weight += problem.CAUSAL + masked
-    if weight == 0 or (problem.SHARED and weight == 1):
+    weight = problem.PARAMETERS
+    if kernel == "query" and problem.SHARED:
+        weight //= 3  # the key kernel sums their gradients up
+    weight += 2 * problem.GATED + 4 * problem.DROPOUT + 6 * moments + problem.CAUSAL + masked
+    if weight <= problem.SHARED:
         return "half"
     return "half, rich" if weight <= 8 else "half, full"
 
 
-def block_sizes(kernel: str, kind: str, head_dim: int) -> dict[str, int]:
-    """Return the tile sizes and launch options of a kernel."""
-    sizes = BLOCKS[kernel, kind][padded_head_dim(head_dim)]
+def block_sizes(kernel: str, problem: Problem, moments: bool, masked: bool) -> dict[str, int]:
+    """Return the tile sizes and launch options of a kernel; see :func:`kind_of`."""
+    sizes = BLOCKS[kernel, kind_of(kernel, problem, moments, masked)][problem.D_PADDED]
     return dict(zip(("BLOCK_Q", "BLOCK_K", "num_warps", "num_stages"), sizes, strict=True))
 
 

@@ -4,7 +4,7 @@
 float16 and what that leaves, another float16, so that a product of two keeps 22 bits. Coordinates
 count from the median key of their segment, because those bits are relative to the distance from
 there: an outlier costs no other point any. Their unit is a power of two of a metre in which none
-reaches 2^13, and their squares are scaled down by as much, to fit float16 too.
+reaches 2^13, and their squares are scaled down to fit float16 too.
 
 The gradient of a position is ``sum w (k - q) = sum w k - q sum w`` over a tile of pairs, which is a
 product as well: with coordinates in three bfloat16 each, and a column of ones, so that both sums
@@ -113,9 +113,7 @@ def frame_kernel(
 
 
 @triton.jit
-def channel_kernel(
-    tokens, channels, sizes, PROBLEM: tl.constexpr, BLOCK: tl.constexpr
-):
+def channel_kernel(tokens, channels, sizes, PROBLEM: tl.constexpr, BLOCK: tl.constexpr):
     """Write the channels of a tile of keys, or of the queries of one position head."""
     HEADS: tl.constexpr = PROBLEM.POSITION_HEADS
     member = tl.program_id(1)
@@ -186,16 +184,18 @@ def store_point(pointers, COLUMN: tl.constexpr, point, factor, inside):
 
 @triton.jit
 def store_square(pointers, COLUMN: tl.constexpr, UNIT_COLUMN: tl.constexpr, square, inside):
-    """Store a square in two columns, and in two others what the other side's is scaled by."""
-    scale: tl.constexpr = 2.0**13
-    square = square * (1.0 / scale)
-    high = square.to(tl.float16)
-    low = (square - high.to(tl.float32)).to(tl.float16)
-    unit = tl.full(square.shape, scale, tl.float16)
+    """Store a square in two columns, and in two others what the other side's count for.
+
+    The second part has a finer unit, so that points much nearer than the farthest keep theirs.
+    """
+    coarse: tl.constexpr = 2.0**13
+    fine: tl.constexpr = 2.0**2
+    high = (square * (1.0 / coarse)).to(tl.float16)
+    low = ((square - high.to(tl.float32) * coarse) * (1.0 / fine)).to(tl.float16)
     tl.store(pointers + COLUMN, high, mask=inside)
     tl.store(pointers + COLUMN + 1, low, mask=inside)
-    tl.store(pointers + UNIT_COLUMN, unit, mask=inside)
-    tl.store(pointers + UNIT_COLUMN + 1, unit, mask=inside)
+    tl.store(pointers + UNIT_COLUMN, tl.full(square.shape, coarse, tl.float16), mask=inside)
+    tl.store(pointers + UNIT_COLUMN + 1, tl.full(square.shape, fine, tl.float16), mask=inside)
 
 
 @triton.jit

@@ -10,6 +10,13 @@ import triton
 import triton.language as tl
 
 from g2vlm_fast.kernels.triton.geometry_attention_channels import load_frame, sums_of
+from g2vlm_fast.kernels.triton.geometry_attention_derivatives import (
+    add_derivatives,
+    pull_of,
+    radial_of,
+    radial_scale,
+    zero_sums,
+)
 from g2vlm_fast.kernels.triton.geometry_attention_points import (
     Point,
     inner,
@@ -25,22 +32,19 @@ from g2vlm_fast.kernels.triton.geometry_attention_points import (
 )
 from g2vlm_fast.kernels.triton.geometry_attention_terms import (
     Places,
-    add_derivatives,
     bias_of,
     compare,
     load_channels,
     load_key_places,
     load_parameters,
     load_query_places,
-    pull_of,
-    radial_of,
-    radial_scale,
+    softness,
     unit_of,
-    zero_sums,
 )
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
     LOG2_E,
-    kept,
+    Program,
+    dropout_factor,
     load_rows,
     load_tile,
     locate_keys,
@@ -48,6 +52,24 @@ from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
     store_tile,
     visible_keys,
 )
+
+
+class Keys(NamedTuple):
+    """A tile of keys of one key head."""
+
+    keys: Any
+    visible: Any
+    k: Any
+    v: Any
+    places: Any
+
+
+class Backward(NamedTuple):
+    """What the queries are known to have attended to."""
+
+    grads: Any
+    results: Any
+    delta: Any
 
 
 class KeySums(NamedTuple):
@@ -100,9 +122,8 @@ def key_kernel(
     places = 0.0
     if BIASED:
         frame = load_frame(tokens, channels, tile.segment, tile.first, tile.end, PROBLEM)
-        places = load_key_places(
-            tokens, channels, tile.first, keys, visible, frame, BLOCK_K, PROBLEM
-        )
+        at = Program(tokens, channels, sizes, tile, kv_head, frame)
+        places = load_key_places(at, tile.first, keys, visible, BLOCK_K, PROBLEM)
     POSITION: tl.constexpr = grad_k_position is not None
     NORMAL: tl.constexpr = grad_k_normal is not None
     RADIAL: tl.constexpr = PROBLEM.RADIAL and (POSITION or PROBLEM.LONE)
@@ -123,38 +144,36 @@ def key_kernel(
         clear_first = q_first + tl.cdiv(tl.maximum(clear_first - q_first, 0), BLOCK_Q) * BLOCK_Q
         clear_first = tl.minimum(clear_first, tile.other_end)
     clear_end = clear_first + (tile.other_end - clear_first) // BLOCK_Q * BLOCK_Q
+    own = Keys(keys, visible, k_tile, v_tile, places)
+    given = Backward(grads, results, delta)
     for member in range(PROBLEM.GROUP):
         head = kv_head * PROBLEM.GROUP + member
+        program = Program(tokens, channels, sizes, tile, head, frame)
         if PROBLEM.CAUSAL:
             for start in tl.range(q_first, clear_first, BLOCK_Q, num_stages=1):
                 sums = visit_queries(
-                    sums, grads, tokens, channels, results, delta, sizes, tile, start, keys,
-                    visible, head, frame, k_tile, v_tile, places, True, POSITION, NORMAL, PROBLEM,
-                    BLOCK_Q,
-                )  # fmt: skip
+                    sums, program, own, given, start, True, POSITION, NORMAL, PROBLEM, BLOCK_Q
+                )
         for start in range(clear_first, clear_end, BLOCK_Q):
             sums = visit_queries(
-                sums, grads, tokens, channels, results, delta, sizes, tile, start, keys, visible,
-                head, frame, k_tile, v_tile, places, False, POSITION, NORMAL, PROBLEM, BLOCK_Q,
-            )  # fmt: skip
+                sums, program, own, given, start, False, POSITION, NORMAL, PROBLEM, BLOCK_Q
+            )
         for start in tl.range(clear_end, tile.other_end, TAIL, num_stages=1):
             sums = visit_queries(
-                sums, grads, tokens, channels, results, delta, sizes, tile, start, keys, visible,
-                head, frame, k_tile, v_tile, places, True, POSITION, NORMAL, PROBLEM, TAIL,
-            )  # fmt: skip
+                sums, program, own, given, start, True, POSITION, NORMAL, PROBLEM, TAIL
+            )
         position = sums.position
         if RADIAL and PROBLEM.CHANNELS:
             radial_q, radial_sum, radial_square = sums_of(sums.moments)
-            own = minus(times(places.point, radial_sum), radial_q)
+            shift = minus(times(places.point, radial_sum), radial_q)
             if PROBLEM.LONE:
                 # sum w |k - q|^2, of which the radius is a softened root.
-                square = radial_square + inner(places.point, minus(own, radial_q))
+                square = radial_square + inner(places.point, minus(shift, radial_q))
                 if PROBLEM.DISTANCE >= 0:
-                    square += radial_sum * (sizes.eps * frame.units * (sizes.eps * frame.units))
+                    square += radial_sum * softness(program)
                 part = -tl.where(visible, square, 0.0)
                 store_parts(grad_parts, head, (part,), frame, PROBLEM)
-            own = times(own, radial_scale(tokens, head, frame, PROBLEM))
-            position = plus(position, own)
+            position = plus(position, times(shift, radial_scale(program, PROBLEM)))
         if PROBLEM.SHARED and not PROBLEM.LONE:
             store_parts(grad_parts, head, sums.derivatives, frame, PROBLEM)
         sums = KeySums(
@@ -169,10 +188,10 @@ def key_kernel(
     store_tile(grad_k, wide_keys, sums.grad_k * sizes.scale, inside, PROBLEM)
     store_tile(grad_v, wide_keys, sums.grad_v, inside, PROBLEM)
     if POSITION:
-        own = sums.position
+        position = sums.position
         if BIASED:
-            own = times(own, frame.units)
-        store_points(grad_k_position, wide_keys, own, inside)
+            position = times(position, frame.units)
+        store_points(grad_k_position, wide_keys, position, inside)
     if NORMAL:
         store_points(grad_k_normal, wide_keys, sums.normal, inside)
 
@@ -191,21 +210,10 @@ def store_parts(parts, head, sums, frame, PROBLEM: tl.constexpr):
 @triton.jit
 def visit_queries(
     sums,
-    grads,
-    tokens,
-    channels,
-    results,
-    delta,
-    sizes,
-    tile,
+    program,
+    own,
+    given,
     start,
-    keys,
-    visible,
-    head,
-    frame,
-    k_tile,
-    v_tile,
-    places,
     MASKED: tl.constexpr,
     POSITION: tl.constexpr,
     NORMAL: tl.constexpr,
@@ -213,6 +221,11 @@ def visit_queries(
     BLOCK_Q: tl.constexpr,
 ):
     """Add what one tile of queries of one head gives to the gradients of the keys."""
+    tokens = program.tokens
+    tile = program.tile
+    head = program.head
+    grads = given.grads
+    results = given.results
     H: tl.constexpr = PROBLEM.H
     PRECISION: tl.constexpr = PROBLEM.PRECISION
     rows = start + tl.arange(0, BLOCK_Q)
@@ -223,31 +236,29 @@ def visit_queries(
     grad_tile = load_tile(grads.out, start, present, head, H, BLOCK_Q, PROBLEM)
     row_lse = load_rows(results.lse, start, present, -float("inf"), head, H, BLOCK_Q)
     row_lse = tl.where(row_lse == -float("inf"), float("inf"), row_lse * LOG2_E)
-    row_delta = load_rows(delta, start, present, 0.0, head, H, BLOCK_Q)
-    score = score_products(k_tile, q_tile, sizes.scale, PROBLEM)
+    row_delta = load_rows(given.delta, start, present, 0.0, head, H, BLOCK_Q)
+    score = score_products(own.k, q_tile, program.sizes.scale, PROBLEM)
     if PROBLEM.PARAMETERS > 0:
-        q_places = load_query_places(
-            tokens, channels, start, rows, present, head, frame, BLOCK_Q, PROBLEM
-        )
-        parameters = load_parameters(tokens, start, rows, present, head, frame, 0, PROBLEM)
+        q_places = load_query_places(program, start, rows, present, BLOCK_Q, PROBLEM)
+        parameters = load_parameters(program, rows, present, 0, PROBLEM)
         if PROBLEM.GATED:
             # A row with gate 0 may stand nowhere, and must not pull on any key.
             shut = tl.sum(parameters.gate, 0) == 0.0
             q_places = Places(zero_where(shut, q_places.point), q_places.channels, q_places.normal)
-        pairs = compare(q_places, places, parameters, frame, sizes.eps, True, True, PROBLEM)
+        pairs = compare(q_places, own.places, parameters, program, True, True, PROBLEM)
         score += bias_of(pairs, parameters, -row_lse[None, :], PROBLEM)
     else:
         score -= row_lse[None, :]
     if tokens.k_mask is not None:
-        score = tl.where(visible[:, None], score, -float("inf"))
+        score = tl.where(own.visible[:, None], score, -float("inf"))
     if MASKED and PROBLEM.CAUSAL:
-        hidden = keys[:, None] - tile.end > rows[None, :] - tile.other_end
+        hidden = own.keys[:, None] - tile.end > rows[None, :] - tile.other_end
         score = tl.where(hidden, -float("inf"), score)
     probability = tl.exp2(score)
-    grad_score = tl.dot(v_tile, tl.trans(grad_tile), input_precision=PRECISION)
+    grad_score = tl.dot(own.v, tl.trans(grad_tile), input_precision=PRECISION)
     used = probability
     if PROBLEM.DROPOUT:
-        factor = kept(tokens, sizes, rows[None, :], keys[:, None], head)
+        factor = dropout_factor(program, rows[None, :], own.keys[:, None])
         used = probability * factor
         grad_score *= factor
     grad_v = tl.dot(used.to(grad_tile.dtype), grad_tile, sums.grad_v, input_precision=PRECISION)
@@ -257,12 +268,12 @@ def visit_queries(
     derivatives = sums.derivatives
     if grads.mean is not None or grads.variance is not None:
         wide_rows = rows.to(tl.int64) * H + head
-        k_point = spread(load_points(tokens.k_position, keys, visible, 3), 1)
+        k_point = spread(load_points(tokens.k_position, own.keys, own.visible, 3), 1)
         mean = spread(load_points(results.mean, wide_rows, present, 3), 0)
         offset = minus(k_point, mean)
         metre = 1.0
         if PROBLEM.PARAMETERS > 0:
-            metre = frame.metres
+            metre = program.frame.metres
         if grads.mean is not None:
             pull = spread(load_points(grads.mean, wide_rows, present, 3), 0)
             grad_score += inner(offset, pull)
@@ -279,21 +290,18 @@ def visit_queries(
     if PROBLEM.PARAMETERS > 0:
         if PROBLEM.SHARED and not PROBLEM.LONE:
             # Rows past the end of the keys are no pairs, and are summed up here with the others.
-            weight = tl.where(visible[:, None], grad_score, 0.0)
-            derivatives = add_derivatives(
-                derivatives, weight, pairs, parameters, True, PROBLEM
-            )
+            weight = tl.where(own.visible[:, None], grad_score, 0.0)
+            derivatives = add_derivatives(derivatives, weight, pairs, parameters, True, PROBLEM)
         if PROBLEM.RADIAL and (POSITION or PROBLEM.LONE):
             radial = radial_of(grad_score, pairs, parameters, PROBLEM)
             if PROBLEM.CHANNELS:
                 HEADS: tl.constexpr = PROBLEM.POSITION_HEADS
                 member = head if HEADS > 1 else 0
-                q_moment = load_channels(
-                    channels.q_moment, start, present, member, HEADS, BLOCK_Q
-                )
+                q_moment = program.channels.q_moment
+                q_moment = load_channels(q_moment, start, present, member, HEADS, BLOCK_Q)
                 moments = tl.dot(radial.to(tl.bfloat16), q_moment, moments)
             else:
-                scale = radial_scale(tokens, head, frame, PROBLEM)
+                scale = radial_scale(program, PROBLEM)
                 pull = sum_pairs(radial, pairs.difference, 1)
                 position = plus(position, times(pull, scale))
         if POSITION and PROBLEM.DIRECTION >= 0:

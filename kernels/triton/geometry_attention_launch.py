@@ -1,14 +1,16 @@
 """Launches the Triton kernels of ``geometry_attention``: grids, channels, fixed-order sums."""
 
 import contextlib
-from collections.abc import Sequence
+import math
 
 import torch
-import triton
 from torch import Tensor
 
 from g2vlm_fast.kernels.triton.geometry_attention import forward_kernel
-from g2vlm_fast.kernels.triton.geometry_attention_blocks import block_sizes, kind_of, padded_head_dim
+from g2vlm_fast.kernels.triton.geometry_attention_blocks import (
+    block_sizes,
+    padded_head_dim,
+)
 from g2vlm_fast.kernels.triton.geometry_attention_channels import (
     CHANNELS,
     FRAME_SIZE,
@@ -75,7 +77,8 @@ def problem_of(
     )
 
 
-def _describe(tokens: Tokens, options: Options) -> tuple[Sizes, Problem]:
+def describe(tokens: Tokens, options: Options) -> tuple[Sizes, Problem]:
+    """Return what the kernels take beside tensors, and what they are compiled for."""
     q, k, position, parameters = tokens.q, tokens.k, tokens.q_position, tokens.bias_parameters
     offsets = tokens.q_offsets if tokens.q_offsets is not None else tokens.k_offsets
     sizes = Sizes(
@@ -84,7 +87,8 @@ def _describe(tokens: Tokens, options: Options) -> tuple[Sizes, Problem]:
         num_segments=1 if offsets is None else offsets.shape[0] - 1,
         scale=options.scale,
         eps=options.eps,
-        dropout=options.dropout,
+        dropout=math.ceil(options.dropout * 2**24),
+        kept=1 / (1 - options.dropout),
     )
     heads, head_dim = q.shape[1:]
     problem = problem_of(
@@ -100,7 +104,7 @@ def _describe(tokens: Tokens, options: Options) -> tuple[Sizes, Problem]:
     return sizes, problem
 
 
-def _channels(tokens: Tokens, sizes: Sizes, problem: Problem, moments: bool) -> Channels:
+def channels_of(tokens: Tokens, sizes: Sizes, problem: Problem, moments: bool) -> Channels:
     """Return positions as operands of tensor cores, where the problem wants them."""
     if not problem.CHANNELS:
         return NO_CHANNELS
@@ -148,14 +152,14 @@ def _mark_uncovered(offsets: Tensor | None, rows: int, *tensors: Tensor | None) 
 
 def forward(tokens: Tokens, options: Options, position_mean: bool, results: Results) -> None:
     """Write ``results``; every tensor is dense."""
-    sizes, problem = _describe(tokens, options)
+    sizes, problem = describe(tokens, options)
     q = tokens.q
-    kind = kind_of(problem, position_mean, tokens.k_mask is not None)
-    blocks = block_sizes("forward", kind, q.shape[2])
+    masked = tokens.k_mask is not None
+    blocks = block_sizes("forward", problem, position_mean, masked)
     grid = (q.shape[0] // blocks["BLOCK_Q"] + sizes.num_segments, q.shape[1])
     with _on_device_of(q):
         _mark_uncovered(tokens.q_offsets, q.shape[0], *results)
-        channels = _channels(tokens, sizes, problem, moments=False)
+        channels = channels_of(tokens, sizes, problem, moments=False)
         forward_kernel[grid](tokens, channels, results, sizes, problem, position_mean, **blocks)
 
 
@@ -167,35 +171,40 @@ def backward(
     gradients: TokenGradients,
 ) -> None:
     """Write the ``gradients`` that are wanted; every tensor is dense, ``grads.out`` is there."""
-    sizes, problem = _describe(tokens, options)
+    sizes, problem = describe(tokens, options)
     q, k, lse = tokens.q, tokens.k, results.lse
-    rows, heads, head_dim = q.shape
+    rows, heads = q.shape[:2]
     delta = torch.empty_like(lse)
-    features = per_head = per_key_head = normal_per_key_head = parts = None
+    features = per_head = k_per_head = k_normal_per_head = parts = None
     if problem.PARAMETERS:
         if not problem.SHARED:
             features = lse.new_empty((rows, heads, problem.PARAMETERS))
         if gradients.q_position is not None:
             per_head = lse.new_empty((rows, heads, 3))
     if gradients.k_position is not None:
-        per_key_head = lse.new_empty((k.shape[0], k.shape[1], 3))
+        k_per_head = lse.new_empty((k.shape[0], k.shape[1], 3))
     if gradients.k_normal is not None:
-        normal_per_key_head = lse.new_empty((k.shape[0], k.shape[1], 3))
+        k_normal_per_head = lse.new_empty((k.shape[0], k.shape[1], 3))
     moments = grads.mean is not None or grads.variance is not None
-    kind = kind_of(problem, moments, tokens.k_mask is not None)
+    masked = tokens.k_mask is not None
     with _on_device_of(q):
         _mark_uncovered(tokens.q_offsets, rows, delta, gradients.q, features, per_head)
         _mark_uncovered(
-            tokens.k_offsets, k.shape[0], gradients.k, gradients.v, per_key_head, normal_per_key_head
+            tokens.k_offsets,
+            k.shape[0],
+            gradients.k,
+            gradients.v,
+            k_per_head,
+            k_normal_per_head,
         )
-        summed = problem.LONE or per_head is not None or per_key_head is not None
-        channels = _channels(tokens, sizes, problem, moments=summed)
+        summed = problem.LONE or per_head is not None or k_per_head is not None
+        channels = channels_of(tokens, sizes, problem, moments=summed)
         given = (grads, tokens, channels, results, delta)
-        blocks = block_sizes("query", kind, head_dim)
+        blocks = block_sizes("query", problem, moments, masked)
         query_kernel[(rows // blocks["BLOCK_Q"] + sizes.num_segments, heads)](
             *given, gradients.q, features, per_head, sizes, problem, **blocks
         )
-        blocks = block_sizes("key", kind, head_dim)
+        blocks = block_sizes("key", problem, moments, masked)
         tiles = k.shape[0] // blocks["BLOCK_K"] + sizes.num_segments
         if problem.SHARED:
             parts = lse.new_zeros((tiles, heads, problem.PARAMETERS))
@@ -203,8 +212,8 @@ def backward(
             *given,
             gradients.k,
             gradients.v,
-            per_key_head,
-            normal_per_key_head,
+            k_per_head,
+            k_normal_per_head,
             parts,
             sizes,
             problem,
@@ -220,10 +229,10 @@ def backward(
         else:
             shared = gradients.q_position.dim() == 2
             gradients.q_position.copy_(per_head.sum(1) if shared else per_head)
-    if per_key_head is not None:
-        torch.sum(per_key_head, 1, out=gradients.k_position)
-    if normal_per_key_head is not None:
-        torch.sum(normal_per_key_head, 1, out=gradients.k_normal)
+    if k_per_head is not None:
+        torch.sum(k_per_head, 1, out=gradients.k_position)
+    if k_normal_per_head is not None:
+        torch.sum(k_normal_per_head, 1, out=gradients.k_normal)
 
 
 def _sum_features(

@@ -15,6 +15,13 @@ import triton
 import triton.language as tl
 
 from g2vlm_fast.kernels.triton.geometry_attention_channels import load_frame, sums_of
+from g2vlm_fast.kernels.triton.geometry_attention_derivatives import (
+    add_derivatives,
+    radial_of,
+    radial_scale,
+    vector_of,
+    zero_sums,
+)
 from g2vlm_fast.kernels.triton.geometry_attention_points import (
     Point,
     load_points,
@@ -29,23 +36,19 @@ from g2vlm_fast.kernels.triton.geometry_attention_points import (
     zero_where,
 )
 from g2vlm_fast.kernels.triton.geometry_attention_terms import (
-    add_derivatives,
     bias_of,
     compare,
     load_channels,
     load_key_places,
     load_parameters,
     load_query_places,
-    radial_of,
-    radial_scale,
     unit_of,
-    vector_of,
-    zero_sums,
 )
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
     LOG2_E,
+    Program,
+    dropout_factor,
     end_of_visible_keys,
-    kept,
     load_tile,
     locate_queries,
     score_products,
@@ -54,14 +57,19 @@ from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
 )
 
 
-class Row(NamedTuple):
-    """What the gradients of one row's probabilities depend on."""
+class Queries(NamedTuple):
+    """A tile of queries of one head, and what the gradients of their probabilities depend on."""
 
+    rows: Any
+    q: Any
+    places: Any
+    parameters: Any
+    grad_out: Any
     lse: Any  # in units of log 2
     delta: Any
-    mean: Point  # metres, as the next two of the position mean
-    pull: Point
-    stretch: Any
+    mean: Point  # of positions, metres
+    pull: Point  # the gradient of the mean
+    stretch: Any  # the gradient of the variance
 
 
 class QuerySums(NamedTuple):
@@ -129,7 +137,6 @@ def query_kernel(
             stretch = tl.load(grads.variance + wide_rows, mask=inside, other=0.0)
             row_delta += stretch * tl.load(results.variance + wide_rows, mask=inside, other=0.0)
     row_delta = tl.where(blind, 0.0, row_delta)
-    row = Row(row_lse, row_delta, mean, pull, stretch)
     frame = 0.0
     places = 0.0
     parameters = 0.0
@@ -137,10 +144,10 @@ def query_kernel(
         frame = load_frame(
             tokens, channels, tile.segment, tile.other_begin, tile.other_end, PROBLEM
         )
-        places = load_query_places(
-            tokens, channels, tile.first, rows, inside, head, frame, BLOCK_Q, PROBLEM
-        )
-        parameters = load_parameters(tokens, tile.first, rows, inside, head, frame, 1, PROBLEM)
+    program = Program(tokens, channels, sizes, tile, head, frame)
+    if BIASED:
+        places = load_query_places(program, tile.first, rows, inside, BLOCK_Q, PROBLEM)
+        parameters = load_parameters(program, rows, inside, 1, PROBLEM)
     sums = QuerySums(
         tl.zeros([BLOCK_Q, D_PADDED], tl.float32),
         tl.zeros([BLOCK_Q], tl.float32),
@@ -156,16 +163,13 @@ def query_kernel(
     last_row = tl.minimum(tile.first + BLOCK_Q, tile.end) - 1
     last_end = end_of_visible_keys(tile, last_row, PROBLEM.CAUSAL)
     POSITION: tl.constexpr = grad_q_position is not None
+    queries = Queries(
+        rows, q_tile, places, parameters, grad_tile, row_lse, row_delta, mean, pull, stretch
+    )
     for start in range(tile.other_begin, clear_end, BLOCK_K):
-        sums = visit_keys(
-            sums, tokens, channels, sizes, tile, start, rows, head, frame, q_tile, grad_tile, row,
-            places, parameters, False, POSITION, MOMENTS, PROBLEM, BLOCK_K,
-        )  # fmt: skip
+        sums = visit_keys(sums, program, queries, start, False, POSITION, MOMENTS, PROBLEM, BLOCK_K)
     for start in tl.range(clear_end, last_end, TAIL, num_stages=1):
-        sums = visit_keys(
-            sums, tokens, channels, sizes, tile, start, rows, head, frame, q_tile, grad_tile, row,
-            places, parameters, True, POSITION, MOMENTS, PROBLEM, TAIL,
-        )  # fmt: skip
+        sums = visit_keys(sums, program, queries, start, True, POSITION, MOMENTS, PROBLEM, TAIL)
     store_tile(grad_q, wide_rows, sums.grad_q * sizes.scale, inside, PROBLEM)
     missed = tl.where(blind, 0.0, sums.score - row_grad_lse)
     tl.store(delta + wide_rows, row_delta + missed, mask=inside)
@@ -184,7 +188,7 @@ def query_kernel(
                 own = minus(times(places.point, radial_sum), radial_k)
             elif PROBLEM.RADIAL:
                 own = minus(own, sums.radial)
-            own = times(own, radial_scale(tokens, head, frame, PROBLEM))
+            own = times(own, radial_scale(program, PROBLEM))
             if PROBLEM.DIRECTION >= 0:
                 direction = vector_of(parameters, PROBLEM.DIRECTION)
                 if PROBLEM.OWN:
@@ -201,19 +205,9 @@ def query_kernel(
 @triton.jit
 def visit_keys(
     sums,
-    tokens,
-    channels,
-    sizes,
-    tile,
+    program,
+    queries,
     start,
-    rows,
-    head,
-    frame,
-    q_tile,
-    grad_tile,
-    row,
-    places,
-    parameters,
     MASKED: tl.constexpr,
     POSITION: tl.constexpr,
     MOMENTS: tl.constexpr,
@@ -221,38 +215,41 @@ def visit_keys(
     BLOCK_K: tl.constexpr,
 ):
     """Add what one tile of keys gives to the gradients of the queries."""
+    tokens = program.tokens
+    tile = program.tile
+    parameters = queries.parameters
     PRECISION: tl.constexpr = PROBLEM.PRECISION
-    kv_head = head // PROBLEM.GROUP
+    kv_head = program.head // PROBLEM.GROUP
     keys = start + tl.arange(0, BLOCK_K)
     visible = None
     if MASKED:
         visible = visible_keys(tokens, keys, tile.other_end)
     k_tile = load_tile(tokens.k, start, visible, kv_head, PROBLEM.KV_HEADS, BLOCK_K, PROBLEM)
     v_tile = load_tile(tokens.v, start, visible, kv_head, PROBLEM.KV_HEADS, BLOCK_K, PROBLEM)
-    score = score_products(q_tile, k_tile, sizes.scale, PROBLEM)
+    score = score_products(queries.q, k_tile, program.sizes.scale, PROBLEM)
     if PROBLEM.PARAMETERS > 0:
-        k_places = load_key_places(tokens, channels, start, keys, visible, frame, BLOCK_K, PROBLEM)
-        pairs = compare(places, k_places, parameters, frame, sizes.eps, True, False, PROBLEM)
-        score += bias_of(pairs, parameters, -row.lse[:, None], PROBLEM)
+        k_places = load_key_places(program, start, keys, visible, BLOCK_K, PROBLEM)
+        pairs = compare(queries.places, k_places, parameters, program, True, False, PROBLEM)
+        score += bias_of(pairs, parameters, -queries.lse[:, None], PROBLEM)
     else:
-        score -= row.lse[:, None]
+        score -= queries.lse[:, None]
     if MASKED:
         score = tl.where(visible[None, :], score, -float("inf"))
         if PROBLEM.CAUSAL:
-            hidden = keys[None, :] - tile.other_end > rows[:, None] - tile.end
+            hidden = keys[None, :] - tile.other_end > queries.rows[:, None] - tile.end
             score = tl.where(hidden, -float("inf"), score)
     probability = tl.exp2(score)
-    grad_score = tl.dot(grad_tile, tl.trans(v_tile), input_precision=PRECISION)
+    grad_score = tl.dot(queries.grad_out, tl.trans(v_tile), input_precision=PRECISION)
     if PROBLEM.DROPOUT:
-        grad_score *= kept(tokens, sizes, rows[:, None], keys[None, :], head)
+        grad_score *= dropout_factor(program, queries.rows[:, None], keys[None, :])
     if MOMENTS:
         place = spread(load_points(tokens.k_position, keys, visible, 3), 0)
-        offset = minus(place, spread(row.mean, 1))
-        stretch = row.stretch[:, None]
-        grad_score += offset.x * (row.pull.x[:, None] + stretch * offset.x)
-        grad_score += offset.y * (row.pull.y[:, None] + stretch * offset.y)
-        grad_score += offset.z * (row.pull.z[:, None] + stretch * offset.z)
-    grad_score = probability * (grad_score - row.delta[:, None])
+        offset = minus(place, spread(queries.mean, 1))
+        stretch = queries.stretch[:, None]
+        grad_score += offset.x * (queries.pull.x[:, None] + stretch * offset.x)
+        grad_score += offset.y * (queries.pull.y[:, None] + stretch * offset.y)
+        grad_score += offset.z * (queries.pull.z[:, None] + stretch * offset.z)
+    grad_score = probability * (grad_score - queries.delta[:, None])
     grad_q = tl.dot(grad_score.to(k_tile.dtype), k_tile, sums.grad_q, input_precision=PRECISION)
     derivatives = sums.derivatives
     expected = sums.expected
@@ -263,13 +260,11 @@ def visit_keys(
             derivatives = add_derivatives(
                 derivatives, grad_score, pairs, parameters, False, PROBLEM
             )
-            expected = add_derivatives(
-                expected, probability, pairs, parameters, False, PROBLEM
-            )
+            expected = add_derivatives(expected, probability, pairs, parameters, False, PROBLEM)
         if POSITION and PROBLEM.RADIAL:
             radial = radial_of(grad_score, pairs, parameters, PROBLEM)
             if PROBLEM.CHANNELS:
-                k_moment = load_channels(channels.k_moment, start, visible, 0, 1, BLOCK_K)
+                k_moment = load_channels(program.channels.k_moment, start, visible, 0, 1, BLOCK_K)
                 moments = tl.dot(radial.to(tl.bfloat16), k_moment, moments)
             else:
                 radial_sum = plus(radial_sum, sum_pairs(radial, pairs.difference, 1))

@@ -25,7 +25,8 @@ class Sizes(NamedTuple):
     num_segments: int
     scale: float
     eps: float  # metres, of the terms that use a length
-    dropout: float  # probability
+    dropout: int  # below this, of 2^24, a pair is dropped
+    kept: float  # what the probability of a kept pair is multiplied by
 
 
 class Problem(NamedTuple):
@@ -92,6 +93,17 @@ class Problem(NamedTuple):
         Those weigh pairs in bfloat16, which is as good as the rest only where all is bfloat16.
         """
         return self.UNIFORM and self.PARAMETERS == 1 and self.DTYPE == "bf16"
+
+
+class Program(NamedTuple):
+    """What one program passes to each of its tiles."""
+
+    tokens: Any
+    channels: Any
+    sizes: Any
+    tile: Any
+    head: Any
+    frame: Any
 
 
 class Tile(NamedTuple):
@@ -241,14 +253,14 @@ def end_of_visible_keys(tile, row, CAUSAL: tl.constexpr):
 
 
 @triton.jit
-def kept(tokens, sizes, rows, keys, head):
+def dropout_factor(program, rows, keys):
     """Return the factor of each pair's probability under dropout: 0, or 1 / (1 - dropout).
 
     The pair decides, not the tile: word 0 of Philox-4x32-10 (Salmon et al., 2011) of (key, row,
     head, 0) under the seed. ``rows`` and ``keys`` broadcast against each other.
     """
     zero = (rows + keys) * 0
-    seed = tl.load(tokens.dropout_seed)
-    word, _, _, _ = tl.philox(seed, zero + keys, zero + rows, zero + head, zero)
-    uniform = (word >> 8).to(tl.float32) * (1.0 / 16777216)
-    return tl.where(uniform >= sizes.dropout, 1.0 / (1.0 - sizes.dropout), 0.0)
+    sizes = program.sizes
+    seed = tl.load(program.tokens.dropout_seed)
+    word, _, _, _ = tl.philox(seed, zero + keys, zero + rows, zero + program.head, zero)
+    return tl.where((word >> 8).to(tl.int32) >= sizes.dropout, sizes.kept, 0.0)

@@ -30,7 +30,7 @@ SPECS = all_specs()
 
 def _supports(spec: OpSpec, backend: str, entry: Implementation, device: str, dtype: Any) -> bool:
     if backend == "triton" and device == "cpu" and dtype is torch.bfloat16:
-        return False  # the interpreter computes bfloat16 wrongly
+        return False  # the interpreter rounds to bfloat16 by cutting off
     kernel_dtype = torch.float32 if spec.half_is_upcast and dtype in HALVES else dtype
     return device in entry.devices and kernel_dtype in entry.dtypes
 

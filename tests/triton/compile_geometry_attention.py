@@ -20,7 +20,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from g2vlm_fast.kernels.triton import geometry_attention_launch as launch
-from g2vlm_fast.kernels.triton.geometry_attention_blocks import block_sizes, kind_of
+from g2vlm_fast.kernels.triton.geometry_attention_blocks import block_sizes
 from g2vlm_fast.kernels.triton.geometry_attention_channels import Channels
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import Sizes
 from g2vlm_fast.ops._geometry_attention_arguments import (
@@ -43,7 +43,7 @@ RECORDS = {
     "results": Results,
     "sizes": Sizes,
 }
-SIZES = Sizes("i32", "i32", "i32", "fp32", "fp32", "fp32")
+SIZES = Sizes("i32", "i32", "i32", "fp32", "fp32", "i32", "fp32")
 CHANNELS = Channels("*fp16", "*fp16", "*bf16", "*bf16", "*fp32")
 # Code and columns of each term.
 TERMS = {
@@ -105,7 +105,7 @@ def compile_case(kernel: str, head_dim: int, dtype: str, features: set[str]) -> 
         gated="gate" in features,
         own="own" in features or "normal" in features,
     )
-    blocks = block_sizes(kernel, kind_of(problem, "mean" in features, "mask" in features), head_dim)
+    blocks = block_sizes(kernel, problem, "mean" in features, "mask" in features)
     options = {name: blocks.pop(name) for name in ("num_warps", "num_stages")}
     static: dict[str, object] = {"PROBLEM": problem, **blocks}
     if kernel == "forward":
