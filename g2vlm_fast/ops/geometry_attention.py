@@ -28,7 +28,12 @@ from g2vlm_fast.ops._geometry_attention_arguments import (
     wide,
 )
 from g2vlm_fast.ops._geometry_attention_backends import register
-from g2vlm_fast.ops._geometry_attention_checks import check_dropout, check_sides, check_tokens
+from g2vlm_fast.ops._geometry_attention_checks import (
+    check_dropout,
+    check_position_unit,
+    check_sides,
+    check_tokens,
+)
 from g2vlm_fast.ops._geometry_attention_parameters import kernel_parameters
 from g2vlm_fast.ops._geometry_attention_positions import are_exact, relative_positions
 from g2vlm_fast.ops._registration import define_op
