@@ -70,7 +70,7 @@ def geometry_attention_forward(
     bias = None if geometry is None else _bias_of(module)
     if geometry is None or bias is None or _all_generated(geometry, query, key):
         if bias is not None:
-            bias.used = True
+            bias.note()
         out, _ = sdpa_attention_forward(
             module,
             query,
@@ -103,9 +103,20 @@ def _bias_of(module: nn.Module) -> LayerBias | None:
 
 
 def _all_generated(geometry: Geometry, query: Tensor, key: Tensor) -> bool:
-    return query.shape[2] < key.shape[2] and (
-        geometry.position.shape[1] <= key.shape[2] - query.shape[2]
-    )
+    """Return whether all queries come after the tokens that geometry knows.
+
+    Raises:
+        ValueError: geometry knows as many tokens as there are queries, and is rather theirs.
+    """
+    tokens, rows, columns = geometry.position.shape[1], query.shape[2], key.shape[2]
+    if not (rows < columns and tokens <= columns - rows):
+        return False
+    if tokens == rows > 1:
+        raise ValueError(
+            f"geometry attention: geometry is of {tokens} tokens, as many as are new, and "
+            f"attention has {columns} keys; give those in the cache their positions as well"
+        )
+    return True
 
 
 def _check(geometry: Geometry, query: Tensor, key: Tensor, value: Tensor) -> None:
