@@ -32,13 +32,15 @@ def are_exact(q: Tensor, *positions: Tensor | None) -> bool:
 def relative_positions(
     q_position: Tensor | None,
     k_position: Tensor,
+    k_mask: Tensor | None,
     q_offsets: Tensor | None,
     k_offsets: Tensor | None,
     q: Tensor,
     unit: float,
 ) -> Relative:
-    """Return positions from the first key of their segment; ``unit`` is metres of integers.
+    """Return positions from the first key of their segment that is seen and stands somewhere.
 
+    Shapes are those of :func:`g2vlm_fast.ops.geometry_attention`; ``unit`` is metres of integers.
     The origin is a constant to autograd: attention does not depend on it.
     """
     kinds = {each.dtype for each in (q_position, k_position) if each is not None}
@@ -48,11 +50,18 @@ def relative_positions(
             f"{' and '.join(sorted(map(str, kinds)))}; convert one of them"
         )
     keys = _metres(k_position, unit)
-    origins = _finite(keys.detach())
     if keys.shape[0] == 0:
-        origins = keys.new_zeros((1, 3))
-    k_origin = origins[_first_keys(keys.shape[0], k_offsets, k_offsets, origins)]
-    q_origin = origins[_first_keys(q.shape[0], q_offsets, k_offsets, origins)]
+        return Relative(
+            None if q_position is None else _metres(q_position, unit).to(wide(q.dtype)),
+            keys.to(wide(q.dtype)),
+            keys.new_zeros((q.shape[0], 3)),
+        )
+    standing = keys.detach().isfinite().all(-1)
+    if k_mask is not None:
+        standing = standing & k_mask
+    origins = torch.where(standing[:, None], keys.detach(), 0)[_next_of(standing)]
+    k_origin = origins[_first_keys(keys, k_offsets, k_offsets, keys.shape[0])]
+    q_origin = origins[_first_keys(q, q_offsets, k_offsets, keys.shape[0])]
     if q_position is not None:
         queries = _metres(q_position, unit)
         shift = q_origin if queries.dim() == 2 else q_origin[:, None]
@@ -64,18 +73,20 @@ def _metres(position: Tensor, unit: float) -> Tensor:
     return position.double() * unit if position.dtype == torch.int32 else position.double()
 
 
-def _finite(position: Tensor) -> Tensor:
-    """A key that stands nowhere is no origin: padding may be anything."""
-    return torch.where(position.isfinite(), position, 0)
+def _next_of(wanted: Tensor) -> Tensor:
+    """Return of each row the first one from it on that is wanted, or the last row."""
+    rows = torch.arange(wanted.shape[0], device=wanted.device)
+    candidates = torch.where(wanted, rows, wanted.shape[0] - 1)
+    return candidates.flip(0).cummin(0).values.flip(0)
 
 
 def _first_keys(
-    count: int, offsets: Tensor | None, k_offsets: Tensor | None, origins: Tensor
+    tokens: Tensor, offsets: Tensor | None, k_offsets: Tensor | None, num_keys: int
 ) -> Tensor:
-    """Return of each row the first key of its segment, or some key where it has none."""
-    rows = torch.arange(count, device=origins.device)
+    """Return of each of the tokens the first key of its segment, or some key if that has none."""
+    rows = torch.arange(tokens.shape[0], device=tokens.device)
     if offsets is None or k_offsets is None:
         return torch.zeros_like(rows)
     segments = torch.searchsorted(offsets[1:].contiguous(), rows.int(), right=True)
     first = k_offsets[:-1][segments.clamp(max=max(k_offsets.shape[0] - 2, 0))]
-    return first.clamp(0, origins.shape[0] - 1).long()
+    return first.clamp(0, num_keys - 1).long()

@@ -174,7 +174,7 @@ def geometry_attention(
     q_origin = None
     if k_position is not None and are_exact(q, q_position, k_position):
         q_position, k_position, q_origin = relative_positions(
-            q_position, k_position, q_offsets, k_offsets, q, position_unit
+            q_position, k_position, k_mask, q_offsets, k_offsets, q, position_unit
         )
     if scale is None:
         scale = q.shape[2] ** -0.5

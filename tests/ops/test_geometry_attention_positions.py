@@ -93,13 +93,18 @@ def test_gradients_reach_float64_positions() -> None:
         torch.testing.assert_close(found, each, rtol=1e-4, atol=1e-5)
 
 
-def test_padding_that_stands_nowhere_is_no_origin() -> None:
+@pytest.mark.parametrize("garbage", [torch.nan, torch.inf, 1e30, -3e8])
+def test_padding_is_no_origin_whatever_stands_in_it(garbage: float) -> None:
     inputs = draw(4)
     inputs["k_mask"] = torch.ones(14, dtype=torch.bool)
-    inputs["k_mask"][[0, 6]] = False
-    expected = geometry_attention(**in_float32(inputs))
-    inputs["k_position"][[0, 6]] = torch.nan
-    torch.testing.assert_close(geometry_attention(**inputs), expected, rtol=1e-5, atol=1e-6)
+    padding = [0, 1, 6, 13]  # first and last keys of both segments
+    inputs["k_mask"][padding] = False
+    expected = geometry_attention(**in_float32(inputs), return_position_mean=True)
+    inputs = moved(inputs, 4e6, -5e5)
+    inputs["k_position"][padding] = garbage
+    found = geometry_attention(**inputs, return_position_mean=True)
+    torch.testing.assert_close(found.out, expected.out, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.position_spread, expected.position_spread)
 
 
 def test_segments_without_keys_and_no_keys_at_all_are_fine() -> None:
