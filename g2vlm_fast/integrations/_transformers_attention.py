@@ -190,16 +190,17 @@ def _bias_arguments(
     heads, rows = query.shape[1:3]
     wide = torch.promote_types(query.dtype, torch.float32)
 
-    def packed(field: Tensor | None, last: int) -> Tensor | None:
-        return None if field is None else field[:, -last:].to(wide).flatten(0, 1)
+    def packed(field: Tensor | None, last: int, dtype: torch.dtype = wide) -> Tensor | None:
+        return None if field is None else field[:, -last:].to(dtype).flatten(0, 1)
 
+    exact = torch.promote_types(wide, geometry.position.dtype)  # the op takes differences first
     columns = geometry.position.shape[1]
     gate = packed(placed, rows)
     return {
         "bias": bias.spec,
         "bias_parameters": bias(),
-        "q_position": packed(geometry.position, rows),
-        "k_position": packed(geometry.position, columns),
+        "q_position": packed(geometry.position, rows, exact),
+        "k_position": packed(geometry.position, columns, exact),
         "q_normal": packed(geometry.normal, rows),
         "k_normal": packed(geometry.normal, columns),
         "q_frame": packed(geometry.frame, rows),

@@ -18,8 +18,8 @@ class Geometry:
     purpose: FSDP casts the fields of those to half precision.
 
     Args:
-        position: ``[B, L, 3]`` float32 or float64, metres. Never half precision, whatever the
-            model computes in.
+        position: ``[B, L, 3]`` float32, or float64 for coordinates far from their origin, metres.
+            Never half precision, whatever the model computes in.
         placed: ``[B, L]`` bool, which tokens stand somewhere; None for all. Between two tokens of
             which one stands nowhere the bias is 0; the other fields of such tokens are not read.
         normal: ``[B, L, 3]``, unit vectors; needed with the term ``NormalDot``.

@@ -172,6 +172,23 @@ def test_cross_attention_has_no_bias_unless_asked_for() -> None:
     assert list(GeometryAdapter(BartModel(model.config), SPEC, layers=[2]).biases) == ["2"]
 
 
+@pytest.mark.parametrize("some_stand_nowhere", [False, True])
+def test_float64_positions_keep_their_digits_on_a_map(some_stand_nowhere: bool) -> None:
+    model = llama()
+    draw(GeometryAdapter(model, SPEC))
+    placed = torch.arange(8).expand(2, -1) % 3 > 0 if some_stand_nowhere else None
+    near = geometry().position
+    far = near.double() + torch.tensor([4e6, -5e5, 80.0])  # where float32 moves in steps of 25 cm
+    if placed is not None:
+        far[~placed] = torch.nan
+    padding = torch.ones(2, 8, dtype=torch.long)
+    padding[0, :3] = 0
+    expected = model(IDS, geometry=Geometry(near, placed), attention_mask=padding).logits
+    found = model(IDS, geometry=Geometry(far, placed), attention_mask=padding).logits
+    seen = padding.bool()
+    torch.testing.assert_close(found[seen], expected[seen], rtol=1e-4, atol=1e-5)
+
+
 def test_layers_left_out_are_plain() -> None:
     model, plain = llama(), llama()
     adapter = draw(GeometryAdapter(model, SPEC, layers=[1]))
