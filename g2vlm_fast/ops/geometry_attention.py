@@ -132,6 +132,10 @@ def geometry_attention(
 
     Differentiable in every floating input through every output; not twice.
 
+    NaN and infinity that neither gate nor mask hides reach the row of their query, or from a key
+    the rows of its segment, and the gradients there; other segments stay as they were, except in
+    gradients of what all share.
+
     Raises:
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value, or is
             missing.
