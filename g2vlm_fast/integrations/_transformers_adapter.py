@@ -21,8 +21,8 @@ _REMEDY = (
 )
 
 
-# What the pass that this thread runs has seen. Compiled code sees no context variables: there,
-# attributes say the same of whichever thread.
+# What the pass that this thread runs has seen. Compiled code sees no context variables: what it
+# reads and writes are attributes, which say the same of passes in any thread.
 _asked: ContextVar[bool] = ContextVar("asked", default=False)
 _reached: ContextVar[frozenset[int]] = ContextVar("reached", default=frozenset())
 
@@ -30,20 +30,26 @@ _reached: ContextVar[frozenset[int]] = ContextVar("reached", default=frozenset()
 class LayerBias(GeometryBias):
     """The bias of one layer, and whether geometry reached it."""
 
-    reached_compiled: bool = False
+    _reached_once: bool = False
+    _reached_compiled: bool = False
 
     def note(self) -> None:
         """Note that geometry reached this layer, whether or not the bias is needed."""
+        self._reached_once = True
         if torch.compiler.is_compiling():
-            self.reached_compiled = True
+            self._reached_compiled = True
         else:
             _reached.set(_reached.get() | {id(self)})
 
     def reached(self) -> bool:
-        """Return whether it did in the pass that this thread runs, or ever in compiled code."""
-        if self.reached_compiled:
-            return True
-        return not torch.compiler.is_compiling() and id(self) in _reached.get()
+        """Return whether it did in the pass that this thread runs.
+
+        Between compiled and other code, say a compiled layer of a model that is not, the answer
+        is whether it ever did.
+        """
+        if torch.compiler.is_compiling():
+            return self._reached_once
+        return self._reached_compiled or id(self) in _reached.get()
 
     def forward(self) -> Tensor:
         """Note the use, and return the parameters."""

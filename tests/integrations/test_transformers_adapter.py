@@ -283,6 +283,25 @@ def test_threads_share_a_model_and_not_their_geometry() -> None:
         assert all(pool.map(answer, range(120)))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("compiled", ["layers", "all but the layers"])
+def test_compiled_and_other_code_know_of_each_other(compiled: str) -> None:
+    torch._dynamo.reset()
+    model = llama()
+    draw(GeometryAdapter(model, SPEC))
+    expected = model(IDS, geometry=geometry()).logits
+    run = model
+    for layer in model.model.layers:
+        if compiled == "layers":
+            layer.compile(backend="eager")
+        else:
+            layer.self_attn.forward = torch.compiler.disable(layer.self_attn.forward)
+            run = torch.compile(model, backend="eager")
+    given = {"attention_mask": torch.ones_like(IDS), "use_cache": False}
+    for _ in range(2):
+        torch.testing.assert_close(run(IDS, geometry=geometry(), **given).logits, expected)
+
+
 def test_layers_dropped_in_training_are_no_error() -> None:
     torch.manual_seed(0)
     sizes = {"encoder_layers": 8, "encoder_attention_heads": 4, "encoder_ffn_dim": 48}
