@@ -130,7 +130,8 @@ def _check(geometry: Geometry, query: Tensor, key: Tensor, value: Tensor) -> Non
         raise ValueError(
             f"geometry attention: geometry is of {tokens} tokens and attention has "
             f"{key.shape[2]} keys; give every token a position, special tokens included "
-            "(placed=False for those that stand nowhere), and generate with a cache"
+            "(placed=False for those that stand nowhere), and generate with a cache and without "
+            "an assistant model"
         )
     if geometry.position.device != query.device:
         raise ValueError(

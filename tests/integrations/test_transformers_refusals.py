@@ -164,6 +164,16 @@ def test_generation_says_that_geometry_is_a_context() -> None:
         model.generate(IDS, geometry=geometry(), max_new_tokens=2)
 
 
+@pytest.mark.parametrize("way", ["without a cache", "with an assistant"])
+def test_generation_in_which_geometry_is_too_short_is_refused(way: str) -> None:
+    model = llama()
+    GeometryAdapter(model, SPEC)
+    how = {"use_cache": False} if way == "without a cache" else {"assistant_model": llama()}
+    where = Geometry(geometry().position[:1])
+    with use_geometry(where), pytest.raises(ValueError, match="generate with a cache and without"):
+        model.generate(IDS[:1], max_new_tokens=4, do_sample=False, eos_token_id=None, **how)
+
+
 def test_bad_geometry_is_refused_by_name() -> None:
     position = torch.zeros(2, 8, 3)
     with pytest.raises(TypeError, match="half precision"):
