@@ -142,7 +142,8 @@ class GeometrySelfAttention(_GeometryAttention):
 
         Args:
             tokens: ``[L, dim]`` packed.
-            position: ``[L, 3]`` float32, metres; needed with a bias.
+            position: ``[L, 3]`` float32 or float64 metres, or int32 steps of 0.1 mm; needed
+                with a bias.
             normal: ``[L, 3]`` float32, unit vectors; needed with ``NormalDot``.
             frame: ``[L, 3, 3]`` float32, rows are the axes of each token's own ``Direction``.
             gate: ``[L, num_heads]`` float32 in [0, 1], factor of the bias of each row.
@@ -242,8 +243,9 @@ class GeometryCrossAttention(_GeometryAttention):
         Args:
             tokens: ``[Lq, dim]`` packed.
             context: ``[Lk, context_dim]`` packed.
-            position: ``[Lq, 3]`` or ``[Lq, num_heads, 3]`` float32, metres; needed with a bias.
-            context_position: ``[Lk, 3]`` float32; needed with a bias, and for
+            position: ``[Lq, 3]`` or ``[Lq, num_heads, 3]`` float32 or float64 metres, or int32
+                steps of 0.1 mm; needed with a bias.
+            context_position: ``[Lk, 3]``, as position; needed with a bias, and for
                 ``return_position_mean``.
             normal: ``[Lq, 3]`` float32, unit vectors; needed with ``NormalDot``.
             context_normal: ``[Lk, 3]`` float32, unit vectors; needed there.
