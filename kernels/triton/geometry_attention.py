@@ -34,8 +34,9 @@ from g2vlm_fast.kernels.triton.geometry_attention_terms import (
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
     LN_2,
     Program,
+    clear_and_visible_ends,
     dropout_factor,
-    end_of_visible_keys,
+    hide_keys,
     load_tile,
     locate_queries,
     score_products,
@@ -103,12 +104,7 @@ def forward_kernel(
         zero_points(BLOCK_Q),
         tl.zeros([BLOCK_Q], tl.float32),
     )
-    clear_end = tile.other_begin
-    if tokens.k_mask is None:
-        seen = end_of_visible_keys(tile, tile.first, PROBLEM.CAUSAL) - tile.other_begin
-        clear_end += seen // BLOCK_K * BLOCK_K
-    last_row = tl.minimum(tile.first + BLOCK_Q, tile.end) - 1
-    last_end = end_of_visible_keys(tile, last_row, PROBLEM.CAUSAL)
+    clear_end, last_end = clear_and_visible_ends(tokens, tile, BLOCK_Q, BLOCK_K, PROBLEM.CAUSAL)
     queries = Queries(rows, q_tile, places, parameters)
     for start in range(tile.other_begin, clear_end, BLOCK_K):
         attended = attend(attended, program, queries, start, False, POSITION_MEAN, PROBLEM, BLOCK_K)
@@ -156,10 +152,7 @@ def attend(
         pairs = compare(queries.places, k_places, parameters, program, False, False, PROBLEM)
         score += bias_of(pairs, parameters, 0.0, PROBLEM)
     if MASKED:
-        score = tl.where(visible[None, :], score, -float("inf"))
-        if PROBLEM.CAUSAL:
-            hidden = keys[None, :] - tile.other_end > queries.rows[:, None] - tile.end
-            score = tl.where(hidden, -float("inf"), score)
+        score = hide_keys(score, tile, queries.rows, keys, visible, PROBLEM.CAUSAL)
     highest = tl.maximum(attended.highest, tl.max(score, 1))
     shift = tl.where(highest == -float("inf"), 0.0, highest)
     decay = tl.exp2(attended.highest - shift)
