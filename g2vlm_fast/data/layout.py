@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.furniture import SMALL_CLASSES, Furniture, make_furniture
+from g2vlm_fast.data.furniture import SMALL_CLASSES, Furniture, make_simple_furniture
 from g2vlm_fast.data.placement import Placed, fits, propose, propose_on_top
 from g2vlm_fast.data.room_config import RoomConfig
 
@@ -82,6 +82,6 @@ def _draw_furniture(draws: Draws, config: RoomConfig) -> tuple[list[Furniture], 
     small: list[Furniture] = []
     for name in names:
         is_small = carried and name in SMALL_CLASSES and draws.chance(0.85)
-        (small if is_small else large).append(make_furniture(name, draws, small=is_small))
+        (small if is_small else large).append(make_simple_furniture(name, draws, small=is_small))
     large.sort(key=lambda piece: -piece.size[0] * piece.size[1])
     return large, small

@@ -8,16 +8,11 @@ from dataclasses import dataclass
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.furniture import Furniture
 from g2vlm_fast.data.room_config import RoomConfig
+from g2vlm_fast.data.turns import cosine_sine
 
 _CLEARANCE = 60  # millimetres between pieces
 _WALL_GAP = 30
 _AGAINST_WALL = {"bed": 1.0, "sofa": 0.7, "cabinet": 1.0, "shelf": 1.0, "bin": 0.6, "lamp": 0.6}
-
-
-def cosine_sine(degrees: int) -> tuple[float, float]:
-    """Cosine and sine, rounded to 12 digits so that every mathematics library agrees."""
-    angle = math.radians(degrees % 360)
-    return round(math.cos(angle), 12), round(math.sin(angle), 12)
 
 
 @dataclass(frozen=True)

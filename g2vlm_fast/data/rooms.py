@@ -16,7 +16,7 @@ from torch import Tensor
 
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.layout import Layout, draw_layout
-from g2vlm_fast.data.placement import Placed, cosine_sine
+from g2vlm_fast.data.placement import Placed
 from g2vlm_fast.data.primitives import Primitives
 from g2vlm_fast.data.relations import relation_labels
 from g2vlm_fast.data.render import Rendering, render
@@ -25,6 +25,7 @@ from g2vlm_fast.data.sampling import partial_mesh
 from g2vlm_fast.data.scene import RoomObject, RoomTruth, Scene
 from g2vlm_fast.data.sensor import sense_depth, sense_images, to_uint8
 from g2vlm_fast.data.solids import build_primitives, yaw_rotation
+from g2vlm_fast.data.turns import cosine_sine
 from g2vlm_fast.data.viewpoints import Viewpoints, draw_viewpoints
 from g2vlm_fast.geometry.cameras import pixel_rays
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from g2vlm_fast.data.furniture import ROLE_COLORS
 from g2vlm_fast.data.layout import Layout
 from g2vlm_fast.data.materials import Material
-from g2vlm_fast.data.placement import cosine_sine
 from g2vlm_fast.data.primitives import Primitives, Shape
+from g2vlm_fast.data.turns import rotation_of
 from g2vlm_fast.ontology import COLORS
 
 _FLOOR_DEPTH = 0.05  # metres; the floor is a slab of its own, so that it has its own look
@@ -25,7 +25,7 @@ def build_primitives(layout: Layout, dtype: torch.dtype = torch.float32) -> Prim
     wall, floor = (
         tuple(c / 1000 for c in color) for color in (layout.wall_color, layout.floor_color)
     )
-    level = (1.0, 0.0)
+    level = rotation_of(0)
     slab = (length, width, _FLOOR_DEPTH)
     hull = (length, width, height + _FLOOR_DEPTH)
     floor_material = _FLOOR_MATERIALS[layout.floor_material]
@@ -42,13 +42,13 @@ def build_primitives(layout: Layout, dtype: torch.dtype = torch.float32) -> Prim
             center = (x / 1000, y / 1000, (piece.z + part.center[2]) / 1000)
             size = tuple(side / 1000 for side in part.size)
             color = ROLE_COLORS.get(part.role, main)
-            turn = cosine_sine(piece.yaw)
-            rows.append((part.shape, center, turn, size, color, part.material, index))
-    shape, center, turn, size, color, material, instance = zip(*rows, strict=True)
+            rotation = rotation_of(piece.yaw + part.yaw, part.tilt)
+            rows.append((part.shape, center, rotation, size, color, part.material, index))
+    shape, center, rotation, size, color, material, instance = zip(*rows, strict=True)
     return Primitives(
         shape=torch.tensor(shape),
         center=torch.tensor(center, dtype=dtype),
-        rotation=yaw_rotation(turn, dtype),
+        rotation=torch.tensor(rotation, dtype=dtype),
         half_size=torch.tensor(size, dtype=dtype) / 2,
         color=torch.tensor(color, dtype=dtype).clamp(0, 1),
         material=torch.tensor(material),
