@@ -42,8 +42,8 @@ def surface_at(primitives: Primitives, row: Tensor, points: Tensor) -> tuple[Ten
         Unit normals ``[N, 3]`` in the world, which point into free space (for a room, inwards),
         and colours ``[N, 3]`` in [0, 1] before shading.
     """
-    normal, local, half_size, is_cylinder, axis = _surface_frame(primitives, row, points)
-    coordinate = _surface_coordinates(local, half_size, axis, is_cylinder)
+    normal, local, half_size, shape, axis = _surface_frame(primitives, row, points)
+    coordinate = _surface_coordinates(local, half_size, axis, shape)
     material = primitives.material.index_select(0, row)
     brightness = _texture(coordinate, local[:, 2], half_size[:, 2], material)
     color = primitives.color.index_select(0, row) * brightness[:, None]
@@ -53,16 +53,15 @@ def surface_at(primitives: Primitives, row: Tensor, points: Tensor) -> tuple[Ten
 def _surface_frame(
     primitives: Primitives, row: Tensor, points: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """World normal, local point, half size, whether of a cylinder, and axis of the face."""
+    """World normal, local point, half size, shape, and axis of the face."""
     rotation = primitives.rotation.index_select(0, row)
     half_size = primitives.half_size.index_select(0, row)
     shape = primitives.shape.index_select(0, row)
-    is_cylinder = shape == Shape.CYLINDER
     offset = points - primitives.center.index_select(0, row)
     local = _combine(rotation.unbind(1), offset)
-    normal, axis = _local_normal(local, half_size, is_cylinder)
+    normal, axis = _local_normal(local, half_size, shape)
     normal = torch.where((shape == Shape.ROOM)[:, None], -normal, normal)
-    return _combine(rotation.unbind(2), normal), local, half_size, is_cylinder, axis
+    return _combine(rotation.unbind(2), normal), local, half_size, shape, axis
 
 
 def _combine(axes: tuple[Tensor, ...], amounts: Tensor) -> Tensor:
@@ -71,25 +70,28 @@ def _combine(axes: tuple[Tensor, ...], amounts: Tensor) -> Tensor:
     return axes[0] * x + axes[1] * y + axes[2] * z
 
 
-def _local_normal(local: Tensor, half_size: Tensor, is_cylinder: Tensor) -> tuple[Tensor, Tensor]:
-    """Outward normal in local axes and the axis (0, 1, 2) of the face; a mantle is face 0."""
+def _local_normal(local: Tensor, half_size: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
+    """Outward normal in local axes and axis (0, 1, 2) of the face; what is curved is face 0."""
     excess = local.abs() - half_size
     radial = local[:, :2].norm(dim=-1)
+    is_cylinder, is_sphere = shape == Shape.CYLINDER, shape == Shape.SPHERE
     mantle = torch.stack([radial - half_size[:, 0], torch.full_like(radial, -torch.inf)], -1)
     excess = torch.where(is_cylinder[:, None], torch.cat([mantle, excess[:, 2:]], -1), excess)
-    axis = excess.argmax(-1)
+    axis = excess.argmax(-1).masked_fill(is_sphere, 0)
     flat = torch.nn.functional.one_hot(axis, 3) * torch.where(local < 0, -1.0, 1.0).to(local.dtype)
     around = torch.cat([local[:, :2] / radial.clamp_min(1e-9)[:, None], 0 * local[:, 2:]], -1)
-    return torch.where((is_cylinder & (axis == 0))[:, None], around, flat), axis
+    normal = torch.where((is_cylinder & (axis == 0))[:, None], around, flat)
+    return torch.where(
+        is_sphere[:, None], torch.nn.functional.normalize(local, dim=-1), normal
+    ), axis
 
 
-def _surface_coordinates(
-    local: Tensor, half_size: Tensor, axis: Tensor, is_cylinder: Tensor
-) -> Tensor:
+def _surface_coordinates(local: Tensor, half_size: Tensor, axis: Tensor, shape: Tensor) -> Tensor:
     """Two coordinates ``[N, 2]`` in metres along the face that a point lies on."""
     x, y, z = local.unbind(-1)
     arc = torch.atan2(y, x) * half_size[:, 0]
-    first = torch.where(axis == 0, torch.where(is_cylinder, arc, y), x)
+    is_round = (shape == Shape.CYLINDER) | (shape == Shape.SPHERE)
+    first = torch.where(axis == 0, torch.where(is_round, arc, y), x)
     second = torch.where(axis == 2, y, z)
     return torch.stack([first, second], -1)
 

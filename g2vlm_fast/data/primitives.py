@@ -1,6 +1,6 @@
 """Closed-form solids: what rooms are built of, and exact questions about them.
 
-A :class:`Primitives` set holds oriented boxes, upright cylinders and at most one room (a box
+A :class:`Primitives` set holds oriented boxes, cylinders, spheres and at most one room (a box
 seen from inside), never none at all. Distances follow the closed forms of Quilez, "Distance
 functions" (iquilezles.org/articles/distfunctions).
 """
@@ -22,6 +22,7 @@ class Shape(IntEnum):
     BOX = 0
     CYLINDER = 1  # axis along its local z; half_size = (radius, radius, half height)
     ROOM = 2  # solid everywhere outside its box
+    SPHERE = 3  # half_size = (radius, radius, radius)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,16 +70,15 @@ class Primitives:
 
     def signed_distances(self, points: Tensor) -> Tensor:
         """Return the distance ``[P, N]`` of world points to every solid, negative inside."""
-        local = self.local(points).abs()
-        half_size = self.half_size.mT[..., None]
-        beyond = local - half_size
-        box = beyond.clamp_min(0).square().sum(0).sqrt() + beyond.amax(0).clamp_max(0)
-        radial = (local[0].square() + local[1].square()).sqrt() - half_size[0]
-        flat = torch.stack([radial, beyond[2]])
-        cylinder = flat.clamp_min(0).square().sum(0).sqrt() + flat.amax(0).clamp_max(0)
-        shape = self.shape[:, None]
-        distance = torch.where(shape == Shape.CYLINDER, cylinder, box)
-        return torch.where(shape == Shape.ROOM, -box, distance)
+        distance = points.new_empty(len(self), len(points), dtype=self.center.dtype)
+        for shape in sorted(set(self.shapes)):
+            row = torch.tensor([i for i, kind in enumerate(self.shapes) if kind == shape])
+            row = row.to(points.device)
+            some = self.rows(row)
+            distance[row] = _DISTANCES[Shape(shape)](
+                some.local(points), some.half_size.mT[..., None]
+            )
+        return distance
 
     def signed_distance(self, points: Tensor) -> Tensor:
         """Return the distance ``[N]`` in metres to the union of all solids.
@@ -93,3 +93,33 @@ def to_local(rotation: Tensor, vectors: Tensor) -> Tensor:
     """Rotate ``vectors [3, 1 or P, 1 or N]`` into the axes of ``rotation [P, 3, 3]``."""
     by_row = rotation.permute(1, 2, 0)[..., None]  # [world axis, local axis, P, 1]
     return by_row[0] * vectors[0] + by_row[1] * vectors[1] + by_row[2] * vectors[2]
+
+
+def _distance_to_box(local: Tensor, half_size: Tensor) -> Tensor:
+    return _distance_past_walls(local.abs() - half_size)
+
+
+def _distance_to_cylinder(local: Tensor, half_size: Tensor) -> Tensor:
+    radial = (local[0].square() + local[1].square()).sqrt() - half_size[0]
+    return _distance_past_walls(torch.stack([radial, local[2].abs() - half_size[2]]))
+
+
+def _distance_to_sphere(local: Tensor, half_size: Tensor) -> Tensor:
+    return local.square().sum(0).sqrt() - half_size[0]
+
+
+def _distance_to_room(local: Tensor, half_size: Tensor) -> Tensor:
+    return -_distance_to_box(local, half_size)
+
+
+def _distance_past_walls(beyond: Tensor) -> Tensor:
+    """Distance from the excesses ``[k, P, N]`` over pairs of parallel walls."""
+    return beyond.clamp_min(0).square().sum(0).sqrt() + beyond.amax(0).clamp_max(0)
+
+
+_DISTANCES: dict[Shape, Callable[[Tensor, Tensor], Tensor]] = {
+    Shape.BOX: _distance_to_box,
+    Shape.CYLINDER: _distance_to_cylinder,
+    Shape.ROOM: _distance_to_room,
+    Shape.SPHERE: _distance_to_sphere,
+}

@@ -155,12 +155,19 @@ def _is_exposed(primitives: Primitives, row: Tensor, points: Tensor) -> Tensor:
 
 
 def _face_areas(primitives: Primitives) -> Tensor:
-    """Area ``[P, 6]`` of the faces -x, +x, -y, +y, -z, +z; a mantle is face 0 and no other."""
+    """Area ``[P, 6]`` of the faces -x, +x, -y, +y, -z, +z; a mantle or sphere is face 0 alone."""
     x, y, z = (2 * primitives.half_size).unbind(-1)
     box = torch.stack([y * z, y * z, x * z, x * z, x * y, x * y], -1)
     cap, none = pi / 4 * x * x, torch.zeros_like(x)
     cylinder = torch.stack([pi * x * z, none, none, none, cap, cap], -1)
-    return torch.where((primitives.shape == Shape.CYLINDER)[:, None], cylinder, box)
+    sphere = torch.stack([pi * x * x, none, none, none, none, none], -1)
+    shape = primitives.shape[:, None]
+    round_area = torch.where(shape == Shape.SPHERE, sphere, cylinder)
+    return torch.where(_is_round(shape), round_area, box)
+
+
+def _is_round(shape: Tensor) -> Tensor:
+    return (shape == Shape.CYLINDER) | (shape == Shape.SPHERE)
 
 
 def _points_on_faces(
@@ -172,7 +179,9 @@ def _points_on_faces(
     angle = pi * random[:, 0]
     radius = torch.where(axis == 0, torch.ones_like(angle), ((random[:, 1] + 1) / 2).sqrt())
     height = torch.where(axis == 2, side, random[:, 2])
-    on_cylinder = torch.stack([radius * angle.cos(), radius * angle.sin(), height], -1)
-    is_cylinder = (primitives.shape[row] == Shape.CYLINDER)[:, None]
-    local = torch.where(is_cylinder, on_cylinder, on_box) * primitives.half_size[row]
+    shape = primitives.shape[row]
+    ring = (1 - height.square()).clamp_min(0).sqrt()  # equal heights of a sphere have equal areas
+    radius = torch.where(shape == Shape.SPHERE, ring, radius)
+    on_round = torch.stack([radius * angle.cos(), radius * angle.sin(), height], -1)
+    local = torch.where(_is_round(shape)[:, None], on_round, on_box) * primitives.half_size[row]
     return primitives.center[row] + (primitives.rotation[row] * local[:, None, :]).sum(-1)

@@ -34,9 +34,11 @@ def tessellate(
     patches: list[tuple[np.ndarray, np.ndarray, int]] = []
     half_sizes = primitives.half_size.double().cpu().numpy()
     for row, shape in enumerate(primitives.shapes):
+        _, radius, half_height = half_sizes[row]
         if shape == Shape.CYLINDER:
-            _, radius, half_height = half_sizes[row]
             local = _cylinder_patches(radius, half_height, spacing, segments)
+        elif shape == Shape.SPHERE:
+            local = [_sphere_patch(radius, segments)]
         else:
             local = _box_patches(half_sizes[row], spacing)
         flip = shape == Shape.ROOM
@@ -86,14 +88,35 @@ def _cylinder_patches(
     radius: float, half_height: float, spacing: float, segments: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     parameters, faces = _grid(segments, max(math.ceil(2 * half_height / spacing - 1e-9), 1))
-    angle = math.pi * (parameters[:, 0] + 1)
-    mantle = np.stack(
-        [radius * np.cos(angle), radius * np.sin(angle), half_height * parameters[:, 1]], -1
-    )
-    rim = 2 * math.pi * np.arange(segments) / segments
-    disc = np.stack([radius * np.cos(rim), radius * np.sin(rim), 0 * rim], -1)
-    disc = np.concatenate([np.zeros((1, 3)), disc])
+    column = np.arange(len(parameters)) % (segments + 1)
+    rim = _rim(segments)
+    mantle = np.column_stack([radius * rim[column], half_height * parameters[:, 1]])
+    disc = np.zeros((segments + 1, 3))
+    disc[1:, :2] = radius * rim[:-1]
     corner = np.arange(segments)
     fan = np.stack([0 * corner, 1 + corner, 1 + (corner + 1) % segments], -1)
     up = np.array([0.0, 0.0, half_height])
     return [(mantle, faces), (disc + up, fan), (disc - up, fan[:, ::-1])]
+
+
+def _sphere_patch(radius: float, segments: int) -> tuple[np.ndarray, np.ndarray]:
+    """Circles of latitude; a pole is as many corners as there are meridians."""
+    bands = max(segments // 2, 2)
+    parameters, faces = _grid(segments, bands)
+    column = np.arange(len(parameters)) % (segments + 1)
+    latitude = parameters[:, 1:] * (math.pi / 2)
+    is_pole = np.abs(parameters[:, 1:]) == 1
+    ring = np.where(is_pole, 0, np.cos(latitude))
+    points = radius * np.concatenate([ring * _rim(segments)[column], np.sin(latitude)], -1)
+    corner = points[faces]
+    side = corner[:, [1, 2, 0]] - corner
+    is_flat = (np.abs(side).max(-1) == 0).any(-1)
+    return points, faces[~is_flat]
+
+
+@lru_cache(maxsize=8)
+def _rim(segments: int) -> np.ndarray:
+    """Corners ``[segments + 1, 2]`` of a polygon in the unit circle; the last is the first."""
+    angle = 2 * math.pi * np.arange(segments) / segments
+    rim = np.stack([np.cos(angle), np.sin(angle)], -1)
+    return np.concatenate([rim, rim[:1]])

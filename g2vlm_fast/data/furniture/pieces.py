@@ -67,7 +67,9 @@ class Part:
                 half[0] * math.sqrt(max(0.0, 1 - along * along)) + half[2] * abs(along)
                 for along in axis
             )
-        raise ValueError(f"Part: furniture is made of boxes and cylinders, got {self.shape!r}")
+        if self.shape == Shape.SPHERE:
+            return half[0], half[0], half[0]
+        raise ValueError(f"Part: furniture has boxes, cylinders and spheres, got {self.shape!r}")
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,12 @@ def upright(radius: int, z0: int, z1: int, role: str = "main", x: int = 0, y: in
         raise ValueError(f"upright: the sum z0 + z1 must be even, got {(z0, z1)}")
     size = (2 * radius, 2 * radius, z1 - z0)
     return Part(Shape.CYLINDER, (x, y, (z0 + z1) // 2), size, role, material)
+
+
+def ball(radius: int, x: int, y: int, z: int, role: str = "main",
+         material: Material = Material.PLAIN) -> Part:  # fmt: skip
+    """A sphere around a point."""
+    return Part(Shape.SPHERE, (x, y, z), (2 * radius, 2 * radius, 2 * radius), role, material)
 
 
 def four_legs(width: int, depth: int, height: int, thick: int, role: str) -> list[Part]:
