@@ -23,7 +23,15 @@ COLORS: dict[str, tuple[float, float, float]] = {
     "purple": (0.50, 0.22, 0.60),
 }
 
-RELATIONS: tuple[str, ...] = ("left of", "right of", "in front of", "behind", "on", "near")
+SIMPLE_RELATIONS: tuple[str, ...] = ("left of", "right of", "in front of", "behind", "on", "near")
+"""What a tiny model learns to tell of simple rooms."""
+
+RELATIONS: tuple[str, ...] = (
+    *SIMPLE_RELATIONS,
+    "in", "above", "below", "higher than", "lower than", "bigger than", "smaller than", "facing",
+    "aligned with",
+)  # fmt: skip
+"""Predicates of ordered pairs; their formulas are in ``data.relations``."""
 
 DIRECTIONAL_RELATIONS = RELATIONS[:4]
 """Relations that hold in a named frame: the first view of the scene unless said otherwise."""
@@ -33,4 +41,18 @@ INVERSE: dict[str, str] = {
     "right of": "left of",
     "in front of": "behind",
     "behind": "in front of",
+    "above": "below",
+    "below": "above",
+    "higher than": "lower than",
+    "lower than": "higher than",
+    "bigger than": "smaller than",
+    "smaller than": "bigger than",
 }
+
+SYMMETRIC_RELATIONS: tuple[str, ...] = ("near", "aligned with")
+
+CONTAINERS: tuple[str, ...] = (
+    "cabinet", "shelf", "box", "bin", "wardrobe", "dresser", "nightstand", "refrigerator", "sink",
+    "bathtub", "shower", "cup", "bowl", "vase", "basket", "backpack", "suitcase", "microwave",
+)  # fmt: skip
+"""Classes that things are "in" rather than "on", unless they stand on the very top."""

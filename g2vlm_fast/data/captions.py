@@ -5,7 +5,7 @@ from __future__ import annotations
 from g2vlm_fast.data.answers import CAPTION_TEMPLATES, NUMBER_WORDS, PLURALS, RELATION_SENTENCE
 from g2vlm_fast.data.scene import Query
 from g2vlm_fast.data.speaker import FRAME, Speaker, with_article
-from g2vlm_fast.ontology import RELATIONS
+from g2vlm_fast.ontology import SIMPLE_RELATIONS
 from g2vlm_fast.records import Task
 
 _CAPTION_THINGS = 4
@@ -50,7 +50,7 @@ def _relation_sentences(speaker: Speaker, things: list[int], count: int) -> list
     pairs = [(i, j) for i in things for j in things if i != j]
     sentences: list[str] = []
     for subject, anchor in speaker.draws.shuffled(pairs):
-        held = [r for r in RELATIONS if speaker.facts.label(subject, r, anchor) == 1]
+        held = [r for r in SIMPLE_RELATIONS if speaker.facts.label(subject, r, anchor) == 1]
         thing = speaker.facts.describe(subject, speaker.draws, simple=True)
         other = speaker.facts.describe(anchor, speaker.draws, simple=True)
         plain = all(d is not None and d.superlative is None for d in (thing, other))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.scene import RoomTruth
-from g2vlm_fast.ontology import RELATIONS
+from g2vlm_fast.ontology import RELATIONS, SIMPLE_RELATIONS
 
 SUPERLATIVES = ("largest", "smallest", "tallest")
 _CLEARLY = 1.15  # ratio to the runner-up from which an extreme is beyond doubt
@@ -122,7 +122,7 @@ class Facts:
             if other == index:
                 continue
             anchor = self.describe(other, draws, simple=True)
-            held = [r for r in RELATIONS if self.label(index, r, other) == 1]
+            held = [r for r in SIMPLE_RELATIONS if self.label(index, r, other) == 1]
             if anchor is not None:
                 found += [
                     Description(self.classes[index], relation=relation, anchor=anchor)

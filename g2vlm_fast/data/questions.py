@@ -7,7 +7,7 @@ from collections.abc import Callable
 from g2vlm_fast.data.answers import NUMBER_WORDS, PLURALS
 from g2vlm_fast.data.scene import Query
 from g2vlm_fast.data.speaker import FRAME, Speaker, with_article
-from g2vlm_fast.ontology import CLASSES, COLORS, DIRECTIONAL_RELATIONS, RELATIONS
+from g2vlm_fast.ontology import CLASSES, COLORS, DIRECTIONAL_RELATIONS, SIMPLE_RELATIONS
 from g2vlm_fast.records import Task
 
 _CLEARLY_NEARER = 0.1  # metres
@@ -135,7 +135,7 @@ def relation(speaker: Speaker) -> Query | None:
     """
     by_relation: dict[str, tuple[list[tuple[int, int]], list[tuple[int, int]]]] = {}
     count = len(speaker.facts)
-    for relation in RELATIONS:
+    for relation in SIMPLE_RELATIONS:
         pairs = [(i, j) for i in range(count) for j in range(count) if i != j]
         fails = [pair for pair in pairs if speaker.facts.label(pair[0], relation, pair[1]) == 0]
         holds = [pair for pair in pairs if speaker.facts.label(pair[0], relation, pair[1]) == 1]

@@ -28,6 +28,7 @@ from g2vlm_fast.data.solids import build_primitives, yaw_rotation
 from g2vlm_fast.data.turns import cosine_sine
 from g2vlm_fast.data.viewpoints import Viewpoints, draw_viewpoints
 from g2vlm_fast.geometry.cameras import pixel_rays
+from g2vlm_fast.ontology import CONTAINERS
 
 Split = Literal["train", "validation", "test"]
 
@@ -190,6 +191,7 @@ def _truth(record: RoomRecord, primitives: Primitives, seen: Rendering, poses: T
                 rotation=yaw_rotation([cosine_sine(piece.yaw)], torch.float32)[0],
                 primitives=range(first, first + len(piece.furniture.parts)),
                 support=piece.support,
+                has_front=piece.furniture.has_front,
             )
         )
     center, size, rotation = (
@@ -200,7 +202,16 @@ def _truth(record: RoomRecord, primitives: Primitives, seen: Rendering, poses: T
     return RoomTruth(
         objects=tuple(objects),
         primitives=primitives,
-        relations=relation_labels(center, size, rotation, poses[0], gravity),
+        relations=relation_labels(
+            center,
+            size,
+            rotation,
+            poses[0],
+            gravity,
+            has_front=[thing.has_front for thing in objects],
+            containers=[thing.class_name in CONTAINERS for thing in objects],
+            supports=[thing.support for thing in objects],
+        ),
         room_size=torch.tensor(record.layout.size) / 1000,
         depth=seen.depth,
         normal=seen.normal,

@@ -47,6 +47,7 @@ class RoomObject:
     rotation: Tensor  # [3, 3] float32, box axes to world
     primitives: range  # rows of RoomTruth.primitives
     support: int | None = None  # object that it stands on; None = the floor
+    has_front: bool = False  # it has a front, which faces along its negative y axis
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,10 +13,10 @@ from g2vlm_fast.data.answers import END, NUMBER, PLURALS, START
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.programs import Description, Facts
 from g2vlm_fast.data.scene import RoomTruth
-from g2vlm_fast.ontology import CLASSES, COLORS, DIRECTIONAL_RELATIONS, RELATIONS
+from g2vlm_fast.ontology import CLASSES, COLORS, DIRECTIONAL_RELATIONS, RELATIONS, SIMPLE_RELATIONS
 from g2vlm_fast.records import Task
 
-RELATION = "|".join(RELATIONS)
+RELATION = "|".join(SIMPLE_RELATIONS)
 
 
 @pytest.fixture(scope="module")
