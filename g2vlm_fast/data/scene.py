@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from g2vlm_fast.data.annotations.records import ScanAnnotations
 from g2vlm_fast.data.primitives import Primitives
 from g2vlm_fast.records import Task
 
@@ -100,6 +101,7 @@ class Scene:
     vertex_colors: Tensor | None = None  # [N, 3] float32 in [0, 1]
     poses_estimated: bool = False  # True where registration, not the source, gave the poses
     truth: RoomTruth | None = None
+    annotations: ScanAnnotations | None = None  # what people wrote about a scan
     assumptions: tuple[str, ...] = ()  # sentences: what its reader had to take for granted
 
     def __post_init__(self) -> None:

@@ -35,4 +35,5 @@ def move_scene(scene: Scene, transform: Tensor) -> Scene:
         gravity=transform_points(rotation, scene.gravity[None])[0],
         vertices=moved(scene.vertices, transform),
         vertex_normals=moved(scene.vertex_normals, rotation),
+        annotations=None if scene.annotations is None else scene.annotations.moved(transform),
     )

@@ -31,8 +31,8 @@ class RunConfig:
     """Which room to generate where no scan is given."""
     intrinsics: Path | None = None
     """Text file with the 3x3 camera matrix, for scans without one."""
-    depth_scale: float = 1000.0
-    """Depth units a metre."""
+    depth_scale: float | None = None
+    """Depth units a metre; without one, what the layout of the scan says."""
     mesh: Path | None = None
     """Mesh of a part of the scene, in the frame of the poses."""
     stride: int = 1
