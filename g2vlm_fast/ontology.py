@@ -10,7 +10,16 @@ SIMPLE_CLASSES: tuple[str, ...] = (
 )  # fmt: skip
 """What simple rooms hold, which a tiny model learns to tell apart in minutes."""
 
-CLASSES: tuple[str, ...] = SIMPLE_CLASSES
+CLASSES: tuple[str, ...] = (
+    *SIMPLE_CLASSES,
+    "desk", "armchair", "bench", "nightstand", "dresser", "wardrobe", "refrigerator", "stove",
+    "washing machine", "counter", "sink", "toilet", "bathtub", "shower", "door", "window",
+    "curtain", "mirror", "picture", "whiteboard", "clock", "monitor", "keyboard", "laptop",
+    "computer", "printer", "television", "plant", "pillow", "book", "cup", "bowl", "vase", "basket",
+    "backpack", "suitcase", "radiator", "microwave", "kettle", "telephone", "fan", "rug", "towel",
+    "piano", "ceiling light", "coat rack",
+)  # fmt: skip
+"""Everything that rooms hold: furniture, what stands or lies on it, what hangs, and openings."""
 
 COLORS: dict[str, tuple[float, float, float]] = {
     "red": (0.80, 0.16, 0.14),

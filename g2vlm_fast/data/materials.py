@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from math import pi
 
 import torch
 from torch import Tensor
 
+from g2vlm_fast.data import textures
 from g2vlm_fast.data.primitives import Primitives, Shape
 
 
@@ -19,10 +19,24 @@ class Material(IntEnum):
     STRIPES = 2
     WOOD = 3
     GRADIENT = 4
+    TILES = 5
+    BRICKS = 6
+    PLANKS = 7
+    PANELS = 8
+    CARPET = 9
+    FABRIC = 10
+    MARBLE = 11
+    MOTTLED = 12
+    FOLDS = 13
+    SLATS = 14
+    KEYS = 15
+    SPINES = 16
+    PAINTING = 17
 
 
-_CHECKER_SIZE = 0.30
-_STRIPE_WIDTH = 0.08
+_TEXTURES: dict[Material, textures.Texture] = {
+    material: getattr(textures, material.name.lower()) for material in Material
+}
 
 
 def normals_at(primitives: Primitives, row: Tensor, points: Tensor) -> Tensor:
@@ -44,9 +58,10 @@ def surface_at(primitives: Primitives, row: Tensor, points: Tensor) -> tuple[Ten
     """
     normal, local, half_size, shape, axis = _surface_frame(primitives, row, points)
     coordinate = _surface_coordinates(local, half_size, axis, shape)
-    material = primitives.material.index_select(0, row)
-    brightness = _texture(coordinate, local[:, 2], half_size[:, 2], material)
-    color = primitives.color.index_select(0, row) * brightness[:, None]
+    rise = (local[:, 2] / half_size[:, 2].clamp_min(1e-6)).clamp(-1, 1)
+    place = textures.Place(*coordinate.unbind(-1), rise, row)
+    factor = _texture(primitives, place, primitives.material.index_select(0, row))
+    color = primitives.color.index_select(0, row) * factor
     return normal, color.clamp(0, 1)
 
 
@@ -96,20 +111,12 @@ def _surface_coordinates(local: Tensor, half_size: Tensor, axis: Tensor, shape: 
     return torch.stack([first, second], -1)
 
 
-def _texture(coordinate: Tensor, height: Tensor, half_height: Tensor, material: Tensor) -> Tensor:
-    """Brightness factor ``[N]`` of each material."""
-    u, v = coordinate.unbind(-1)
-    odd_square = ((u / _CHECKER_SIZE).floor() + (v / _CHECKER_SIZE).floor()) % 2
-    odd_stripe = (u / _STRIPE_WIDTH).floor() % 2
-    grain = torch.sin(2 * pi * (12.0 * v + 0.4 * torch.sin(2 * pi * 1.5 * u)))
-    rising = (height / half_height.clamp_min(1e-6)).clamp(-1, 1)
-    looks = torch.stack(
-        [
-            torch.ones_like(u),
-            1.0 - 0.22 * odd_square,
-            1.0 - 0.18 * odd_stripe,
-            0.93 + 0.07 * grain,
-            0.92 + 0.08 * rising,
-        ]
-    )
-    return looks.gather(0, material[None])[0]
+def _texture(primitives: Primitives, place: textures.Place, material: Tensor) -> Tensor:
+    """Factor ``[N, 3]`` on the colour; only materials that occur are computed."""
+    factor = torch.ones_like(place.u)[:, None].expand(-1, 3)
+    for occurring in primitives.materials:
+        if occurring != Material.PLAIN:
+            look = _TEXTURES[Material(occurring)](place)
+            look = look if look.ndim == 2 else look[:, None]
+            factor = torch.where((material == occurring)[:, None], look, factor)
+    return factor

@@ -64,6 +64,11 @@ class Primitives:
         """The shapes as numbers on the host."""
         return self.shape.tolist()
 
+    @cached_property
+    def materials(self) -> list[int]:
+        """The materials that occur, on the host."""
+        return sorted(set(self.material.tolist()))
+
     def local(self, points: Tensor) -> Tensor:
         """Return world ``points [N, 3]`` in the axes of every primitive, ``[3, P, N]``."""
         return to_local(self.rotation, points.mT[:, None] - self.center.mT[..., None])

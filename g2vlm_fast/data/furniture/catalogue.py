@@ -8,27 +8,31 @@ from functools import cache
 from types import MappingProxyType
 
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.furniture import simple
-from g2vlm_fast.data.furniture.pieces import Builder, Furniture, Mount, even
+from g2vlm_fast.data.furniture import (
+    appliances,
+    bathroom,
+    beds,
+    decoration,
+    electronics,
+    lighting,
+    openings,
+    seating,
+    smallware,
+    storage,
+    tables,
+)
+from g2vlm_fast.data.furniture.pieces import Builder, Furniture, Mount
 
+_FAMILIES = (
+    seating, tables, storage, beds, lighting, appliances, bathroom, electronics, openings,
+    decoration, smallware,
+)  # fmt: skip
 _BUILDERS: dict[str, dict[str, Builder]] = {
-    "table": {
-        "rectangular": lambda draws: simple.rectangular_table(draws, even(draws, 700, 760)),
-        "round": lambda draws: simple.round_table(draws, even(draws, 700, 760)),
-    },
-    "chair": {"dining": simple.chair},
-    "sofa": {"two cushions": simple.sofa},
-    "bed": {"headboard": simple.bed},
-    "cabinet": {"two doors": simple.cabinet},
-    "shelf": {"bookcase": simple.shelf},
-    "lamp": {"floor": simple.floor_lamp, "table": simple.table_lamp},
-    "box": {"large carton": simple.large_carton, "small carton": simple.small_carton},
-    "stool": {"round": simple.stool},
-    "bin": {"round": simple.waste_bin},
+    class_name: variants for family in _FAMILIES for class_name, variants in family.BUILDERS.items()
 }
 
 VARIANTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {class_name: tuple(builders) for class_name, builders in _BUILDERS.items()}
+    {class_name: tuple(variants) for class_name, variants in _BUILDERS.items()}
 )
 """The names of the variants of every class, in a fixed order."""
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.materials import Material
 from g2vlm_fast.data.primitives import Shape
-from g2vlm_fast.data.turns import rotation_of
+from g2vlm_fast.data.turns import cosine_sine, rotation_of
 
 Triple = tuple[int, int, int]
 
@@ -26,6 +26,15 @@ ROLE_COLORS: dict[str, tuple[float, float, float]] = {
     "dark": (0.16, 0.16, 0.17),
     "light": (0.86, 0.85, 0.80),
     "metal": (0.58, 0.59, 0.61),
+    "white": (0.93, 0.93, 0.92),
+    "glass": (0.66, 0.78, 0.86),
+    "screen": (0.07, 0.08, 0.11),
+    "leaf": (0.24, 0.46, 0.20),
+    "clay": (0.66, 0.38, 0.26),
+    "soil": (0.24, 0.17, 0.12),
+    "glow": (0.98, 0.93, 0.76),
+    "art": (0.72, 0.66, 0.58),
+    "water": (0.62, 0.76, 0.82),
 }
 """Colours of parts that do not carry the colour of their object; the role "main" does."""
 
@@ -113,23 +122,96 @@ def even(draws: Draws, low: int, high: int, step: int = 20) -> int:
 
 def box(x0: int, x1: int, y0: int, y1: int, z0: int, z1: int, role: str = "main",
         material: Material = Material.PLAIN) -> Part:  # fmt: skip
-    """A box between two corners, whose coordinates must add up to even numbers."""
-    if (x0 + x1) % 2 or (y0 + y1) % 2 or (z0 + z1) % 2:
-        raise ValueError(
-            "box: the sums x0 + x1, y0 + y1 and z0 + z1 must be even, so that its centre is a "
-            f"whole millimetre, got {(x0, x1, y0, y1, z0, z1)}"
-        )
-    center = ((x0 + x1) // 2, (y0 + y1) // 2, (z0 + z1) // 2)
+    """A box between two corners."""
+    center = (_middle(x0, x1, "box"), _middle(y0, y1, "box"), _middle(z0, z1, "box"))
     return Part(Shape.BOX, center, (x1 - x0, y1 - y0, z1 - z0), role, material)
+
+
+def slab(width: int, depth: int, z0: int, z1: int, role: str = "main", *, x: int = 0, y: int = 0,
+         material: Material = Material.PLAIN) -> Part:  # fmt: skip
+    """A box from z0 to z1 over a footprint centred at x, y."""
+    center = (x, y, _middle(z0, z1, "slab"))
+    return Part(Shape.BOX, center, (width, depth, z1 - z0), role, material)
 
 
 def upright(radius: int, z0: int, z1: int, role: str = "main", x: int = 0, y: int = 0,
             material: Material = Material.PLAIN) -> Part:  # fmt: skip
-    """An upright cylinder from z0 to z1, whose sum must be even."""
-    if (z0 + z1) % 2:
-        raise ValueError(f"upright: the sum z0 + z1 must be even, got {(z0, z1)}")
+    """An upright cylinder from z0 to z1."""
     size = (2 * radius, 2 * radius, z1 - z0)
-    return Part(Shape.CYLINDER, (x, y, (z0 + z1) // 2), size, role, material)
+    return Part(Shape.CYLINDER, (x, y, _middle(z0, z1, "upright")), size, role, material)
+
+
+def rod_x(radius: int, x0: int, x1: int, y: int, z: int, role: str = "main",
+          material: Material = Material.PLAIN) -> Part:  # fmt: skip
+    """A cylinder along x from x0 to x1."""
+    size = (2 * radius, 2 * radius, x1 - x0)
+    center = (_middle(x0, x1, "rod_x"), y, z)
+    return Part(Shape.CYLINDER, center, size, role, material, yaw=90, tilt=90)
+
+
+def rod_y(radius: int, y0: int, y1: int, x: int, z: int, role: str = "main",
+          material: Material = Material.PLAIN) -> Part:  # fmt: skip
+    """A cylinder along y from y0 to y1; a thin one is an upright disc."""
+    size = (2 * radius, 2 * radius, y1 - y0)
+    center = (x, _middle(y0, y1, "rod_y"), z)
+    return Part(Shape.CYLINDER, center, size, role, material, tilt=90)
+
+
+def leaning(width: int, thick: int, length: int, x: int, y: int, z: int, lean: int,
+            role: str = "main", material: Material = Material.PLAIN) -> Part:  # fmt: skip
+    """A board that stands with the middle of its lower edge at x, y, z and leans back.
+
+    ``lean`` are degrees from upright towards positive y; a negative one leans forward.
+    """
+    cosine, sine = cosine_sine(lean)
+    center = (x, y + round(sine * length / 2), z + round(cosine * length / 2))
+    return Part(Shape.BOX, center, (width, thick, length), role, material, tilt=-lean)
+
+
+def spoke(length: int, wide: int, thick: int, angle: int, z: int, role: str = "main", *,
+          start: int = 0) -> Part:  # fmt: skip
+    """A level bar that runs outwards from the axis, ``start`` to ``start + length`` from it."""
+    center = (*around(start + length / 2, angle), z)
+    return Part(Shape.BOX, center, (length, wide, thick), role, yaw=angle)
+
+
+def stalk(size: Triple, angle: int, radius: float, z: int, lean: int, role: str = "main",
+          material: Material = Material.PLAIN) -> Part:  # fmt: skip
+    """A bar that rises from a point at a distance from the axis and leans away from the axis.
+
+    With a negative ``lean`` it is a leg that spreads towards its foot.
+    """
+    cosine, sine = cosine_sine(lean)
+    x, y = around(radius + sine * size[2] / 2, angle)
+    center = (x, y, z + round(cosine * size[2] / 2))
+    return Part(Shape.BOX, center, size, role, material, yaw=(angle - 90) % 360, tilt=-lean)
+
+
+def on_front(board: Part, width: int, thick: int, z0: int, z1: int, role: str,
+             material: Material = Material.PLAIN) -> Part:  # fmt: skip
+    """A plate half sunk into the front of a board, from z0 to z1 along it from its lower edge."""
+    rows = rotation_of(board.yaw, board.tilt)
+    local = (0.0, -board.size[1] / 2, (z0 + z1 - board.size[2]) / 2)
+    center = _triple(
+        middle + round(sum(row[i] * local[i] for i in range(3)))
+        for middle, row in zip(board.center, rows, strict=True)
+    )
+    size = (width, thick, z1 - z0)
+    return replace(board, center=center, size=size, role=role, material=material)
+
+
+def needle(length: int, wide: int, thick: int, turn: int, x: int, y: int, z: int,
+           role: str = "main") -> Part:  # fmt: skip
+    """A bar in an upright plane of one y, from x, z on, ``turn`` degrees clockwise from up."""
+    cosine, sine = cosine_sine(turn)
+    center = (x + round(sine * length / 2), y, z + round(cosine * length / 2))
+    return Part(Shape.BOX, center, (thick, wide, length), role, yaw=90, tilt=turn)
+
+
+def around(radius: float, angle: int) -> tuple[int, int]:
+    """The point at a distance from the axis, ``angle`` degrees from x towards y."""
+    cosine, sine = cosine_sine(angle)
+    return round(radius * cosine), round(radius * sine)
 
 
 def ball(radius: int, x: int, y: int, z: int, role: str = "main",
@@ -171,7 +253,8 @@ def assemble(
 ) -> Furniture:
     """Put parts together: move them into the frame of the piece and bound them.
 
-    The box around the piece is rounded up to whole even millimetres where turned parts bound it.
+    Where turned parts bound the piece, the box around it is rounded up to whole millimetres, even
+    ones across; such a part may end up to 1 mm below the bottom, so that what stands touches.
     """
     parts = tuple(parts)
     reaches = [part.reach() for part in parts]
@@ -180,7 +263,7 @@ def assemble(
     shift = (
         -round((low[0] + high[0]) / 2),
         -round((low[1] + high[1]) / 2),
-        -math.floor(low[2] + _ROUNDING),
+        -math.ceil(low[2] - _ROUNDING),
     )
     half_width, half_depth = (
         math.ceil(max(-(low[i] + shift[i]), high[i] + shift[i]) - _ROUNDING) for i in range(2)
@@ -199,6 +282,15 @@ def assemble(
 
 
 _ROUNDING = 1e-6  # millimetres; sines are rounded to 12 digits
+
+
+def _middle(low: int, high: int, maker: str) -> int:
+    if (low + high) % 2:
+        raise ValueError(
+            f"{maker}: opposite sides must add up to an even number, so that the centre is a "
+            f"whole millimetre, got {low} and {high}"
+        )
+    return (low + high) // 2
 
 
 def _triple(values):  # type: ignore[no-untyped-def]
