@@ -1,4 +1,4 @@
-"""The command line: ``g2vlm-fast run | info | train | evaluate | profile``.
+"""The command line: ``g2vlm-fast run | view | data | info | train | evaluate | profile``.
 
 What a command needs is imported when it runs, so that ``--help`` answers at once.
 """
@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,37 @@ class Run(RunConfig):
     """Folder of a scan; without one, a room is generated."""
     ask: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A question, in quotes; may be given several times."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Draw a contact sheet: views, depth, boxes, scene graph and sentences on one picture."""
+
+    scene: Annotated[str, tyro.conf.Positional]
+    """Seed of a generated room, or folder of a scan."""
+    out: Path = Path("sheet.png")
+    """Picture to write; an existing one is replaced."""
+    image_size: tuple[int, int] = (240, 320)
+    """Height and width of a room's views in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """Open a scene in the browser: cloud, boxes, cameras, and what is said about it."""
+
+    scene: Annotated[str, tyro.conf.Positional]
+    """Seed of a generated room, or folder of a scan."""
+    host: str = "127.0.0.1"
+    """Address to listen on; others than this machine's own let others look."""
+    port: int = 8080
+    """Port to listen on; where it is taken, the next free one."""
+    open_browser: bool = True
+    """Ask the system to open its browser there."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Look at generated rooms and at scans; see data --help."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +124,34 @@ def _train_demo_model(checkpoint: Path) -> None:
             "/checkpoint; the state of the run is kept in the folder above it"
         )
     recipes.run_recipe(recipes.demo(), checkpoint.parent, show_progress=True)
+
+
+def show(command: Show) -> None:
+    """Carry out ``g2vlm-fast data show``."""
+    from rich.console import Console
+
+    from g2vlm_fast.pipeline.show import ShowConfig, show
+
+    Console().print(f"drawn: [bold]{show(ShowConfig(**vars(command)))}[/bold]")
+
+
+def view(command: View) -> None:
+    """Carry out ``g2vlm-fast view``: serve until interrupted."""
+    import webbrowser
+
+    from g2vlm_fast.pipeline.show import load_scene
+    from g2vlm_fast.pipeline.view import serve_scene
+
+    scene, texts = load_scene(command.scene)
+    server = serve_scene(scene, texts, host=command.host, port=command.port)
+    if command.open_browser:
+        webbrowser.open(f"http://{command.host}:{server.get_port()}")
+    try:
+        server.sleep_forever()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.stop()
 
 
 def info(command: Info) -> None:
@@ -165,20 +224,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"g2vlm-fast {__version__}")
         return 0
-    commands = {"run": Run, "info": Info, "train": Train, "evaluate": Evaluate, "profile": Profile}
-    command = tyro.extras.subcommand_cli_from_dict(
-        commands, prog="g2vlm-fast", args=arguments,
-        description="Geometry-grounded vision and language. --version says which release this is.",
-    )  # fmt: skip
+    command = _parse(arguments)
     try:
         with _leaving_on_sigterm():
-            _carry_out(command)
+            _CARRY_OUT[type(command)](command)
     except Exception as error:
         if not _is_bad_input(error):
             raise
         print(f"g2vlm-fast: {error}", file=sys.stderr)
         return BAD_INPUT
     return 0
+
+
+def _parse(arguments: list[str]) -> Any:
+    if arguments[:1] == ["data"]:
+        return tyro.extras.subcommand_cli_from_dict(
+            _DATA_COMMANDS, prog="g2vlm-fast data", args=arguments[1:], description=Data.__doc__
+        )
+    return tyro.extras.subcommand_cli_from_dict(
+        _COMMANDS, prog="g2vlm-fast", args=arguments,
+        description="Geometry-grounded vision and language. --version says which release this is.",
+    )  # fmt: skip
 
 
 @contextmanager
@@ -214,17 +280,6 @@ def _leaving_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _carry_out(command: Any) -> None:
-    if isinstance(command, Run):
-        run(command)
-    elif isinstance(command, Info):
-        info(command)
-    elif isinstance(command, Train):
-        train(command)
-    else:
-        evaluate(command)
-
-
 def _is_bad_input(error: Exception) -> bool:
     """Whether an error is about what was given, so that its message is all there is to say."""
     from g2vlm_fast.data.readers import ScanError
@@ -235,3 +290,13 @@ def _is_bad_input(error: Exception) -> bool:
 
     known = (ScanError, ConventionError, ModelError, ConfigError, CheckpointError, OSError)
     return isinstance(error, known)
+
+
+_COMMANDS: dict[str, Any] = {
+    "run": Run, "view": View, "data": Data, "info": Info, "train": Train, "evaluate": Evaluate,
+    "profile": Profile,
+}  # fmt: skip
+_DATA_COMMANDS: dict[str, Any] = {"show": Show}
+_CARRY_OUT: dict[type, Callable[[Any], None]] = {
+    Run: run, View: view, Show: show, Info: info, Train: train, Evaluate: evaluate,
+}  # fmt: skip
