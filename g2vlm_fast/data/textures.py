@@ -7,7 +7,7 @@ whenever and wherever it is rendered.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 
 import torch
@@ -131,10 +131,11 @@ def spines(place: Place) -> Tensor:
 
 
 def painting(place: Place) -> Tensor:
-    """Clouds of colour, ``[N, 3]``."""
-    salts = (place.salt, place.salt + 1, place.salt + 2)
+    """Strokes of colour over fields of colour, ``[N, 3]``."""
+    channels = [replace(place, salt=3 * place.salt + k) for k in range(3)]
     return torch.stack(
-        [0.35 + 1.1 * clouds(Place(place.u, place.v, place.rise, s), 0.18) for s in salts], -1
+        [0.3 + 0.8 * clouds(channel, 0.20) + 0.5 * clouds(channel, 0.06) for channel in channels],
+        -1,
     )
 
 

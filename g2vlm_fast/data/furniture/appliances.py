@@ -140,7 +140,7 @@ def _top_loader(draws: Draws) -> Furniture:
 
 
 def _microwave(draws: Draws) -> Furniture:
-    width, depth = even(draws, 460, 560), even(draws, 320, 400)
+    width, depth = even(draws, 480, 560), even(draws, 320, 400)
     height = even(draws, 260, 320)
     x, y = width // 2, depth // 2
     door = x - 120
@@ -159,7 +159,7 @@ def _microwave(draws: Draws) -> Furniture:
 
 
 def _dial_microwave(draws: Draws) -> Furniture:
-    width, depth = even(draws, 460, 500), even(draws, 300, 380)
+    width, depth = even(draws, 480, 520), even(draws, 300, 380)
     height = even(draws, 260, 300)
     x, y = width // 2, depth // 2
     parts = [
@@ -172,7 +172,7 @@ def _dial_microwave(draws: Draws) -> Furniture:
 
 
 def _electric_kettle(draws: Draws) -> Furniture:
-    radius, height = even(draws, 60, 70, 2), even(draws, 200, 220, 4)
+    radius, height = even(draws, 60, 70, 2), even(draws, 208, 228, 4)
     grip = radius + 30
     parts = [
         upright(radius + 4, 0, 24, "dark"),
@@ -246,7 +246,7 @@ def _panel_radiator(draws: Draws) -> Furniture:
 
 
 def _column_radiator(draws: Draws) -> Furniture:
-    columns, height = draws.integer(9, 16), even(draws, 460, 640)
+    columns, height = draws.integer(10, 16), even(draws, 460, 640)
     step = 70
     width = columns * step
     parts: list[Part] = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.furniture.joinery import drawer_fronts
 from g2vlm_fast.data.furniture.pieces import (
@@ -111,14 +113,13 @@ def _flat_pillow(draws: Draws) -> Furniture:
 
 
 def _cushion(width: int, depth: int, height: int) -> list[Part]:
-    """Three slabs that round off towards the seams."""
-    third = height // 6 * 2
-    cloth = Material.FABRIC
+    """Slabs that round off towards the seam at half the height."""
+    layer = height // 5 // 2 * 2
     return [
-        slab(width - 60, depth - 60, 0, third, material=cloth),
-        slab(width, depth, third, 2 * third, material=cloth),
-        slab(width - 60, depth - 60, 2 * third, 3 * third, material=cloth),
-    ]
+        slab(width - inset, depth - inset, layer * index, layer * (index + 1),
+             material=Material.FABRIC)
+        for index, inset in enumerate((72, 20, 0, 20, 72))
+    ]  # fmt: skip
 
 
 def _square_cushion(draws: Draws) -> Furniture:
@@ -128,9 +129,13 @@ def _square_cushion(draws: Draws) -> Furniture:
 
 def _standing_cushion(draws: Draws) -> Furniture:
     side, lean = even(draws, 400, 460), draws.integer(15, 25)
+    seam = leaning(side, 30, side, 0, 0, 20, lean, material=Material.FABRIC)
     parts = [
-        leaning(side, 60, side, 0, 0, 20, lean, material=Material.FABRIC),
-        leaning(side - 60, 130, side - 60, 0, 10, 46, lean, material=Material.FABRIC),
+        seam,
+        *(
+            replace(seam, size=(side - inset, thick, side - inset))
+            for inset, thick in ((20, 80), (76, 120))
+        ),
     ]
     return assemble("pillow", parts, mount=Mount.TOP, has_front=True)
 

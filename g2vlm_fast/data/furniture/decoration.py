@@ -179,7 +179,7 @@ def _snake_plant(draws: Draws) -> Furniture:
 
 
 def _cactus(draws: Draws) -> Furniture:
-    radius, height = even(draws, 50, 70, 2), even(draws, 120, 220)
+    radius, height = even(draws, 60, 80, 2), even(draws, 120, 220)
     pot = 80
     parts = [
         *_pot(draws, radius, pot),
@@ -189,9 +189,9 @@ def _cactus(draws: Draws) -> Furniture:
     for side in (-1, 1):
         z = pot + even(draws, 40, height - 60, 4)
         parts += [
-            slab(44, 24, z, z + 24, "main", x=side * 40),
-            upright(16, z, z + 70, "main", x=side * 60),
-            ball(16, side * 60, 0, z + 70, "main"),
+            slab(50, 24, z, z + 24, "main", x=side * 46),
+            upright(18, z, z + 70, "main", x=side * 68),
+            ball(18, side * 68, 0, z + 70, "main"),
         ]
     return assemble("plant", parts, mount=Mount.TOP)
 

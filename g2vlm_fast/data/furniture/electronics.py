@@ -158,7 +158,7 @@ def _desk_printer(draws: Draws) -> Furniture:
 
 
 def _office_printer(draws: Draws) -> Furniture:
-    width, depth, height = even(draws, 480, 600), even(draws, 460, 540), even(draws, 480, 640)
+    width, depth, height = even(draws, 480, 600), even(draws, 460, 500), even(draws, 480, 640)
     y = depth // 2
     parts = [
         slab(width, depth, 0, height - 180),
@@ -241,7 +241,7 @@ def _cordless_telephone(draws: Draws) -> Furniture:
     height = even(draws, 160, 200)
     handset = leaning(50, 26, height, 0, 0, 30, 10, "dark")
     parts = [
-        slab(120, 100, 0, 50),
+        slab(140, 110, 0, 50),
         handset,
         on_front(handset, 34, 4, height - 60, height - 16, "glass"),
         on_front(handset, 38, 4, 50, height - 70, "metal", Material.KEYS),

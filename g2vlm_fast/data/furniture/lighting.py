@@ -81,7 +81,7 @@ def _desk_lamp(draws: Draws) -> Furniture:
 
 
 def _globe_lamp(draws: Draws) -> Furniture:
-    radius, stem = even(draws, 100, 150, 10), even(draws, 60, 200)
+    radius, stem = even(draws, 110, 150, 10), even(draws, 60, 200)
     parts = [
         upright(radius - 30, 0, 20),
         upright(20, 20, stem + 20),
@@ -118,8 +118,9 @@ def _panel(draws: Draws) -> Furniture:
     width, depth = even(draws, 560, 1240), even(draws, 240, 600)
     parts = [
         slab(width, depth, 40, 100),
-        slab(width - 60, depth - 60, 20, 40, "glow"),
-        slab(width, 40, 0, 40),
+        *(slab(30, depth, 0, 40, x=s * (width // 2 - 15)) for s in (-1, 1)),
+        *(slab(width - 60, 30, 0, 40, y=s * (depth // 2 - 15)) for s in (-1, 1)),
+        slab(width - 60, depth - 60, 10, 40, "glow"),
     ]
     return assemble("ceiling light", parts, mount=Mount.CEILING)
 

@@ -56,7 +56,8 @@ def _panelled_door(draws: Draws) -> Furniture:
     parts = [*_door_frame(width, height), slab(width - 140, 40, 0, height - 70)]
     for z0, z1 in ((160, 820), (960, height - 200)):
         for side in (-1, 1):
-            parts.append(slab(panel - 20, 12, z0, z1, x=side * (panel // 2 + 20), y=-22))
+            parts.append(slab(panel - 20, 12, z0, z1, x=side * (panel // 2 + 20), y=-22,
+                              material=Material.GRADIENT))  # fmt: skip
     parts += _handle(grip * (x - 110), -grip)
     return assemble("door", parts, mount=Mount.WALL, has_front=True)
 
@@ -88,7 +89,7 @@ def _double_door(draws: Draws) -> Furniture:
         parts += [
             slab(leaf - 4, 40, 0, height - 70, x=side * leaf // 2),
             slab(leaf - 200, 12, 900, height - 260, "glass", x=side * leaf // 2, y=-22),
-            slab(leaf - 200, 12, 160, 760, x=side * leaf // 2, y=-22),
+            slab(leaf - 200, 12, 160, 760, x=side * leaf // 2, y=-22, material=Material.GRADIENT),
             *_handle(side * 60, side),
         ]
     return assemble("door", parts, mount=Mount.WALL, has_front=True)

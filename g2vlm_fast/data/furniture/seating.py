@@ -24,8 +24,13 @@ from g2vlm_fast.data.furniture.pieces import (
 from g2vlm_fast.data.materials import Material
 
 
+def _dining_chair(draws: Draws) -> Furniture:
+    width, depth = even(draws, 420, 500), even(draws, 480, 540)
+    return simple.four_legged_chair(width, depth, even(draws, 430, 470), even(draws, 840, 980))
+
+
 def _ladder_back_chair(draws: Draws) -> Furniture:
-    width, depth = even(draws, 420, 480), even(draws, 440, 500)
+    width, depth = even(draws, 420, 480), even(draws, 480, 520)
     seat, height = even(draws, 440, 460), even(draws, 860, 1020)
     x, y = width // 2, depth // 2
     posts = [box(x0, x0 + 40, y - 40, y, seat, height, "wood") for x0 in (-x, x - 40)]
@@ -61,7 +66,7 @@ def _arm_chair_with_legs(draws: Draws) -> Furniture:
 
 
 def _office_chair(draws: Draws) -> Furniture:
-    seat, back = even(draws, 450, 510), even(draws, 460, 580)
+    seat, back = even(draws, 450, 500), even(draws, 440, 520)
     width, radius = even(draws, 460, 500), even(draws, 280, 310)
     parts = five_star_foot(radius, seat - 70)
     parts += [
@@ -88,7 +93,7 @@ def five_star_foot(radius: int, height: int) -> list[Part]:
 
 
 def _shell_chair(draws: Draws) -> Furniture:
-    width, seat = even(draws, 440, 500), even(draws, 440, 460)
+    width, seat = even(draws, 480, 520), even(draws, 440, 460)
     height = even(draws, 780, 860)
     legs = [stalk((30, 30, seat), angle, 250, 0, -10, "wood") for angle in (45, 135, 225, 315)]
     parts = [
@@ -272,7 +277,7 @@ def _bench_with_back(draws: Draws) -> Furniture:
 
 BUILDERS: dict[str, dict[str, Builder]] = {
     "chair": {
-        "dining": simple.chair,
+        "dining": _dining_chair,
         "ladder back": _ladder_back_chair,
         "with arms": _arm_chair_with_legs,
         "office": _office_chair,

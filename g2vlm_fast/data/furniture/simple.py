@@ -68,8 +68,13 @@ def rectangular_table(draws: Draws, height: int) -> Furniture:
 
 
 def chair(draws: Draws) -> Furniture:
+    """A seat on four legs with an upright back."""
     width, depth = even(draws, 420, 500), even(draws, 440, 520)
-    seat, height = even(draws, 430, 470), even(draws, 840, 980)
+    return four_legged_chair(width, depth, even(draws, 430, 470), even(draws, 840, 980))
+
+
+def four_legged_chair(width: int, depth: int, seat: int, height: int) -> Furniture:
+    """A seat on four legs with an upright back, of a given size."""
     x, y = width // 2, depth // 2
     parts = [
         box(-x, x, -y, y, seat - 60, seat),

@@ -86,7 +86,7 @@ def _mug(draws: Draws) -> Furniture:
 
 
 def _cup_on_saucer(draws: Draws) -> Furniture:
-    radius = even(draws, 64, 74, 2)
+    radius = even(draws, 60, 72, 2)
     parts = [
         upright(radius - 24, 0, 8),
         upright(radius, 8, 16),

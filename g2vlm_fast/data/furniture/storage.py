@@ -134,7 +134,7 @@ def _cube_shelf(draws: Draws) -> Furniture:
 
 def _wall_shelf(draws: Draws) -> Furniture:
     width, depth, boards = even(draws, 700, 1200), even(draws, 260, 300), draws.integer(3, 4)
-    gap = even(draws, 300, 340)
+    gap = even(draws, 300, 340) if boards == 4 else even(draws, 380, 440)
     x, y = width // 2, depth // 2
     parts: list[Part] = []
     surfaces = []
@@ -211,7 +211,7 @@ def _wardrobe(draws: Draws, leaves: int) -> Furniture:
 
 
 def _sliding_wardrobe(draws: Draws) -> Furniture:
-    width, height = even(draws, 1400, 1840), even(draws, 2000, 2180)
+    width, height = even(draws, 1400, 1820), even(draws, 2000, 2180)
     x = width // 2
     parts = [
         box(-x, x, -240, 320, 0, height),
@@ -236,8 +236,12 @@ def _coat_stand(draws: Draws) -> Furniture:
         ]
     if draws.chance(0.6):
         coat = even(draws, 700, 900)
-        parts.append(slab(200, 120, height - 160 - coat, height - 150, "dark", x=110, y=90,
-                          material=Material.FOLDS))  # fmt: skip
+        parts += [
+            slab(260, 100, height - 160 - coat, height - 260, "dark", x=110, y=90,
+                 material=Material.FOLDS),
+            slab(340, 80, height - 360, height - 210, "dark", x=110, y=90),
+            slab(120, 60, height - 210, height - 150, "dark", x=110, y=90),
+        ]  # fmt: skip
     return assemble("coat rack", parts)
 
 
@@ -399,11 +403,11 @@ def _school_backpack(draws: Draws) -> Furniture:
 
 
 def _duffel_backpack(draws: Draws) -> Furniture:
-    radius, height = even(draws, 120, 160), even(draws, 400, 500)
+    radius, height = even(draws, 120, 160), even(draws, 380, 460)
     parts = [
         upright(radius, 0, height - 80, material=Material.FABRIC),
         upright(radius - 30, height - 80, height - 20, material=Material.FOLDS),
-        slab(2 * radius - 60, 2 * radius - 60, height - 20, height, "dark"),
+        ball(radius - 40, 0, 0, height - 30, "dark"),
         slab(160, 80, 40, 220, "dark", y=-radius - 10, material=Material.FABRIC),
         *(slab(40, 30, 40, height - 100, "dark", x=s * 80, y=radius - 16) for s in (-1, 1)),
     ]

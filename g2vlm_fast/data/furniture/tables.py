@@ -51,7 +51,7 @@ def _trestle_table(draws: Draws) -> Furniture:
 
 
 def _side_table(draws: Draws) -> Furniture:
-    radius, height = even(draws, 200, 280), even(draws, 440, 600)
+    radius, height = even(draws, 260, 320), even(draws, 440, 600)
     parts = [
         upright(radius, height - 30, height, material=Material.WOOD),
         upright(24, 20, height - 30, "metal"),
