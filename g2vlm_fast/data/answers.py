@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from g2vlm_fast.data.grammar import NUMBER_WORDS, plural
+from g2vlm_fast.data.situations import SECTORS
 from g2vlm_fast.ontology import CLASSES, COLORS, RELATIONS
 
 PAD, START, END, NUMBER = range(4)
 SPECIAL_WORDS = ("<pad>", "<start>", "<end>", "<number>")
 
-NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-PLURALS: dict[str, str] = {
-    name: {"box": "boxes", "shelf": "shelves"}.get(name, f"{name}s") for name in CLASSES
-}
+LONGEST_ANSWER = 32
+"""Words of the longest answer, with its ``<end>``."""
+
+PLURALS: dict[str, str] = {name: plural(name) for name in CLASSES}
 CAPTION_TEMPLATES = (
     "a room with {things}.",
     "the room has {things}.",
     "you see {things}.",
 )
 RELATION_SENTENCE = "{subject} is {relation} {object}."
-SHORT_ANSWERS = ("yes", "no", "nothing", "a", "the", "and", ",")
+SHORT_ANSWERS = ("yes", "no", "nothing", "many", "a", "an", "the", "and", ",")
 
 _WORD = re.compile(r"<\w+>|\w+|[^\w\s]")
 
@@ -34,7 +36,9 @@ def grammar_words() -> list[str]:
     """Every word that the grammar of answers and captions can say, sorted."""
     templates = " ".join((*CAPTION_TEMPLATES, RELATION_SENTENCE))
     spoken = [re.sub(r"\{\w+\}", " ", templates), *RELATIONS, *CLASSES, *PLURALS.values()]
-    words = {word for text in (*spoken, *COLORS, *NUMBER_WORDS) for word in split_words(text)}
+    sectors = [name for named in SECTORS.values() for name, _, _ in named]
+    texts = (*spoken, *COLORS, *NUMBER_WORDS, *sectors)
+    words = {word for text in texts for word in split_words(text)}
     return sorted(words | set(SHORT_ANSWERS))
 
 

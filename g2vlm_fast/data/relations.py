@@ -136,7 +136,7 @@ def relation_labels(
             )
     pairs = Pairs(center.double(), size.double(), rotation.double())
     by_name = {
-        **_view_directions(pairs, view_pose.double(), gravity.double()),
+        **_view_directions(pairs.center, view_pose, gravity),
         **_support(pairs, containers, supports),
         "near": _near(pairs),
         "facing": _facing(pairs, has_front),
@@ -147,6 +147,22 @@ def relation_labels(
     }
     labels = torch.stack([by_name[name] for name in RELATIONS], dim=-1)
     return labels.masked_fill(torch.eye(count, dtype=torch.bool)[..., None], -1)
+
+
+def view_direction_labels(center: Tensor, view_pose: Tensor, gravity: Tensor) -> Tensor:
+    """Label directions in the frame of a view.
+
+    Args:
+        center: ``[K, 3]`` metres.
+        view_pose: ``[4, 4]`` camera to world.
+        gravity: ``[3]`` unit vector that points down.
+
+    Returns:
+        ``[K, K, 4]`` int8 for (subject, object, predicate of ``DIRECTIONAL_RELATIONS``).
+    """
+    by_name = _view_directions(center.double(), view_pose, gravity)
+    labels = torch.stack([by_name[name] for name in DIRECTIONAL_RELATIONS], dim=-1)
+    return labels.masked_fill(torch.eye(len(center), dtype=torch.bool)[..., None], -1)
 
 
 def own_direction_labels(center: Tensor, rotation: Tensor, has_front: Sequence[bool]) -> Tensor:
@@ -215,9 +231,9 @@ def _with_inverse(name: str, inverse: str, labels: Tensor) -> dict[str, Tensor]:
     return {name: labels, inverse: labels.mT}
 
 
-def _view_directions(pairs: Pairs, view_pose: Tensor, gravity: Tensor) -> dict[str, Tensor]:
-    right, forward = horizontal_axes(view_pose, gravity)
-    displacement = pairs.displacement
+def _view_directions(center: Tensor, view_pose: Tensor, gravity: Tensor) -> dict[str, Tensor]:
+    right, forward = horizontal_axes(view_pose.double(), gravity.double())
+    displacement = center[:, None] - center[None]
     return _directions(
         right=(displacement * right).sum(-1), towards_front=-(displacement * forward).sum(-1)
     )

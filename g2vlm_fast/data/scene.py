@@ -15,6 +15,8 @@ from torch import Tensor
 
 from g2vlm_fast.data.annotations.records import ScanAnnotations
 from g2vlm_fast.data.primitives import Primitives
+from g2vlm_fast.data.programs import Program
+from g2vlm_fast.data.situations import Situation
 from g2vlm_fast.records import Task
 
 
@@ -33,8 +35,14 @@ class Query:
     answer: str | None = None
     value: float | None = None
     referred: int | None = None  # object of the scene that the text or its answer singles out
-    frame: str = ""  # "view 0" where a direction is meant, else empty
+    frame: str = ""  # "view 0" where a direction is meant, else empty; several joined by ", "
     spoken: str = ""
+    program: Program | None = None  # which gives the answer, or the object of a reference
+    objects: tuple[int, ...] = ()  # all objects of the scene that the text speaks of
+    situation: Situation | None = None  # where the question is asked from, as its text says
+    wording: str = ""  # the template of the text
+    sqa3d_type: str = ""  # what, is, how, can, which, other: the types of SQA3D
+    vsi_type: str = ""  # "object count", "room size", ...: the task of VSI-Bench, or empty
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,256 @@
+"""Questions that are asked from a place: on which side things are, how far, within reach.
+
+A situation is said in words ("beside the table, facing the window") and held in numbers. The
+words fit many places, so a question is asked only if its answer is the same from several of
+them; a distance, which never is, states the position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from g2vlm_fast.data.programs import SCENE, Program, of_class, the
+from g2vlm_fast.data.questions.asking import Proposal, Slot, ask, ask_balanced, found_answers
+from g2vlm_fast.data.scene import Query
+from g2vlm_fast.data.situations import SIDES, Situation
+from g2vlm_fast.data.speaker import Speaker
+
+_SPOTS = 4  # places that the words fit and that must agree
+_TRIES = 6
+_CHOICES = {
+    "relative_direction_easy": "left or right",
+    "relative_direction_medium": "sides",
+    "relative_direction_hard": "quadrants",
+}
+
+
+def relative_direction(speaker: Speaker, kind: str) -> Query | None:
+    """Ask on which side a third thing is for somebody at one, facing another (VSI-Bench)."""
+
+    def propose() -> Proposal | None:
+        indices = speaker.draws.shuffled(range(len(speaker.facts)))[:3]
+        references = [speaker.references.plain(index) for index in indices]
+        at, towards, thing = (*references, None, None, None)[:3]
+        if at is None or towards is None or thing is None:
+            return None
+        place = Program("stand", (at, towards))
+        program = Program("direction", (place, thing), _CHOICES[kind])
+        return Proposal(program, {"at": at, "towards": towards, "thing": thing}, thing)
+
+    return ask_balanced(speaker, kind, propose, attempts=24)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A situation that was drawn: its sentence, and the places that its words fit."""
+
+    sentence: str
+    spots: tuple[Situation, ...]  # the first is the one that is meant
+    told: tuple[int, int]  # the objects that the sentence speaks of: beside which, facing which
+
+    def programs(self) -> list[Program]:
+        return [Program("situation", value=str(spot)) for spot in self.spots]
+
+
+def draw_setting(speaker: Speaker) -> Setting | None:
+    """Draw a place beside an object, facing another one."""
+    for _ in range(_TRIES):
+        at, towards = speaker.any_object(), speaker.any_object()
+        beside, ahead = speaker.references.plain(at), speaker.references.plain(towards)
+        if beside is None or ahead is None or at == towards:
+            continue
+        drawn = [
+            speaker.floor.beside(speaker.facts, at, towards, speaker.draws) for _ in range(_SPOTS)
+        ]
+        spots = tuple(spot for spot in drawn if spot is not None)
+        if len(spots) == _SPOTS:
+            template = speaker.lexicon.wording("situation")
+            sentence = template.format(at=speaker.the(beside), towards=speaker.the(ahead))
+            return Setting(sentence, spots, (at, towards))
+    return None
+
+
+def _untold(speaker: Speaker, setting: Setting) -> Program | None:
+    """Return a reference to an object that the situation does not speak of, or None."""
+    index = speaker.any_object()
+    return None if index in setting.told else speaker.references.plain(index)
+
+
+Make = Callable[[Program], Program]
+"""Makes the program of a question out of a place."""
+
+
+def _propose(
+    speaker: Speaker,
+    setting: Setting,
+    make: Make,
+    slots: Mapping[str, Slot],
+    referred: Program | None = None,
+    *,
+    wording: str = "",
+) -> Proposal | None:
+    """The question from the first spot, if all spots give its answer."""
+    programs = [make(place) for place in setting.programs()]
+    first, *others = (speaker.executor.run(program) for program in programs)
+    if first is None or any(other != first for other in others):
+        return None
+    return Proposal(
+        programs[0],
+        slots,
+        referred,
+        wording=wording,
+        before=setting.sentence,
+        situation=setting.spots[0],
+    )
+
+
+def situated(speaker: Speaker, kind: str) -> Query | None:
+    """Ask a question of a kind from a place (SQA3D)."""
+    setting = draw_setting(speaker)
+    if setting is None:
+        return None
+    propose = partial(_PROPOSE[kind], speaker, setting)
+    if kind == "situated_distance":
+        return _distance(speaker, setting)
+    answers = frozenset([True, False])
+    if kind in ("situated_is", "situated_reach"):
+        found = found_answers(speaker, propose, 24, answers)
+        if not answers <= found.keys():
+            return None
+        return ask(speaker, kind, found[speaker.draws.chance(0.5)])
+    return ask_balanced(speaker, kind, propose, attempts=12)
+
+
+def _what(speaker: Speaker, setting: Setting) -> Proposal | None:
+    side = speaker.draws.choice(SIDES)
+
+    def nearest(place: Program) -> Program:
+        return the(
+            Program("nearest_to_place", (Program("relate_place", (SCENE, place), side), place))
+        )
+
+    return _propose(
+        speaker,
+        setting,
+        lambda place: Program("query_class", (nearest(place),)),
+        {"side": speaker.lexicon.side(side)},
+        nearest(setting.programs()[0]),
+    )
+
+
+def _color(speaker: Speaker, setting: Setting) -> Proposal | None:
+    index = speaker.any_object()
+    if index in setting.told:
+        return None
+    name = speaker.facts.classes[index]
+    side = speaker.draws.choice(SIDES)
+
+    def only(place: Program) -> Program:
+        return the(Program("relate_place", (of_class(name), place), side))
+
+    reference = only(setting.programs()[0])
+    return _propose(
+        speaker,
+        setting,
+        lambda place: Program("query_color", (only(place),)),
+        {"thing": reference},
+        reference,
+    )
+
+
+def _is(speaker: Speaker, setting: Setting) -> Proposal | None:
+    thing = _untold(speaker, setting)
+    if thing is None:
+        return None
+    side = speaker.draws.choice(SIDES)
+
+    def is_there(place: Program) -> Program:
+        return Program("exist", (Program("relate_place", (thing.inputs[0], place), side),))
+
+    return _propose(
+        speaker, setting, is_there, {"thing": thing, "side": speaker.lexicon.side(side)}, thing
+    )
+
+
+def _count(speaker: Speaker, setting: Setting) -> Proposal | None:
+    things = of_class(speaker.facts.classes[speaker.any_object()])
+    side = speaker.draws.choice(SIDES)
+    return _propose(
+        speaker,
+        setting,
+        lambda place: Program("count", (Program("relate_place", (things, place), side),)),
+        {"things": things, "side": speaker.lexicon.side(side)},
+    )
+
+
+def _reach(speaker: Speaker, setting: Setting) -> Proposal | None:
+    thing = _untold(speaker, setting)
+    if thing is None:
+        return None
+    return _propose(
+        speaker, setting, lambda place: Program("reach", (place, thing)), {"thing": thing}, thing
+    )
+
+
+def _turn(speaker: Speaker, setting: Setting) -> Proposal | None:
+    thing = _untold(speaker, setting)
+    if thing is None:
+        return None
+    return _propose(
+        speaker,
+        setting,
+        lambda place: Program("direction", (place, thing), "left or right"),
+        {"thing": thing},
+        thing,
+    )
+
+
+def _closer(speaker: Speaker, setting: Setting) -> Proposal | None:
+    thing, other = _untold(speaker, setting), _untold(speaker, setting)
+    if thing is None or other is None:
+        return None
+    first, second = (speaker.executor.run(reference) for reference in (thing, other))
+    if speaker.facts.classes[first] == speaker.facts.classes[second]:
+        return None
+    both = Program("union", (thing.inputs[0], other.inputs[0]))
+
+    def nearest(place: Program) -> Program:
+        return the(Program("nearest_to_place", (both, place)))
+
+    return _propose(
+        speaker,
+        setting,
+        lambda place: Program("query_class", (nearest(place),)),
+        {"thing": thing, "other": other},
+        nearest(setting.programs()[0]),
+    )
+
+
+def _distance(speaker: Speaker, setting: Setting) -> Query | None:
+    """Ask for a distance; the position is stated, as the words alone fit many distances."""
+    thing = _untold(speaker, setting)
+    if thing is None:
+        return None
+    spot = setting.spots[0]
+    stated = f" my position is ({spot.x / 1000:.2f}, {spot.y / 1000:.2f})."
+    program = Program("distance_to_place", (setting.programs()[0], thing))
+    proposal = Proposal(
+        program, {"thing": thing}, thing, before=setting.sentence + stated, situation=spot
+    )
+    return ask(speaker, "situated_distance", proposal, note=" m over the floor")
+
+
+_PROPOSE: dict[str, Callable[[Speaker, Setting], Any]] = {
+    "situated_what": _what,
+    "situated_color": _color,
+    "situated_is": _is,
+    "situated_count": _count,
+    "situated_distance": _distance,
+    "situated_reach": _reach,
+    "situated_which": _closer,
+    "situated_turn": _turn,
+    "situated_other": _closer,
+}
