@@ -6,9 +6,8 @@ and is the same on every machine; pixels agree within the tolerance of float32 a
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,8 +29,6 @@ from g2vlm_fast.data.viewpoints import Viewpoints, draw_viewpoints
 from g2vlm_fast.geometry.cameras import pixel_rays
 from g2vlm_fast.ontology import CONTAINERS
 
-Split = Literal["train", "validation", "test"]
-
 _LAYOUT_STREAM, _SENSOR_STREAM = 0, 1
 _ATTEMPTS = 50
 
@@ -45,26 +42,6 @@ class RoomRecord:
     viewpoints: Viewpoints
     depth_given: bool
     meshed: tuple[bool, ...] | None  # floor, then every object; None = no mesh is given
-
-
-def split_of(seed: int) -> Split:
-    """Return the fixed split of a room: 80 % train, 10 % validation, 10 % test.
-
-    The split is a hash of the seed alone, so no change of configuration moves a room.
-    """
-    digest = hashlib.sha256(f"g2vlm-fast room {seed}".encode()).digest()
-    bucket = int.from_bytes(digest[:4], "big") % 10
-    return "train" if bucket < 8 else "validation" if bucket == 8 else "test"
-
-
-def seeds_of(split: Split, count: int, start: int = 0) -> list[int]:
-    """Return the first ``count`` seeds of a split from seed ``start`` on."""
-    seeds: list[int] = []
-    while len(seeds) < count:
-        if split_of(start) == split:
-            seeds.append(start)
-        start += 1
-    return seeds
 
 
 def generate_room(seed: int, config: RoomConfig | None = None) -> Scene:
@@ -192,6 +169,7 @@ def _truth(record: RoomRecord, primitives: Primitives, seen: Rendering, poses: T
                 primitives=range(first, first + len(piece.furniture.parts)),
                 support=piece.support,
                 has_front=piece.furniture.has_front,
+                variant=piece.furniture.variant,
             )
         )
     center, size, rotation = (
@@ -213,6 +191,7 @@ def _truth(record: RoomRecord, primitives: Primitives, seen: Rendering, poses: T
             supports=[thing.support for thing in objects],
         ),
         room_size=torch.tensor(record.layout.size) / 1000,
+        program=record.layout.program,
         depth=seen.depth,
         normal=seen.normal,
         instance=seen.instance,

@@ -50,6 +50,7 @@ class RoomObject:
     """A piece of furniture: what it is, where it is, and the primitives that it is made of."""
 
     class_name: str  # of ontology.CLASSES
+    variant: str = ""  # name of its shape within the class
     color: str  # of ontology.COLORS
     center: Tensor  # [3] float32 metres
     size: Tensor  # [3] float32 metres, full extents along the box axes
@@ -70,6 +71,7 @@ class RoomTruth:
     depth: Tensor  # [V, H, W] float32 metres, without sensor noise
     normal: Tensor  # [V, 3, H, W] float32, unit, world
     instance: Tensor  # [V, H, W] int64, object, -1 = the room
+    program: str = "simple"  # what the room is: "simple" or one of room_config.PROGRAMS
 
     def boxes(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return centers ``[K, 3]``, sizes ``[K, 3]`` and rotations ``[K, 3, 3]``."""

@@ -19,7 +19,10 @@ _FLOOR_MATERIALS = (Material.PLAIN, Material.CHECKER, Material.STRIPES, Material
 
 
 def build_primitives(layout: Layout, dtype: torch.dtype = torch.float32) -> Primitives:
-    """Build the solids of a room: row 0 the room, row 1 its floor, then the furniture."""
+    """Build the solids of a building: row 0 the hull, row 1 the floor, then walls and furniture.
+
+    What belongs to the building has instance -1; the parts of a piece have its index.
+    """
     length, width, height = (side / 1000 for side in layout.size)
     middle = (height - _FLOOR_DEPTH) / 2
     wall, floor = (
@@ -33,6 +36,11 @@ def build_primitives(layout: Layout, dtype: torch.dtype = torch.float32) -> Prim
         (Shape.ROOM, (0, 0, middle), level, hull, wall, Material.GRADIENT, -1),
         (Shape.BOX, (0, 0, -_FLOOR_DEPTH / 2), level, slab, floor, floor_material, -1),
     ]
+    for block in layout.blocks:
+        low, high = (block.x0, block.y0, block.z0), (block.x1, block.y1, block.z1)
+        center = tuple((a + b) / 2000 for a, b in zip(low, high, strict=True))
+        size = tuple((b - a) / 1000 for a, b in zip(low, high, strict=True))
+        rows.append((Shape.BOX, center, level, size, wall, Material.GRADIENT, -1))
     for index, piece in enumerate(layout.placed):
         main = tuple(
             c * (1 + j / 1000) for c, j in zip(COLORS[piece.color], piece.jitter, strict=True)

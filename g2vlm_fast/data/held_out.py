@@ -1,0 +1,89 @@
+"""What training rooms never show: variants of furniture, and facts about classes.
+
+Both are fixed by hashes of names, so that they are the same for everyone. A fact is (class,
+relation, class), for example (plant, left of, sofa); it is realised where its label is 1 for some
+pair of objects of a room. Directions are meant from view 0, and ``left of`` stands for
+``right of`` the other way round, as ``in front of`` does for ``behind``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
+
+from torch import Tensor
+
+from g2vlm_fast.data.furniture import VARIANTS, mount_of
+from g2vlm_fast.data.room_config import Held
+from g2vlm_fast.ontology import CLASSES, RELATIONS
+
+Fact = tuple[str, str, str]
+
+_SHARE_OF_DIRECTIONS = 250  # one in so many facts of direction is held out
+_SHARE_OF_SUPPORTS = 12
+
+
+def _hash(*names: str) -> int:
+    digest = hashlib.sha256("/".join(("g2vlm-fast held out", *names)).encode()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def _held_out_variant(class_name: str) -> frozenset[str]:
+    """One variant of a class, if another one of the same mount is left for training."""
+    names = VARIANTS[class_name]
+    mounts = [mount_of(class_name, name) for name in names]
+    spare = [n for n, mount in zip(names, mounts, strict=True) if mounts.count(mount) > 1]
+    return frozenset([min(spare, key=lambda name: _hash(class_name, name))] if spare else [])
+
+
+HELD_OUT_VARIANTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {class_name: _held_out_variant(class_name) for class_name in VARIANTS}
+)
+"""The variants of every class that training rooms never show: one, or none where all are needed."""
+
+HELD_OUT_FACTS: frozenset[Fact] = frozenset(
+    (subject, relation, other)
+    for relation, share in (
+        ("left of", _SHARE_OF_DIRECTIONS),
+        ("in front of", _SHARE_OF_DIRECTIONS),
+        ("on", _SHARE_OF_SUPPORTS),
+    )
+    for subject in CLASSES
+    for other in CLASSES
+    if _hash(subject, relation, other) % share == 0
+)
+"""The facts that training rooms never realise."""
+
+
+@cache
+def drawable_variants(class_name: str, which: Held) -> tuple[str, ...]:
+    """Return the variants of a class that rooms may show.
+
+    ``"unseen"`` gives the held-out ones where a class has some, and all of it where not.
+    """
+    held_out = HELD_OUT_VARIANTS[class_name]
+    names = VARIANTS[class_name]
+    if which == "seen":
+        return tuple(name for name in names if name not in held_out)
+    if which == "unseen" and held_out:
+        return tuple(name for name in names if name in held_out)
+    return names
+
+
+def held_out_facts(class_names: Sequence[str], relations: Tensor) -> set[Fact]:
+    """Return the held-out facts that a room realises.
+
+    Args:
+        class_names: of its K objects.
+        relations: ``[K, K, R]`` labels of ``ontology.RELATIONS``, 1 where a relation holds.
+    """
+    found: set[Fact] = set()
+    for relation in ("left of", "in front of", "on"):
+        holds = relations[..., RELATIONS.index(relation)] == 1
+        for subject, other in holds.nonzero().tolist():
+            fact = (class_names[subject], relation, class_names[other])
+            if fact in HELD_OUT_FACTS:
+                found.add(fact)
+    return found
