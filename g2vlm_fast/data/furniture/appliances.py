@@ -8,6 +8,7 @@ from g2vlm_fast.data.furniture.pieces import (
     Furniture,
     Mount,
     Part,
+    Surface,
     assemble,
     ball,
     box,
@@ -60,7 +61,7 @@ def _small_refrigerator(draws: Draws) -> Furniture:
         box(-x, x, -250, -200, 24, height - 40),
         slab(20, 24, height - 300, height - 120, "metal", x=-x + 40, y=-260),
     ]
-    top = whole_top((width, 460, height))
+    top = Surface(-x, x, -200, 260, height)
     return assemble("refrigerator", parts, surfaces=[top], has_front=True)
 
 
@@ -166,7 +167,7 @@ def _dial_microwave(draws: Draws) -> Furniture:
         box(-x, x, -y + 20, y, 0, height),
         box(-x + 30, x - 150, -y + 10, -y + 20, 30, height - 30, "screen"),
         *(rod_y(30, -y, -y + 20, x - 60, z, "metal") for z in (height - 90, 80)),
-        slab(16, 30, 40, height - 40, "metal", x=x - 120, y=-y + 10),
+        slab(16, 28, 40, height - 40, "metal", x=x - 120, y=-y + 10),
     ]
     return assemble("microwave", parts, mount=Mount.TOP, has_front=True)
 
@@ -182,7 +183,7 @@ def _electric_kettle(draws: Draws) -> Furniture:
         slab(20, 24, 60, height - 20, "dark", x=grip),
         slab(36, 24, height - 40, height - 20, "dark", x=grip - 18 + 2),
         slab(36, 24, 60, 80, "dark", x=grip - 16),
-        slab(30, 30, height - 64, height - 40, x=-radius),
+        slab(28, 30, height - 64, height - 40, x=-radius),
     ]
     return assemble("kettle", parts, mount=Mount.TOP)
 
@@ -247,7 +248,7 @@ def _panel_radiator(draws: Draws) -> Furniture:
 
 def _column_radiator(draws: Draws) -> Furniture:
     columns, height = draws.integer(10, 16), even(draws, 460, 640)
-    step = 70
+    step = 72
     width = columns * step
     parts: list[Part] = [
         rod_x(20, -width // 2 + 20, width // 2 - 20, 0, z, material=Material.PLAIN)
@@ -257,7 +258,7 @@ def _column_radiator(draws: Draws) -> Furniture:
         x = -width // 2 + step // 2 + column * step
         parts.append(slab(44, 120, 0, height, x=x))
     parts.append(rod_x(26, width // 2 - 20, width // 2 + 50, 0, height - 60, "light"))
-    parts.append(slab(60, 30, height - 140, height - 80, "metal", y=70))
+    parts.append(slab(60, 28, height - 140, height - 80, "metal", y=70))
     return assemble("radiator", parts, mount=Mount.WALL, has_front=True,
                     elevation=even(draws, 100, 140))  # fmt: skip
 

@@ -238,7 +238,7 @@ def _towel_on_hook(draws: Draws) -> Furniture:
         slab(20, 60, length - 10, length + 10, "metal", y=20),
         ball(20, 0, -14, length + 4, "metal"),
         slab(140, 70, length - 180, length - 4, y=4, material=Material.FOLDS),
-        slab(220, 90, 0, length - 180, y=4, material=Material.FOLDS),
+        slab(220, 88, 0, length - 180, y=4, material=Material.FOLDS),
     ]
     return assemble("towel", parts, mount=Mount.WALL, has_front=True,
                     elevation=even(draws, 700, 900))  # fmt: skip

@@ -12,6 +12,7 @@ from g2vlm_fast.data.furniture import (
     appliances,
     bathroom,
     beds,
+    containers,
     decoration,
     electronics,
     lighting,
@@ -24,7 +25,7 @@ from g2vlm_fast.data.furniture import (
 from g2vlm_fast.data.furniture.pieces import Builder, Furniture, Mount
 
 _FAMILIES = (
-    seating, tables, storage, beds, lighting, appliances, bathroom, electronics, openings,
+    seating, tables, storage, containers, beds, lighting, appliances, bathroom, electronics, openings,
     decoration, smallware,
 )  # fmt: skip
 _BUILDERS: dict[str, dict[str, Builder]] = {

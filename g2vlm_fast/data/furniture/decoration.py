@@ -143,8 +143,8 @@ def _bush(draws: Draws) -> Furniture:
     first = draws.integer(0, 59)
     parts = [*_pot(draws, radius, pot), ball(leaf, 0, 0, pot + leaf + 30, "main", Material.MOTTLED)]
     for index in range(leaves):
-        x, y = around(leaf * 0.7, first + 360 * index // leaves)
-        size = leaf * draws.integer(60, 85) // 100
+        x, y = (2 * c for c in around(leaf * 0.35, first + 360 * index // leaves))
+        size = leaf * draws.integer(60, 85) // 200 * 2
         z = pot + leaf + draws.integer(-leaf // 3, leaf * 2 // 3)
         parts.append(ball(size, x, y, z, "main", Material.MOTTLED))
     parts.append(upright(20, pot, pot + leaf, "wood"))
@@ -159,8 +159,8 @@ def _tree(draws: Draws) -> Furniture:
     first = draws.integer(0, 71)
     parts.append(ball(leaf, 0, 0, top + leaf // 2, "main", Material.MOTTLED))
     for index in range(draws.integer(5, 8)):
-        x, y = around(leaf * 0.7, first + 72 * index)
-        size = leaf * draws.integer(55, 80) // 100
+        x, y = (2 * c for c in around(leaf * 0.35, first + 72 * index))
+        size = leaf * draws.integer(55, 80) // 200 * 2
         z = top + draws.integer(-leaf // 2, leaf)
         parts.append(ball(size, x, y, z, "main", Material.MOTTLED))
     return assemble("plant", parts)

@@ -116,7 +116,7 @@ def _casement_window(draws: Draws) -> Furniture:
         slab(20, 30, height // 4 * 2, height // 4 * 2 + 120, "metal", x=x - 24, y=-44),
     ]
     return assemble("window", parts, mount=Mount.WALL, has_front=True,
-                    elevation=even(draws, 800, 960))  # fmt: skip
+                    elevation=min(even(draws, 800, 960), 2240 - height))  # fmt: skip
 
 
 def _double_window(draws: Draws) -> Furniture:
@@ -132,7 +132,7 @@ def _double_window(draws: Draws) -> Furniture:
           for s in (-1, 1)),
     ]  # fmt: skip
     return assemble("window", parts, mount=Mount.WALL, has_front=True,
-                    elevation=even(draws, 800, 960))  # fmt: skip
+                    elevation=min(even(draws, 800, 960), 2240 - height))  # fmt: skip
 
 
 def _latticed_window(draws: Draws) -> Furniture:
@@ -151,7 +151,7 @@ def _latticed_window(draws: Draws) -> Furniture:
         z = 100 + rise * row
         parts.append(slab(width - 120, 40, z - 14, z + 14, "white", y=2))
     return assemble("window", parts, mount=Mount.WALL, has_front=True,
-                    elevation=even(draws, 800, 960))  # fmt: skip
+                    elevation=min(even(draws, 800, 960), 2240 - height))  # fmt: skip
 
 
 def _drapes(draws: Draws, sides: tuple[int, ...]) -> Furniture:

@@ -19,7 +19,6 @@ from g2vlm_fast.data.furniture.pieces import (
     spoke,
     stalk,
     upright,
-    whole_top,
 )
 from g2vlm_fast.data.materials import Material
 
@@ -248,7 +247,7 @@ def _slatted_bench(draws: Draws) -> Furniture:
             slab(60, 60, 0, height - 90, "dark", x=foot, y=-130),
             slab(60, 60, 0, height - 90, "dark", x=foot, y=130),
         ]
-    return assemble("bench", parts, surfaces=[whole_top((width, 360, height))])
+    return assemble("bench", parts)
 
 
 def _upholstered_bench(draws: Draws) -> Furniture:

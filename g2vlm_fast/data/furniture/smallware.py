@@ -78,7 +78,7 @@ def _mug(draws: Draws) -> Furniture:
     parts = [
         upright(radius, 0, height),
         upright(radius - 6, height, height + 2, "dark"),
-        slab(14, 12, height // 4 // 2 * 2, height * 3 // 4 // 2 * 2, x=radius + 20),
+        slab(16, 12, height // 4 // 2 * 2, height * 3 // 4 // 2 * 2, x=radius + 20),
         *(slab(28, 12, z, z + 12, x=radius + 10)
           for z in (height // 4 // 2 * 2, height * 3 // 4 // 2 * 2 - 12)),
     ]  # fmt: skip
