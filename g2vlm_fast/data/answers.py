@@ -17,12 +17,12 @@ LONGEST_ANSWER = 32
 
 PLURALS: dict[str, str] = {name: plural(name) for name in CLASSES}
 CAPTION_TEMPLATES = (
-    "a room with {things}.",
-    "the room has {things}.",
+    "a {place} with {things}.",
+    "the {place} has {things}.",
     "you see {things}.",
 )
 RELATION_SENTENCE = "{subject} is {relation} {object}."
-SHORT_ANSWERS = ("yes", "no", "nothing", "many", "a", "an", "the", "and", ",")
+SHORT_ANSWERS = ("yes", "no", "nothing", "room", "flat", "many", "a", "an", "the", "and", ",")
 
 _WORD = re.compile(r"<\w+>|\w+|[^\w\s]")
 

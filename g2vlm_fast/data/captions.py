@@ -154,7 +154,8 @@ def _counted(speaker: Speaker, wording: Wording, things: list[int]) -> list[str]
 
 def _list_sentence(speaker: Speaker, wording: Wording, things: list[int]) -> str:
     template = speaker.draws.choice(CAPTION_TEMPLATES)
-    return template.format(things=listed(_counted(speaker, wording, things)))
+    things_said = listed(_counted(speaker, wording, things))
+    return template.format(place=speaker.facts.place, things=things_said)
 
 
 def _relation_sentences(

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from g2vlm_fast.data.facts import Facts, Matches
-from g2vlm_fast.data.programs import Program
+from g2vlm_fast.data.programs import Program, view_of
 from g2vlm_fast.data.situations import Situation, Standpoint
 from g2vlm_fast.data.visibility import least_pixels
 
@@ -57,6 +57,13 @@ class Executor:
             inputs = [self.run(part) for part in program.inputs]
             self._results[program] = _OPERATIONS[program.operation](self.facts, program, *inputs)
         return self._results[program]
+
+    def try_run(self, program: Program) -> Any:
+        """Return what a program gives, or None also where it names a view that is not there."""
+        views = [view_of(part.frame) for part in program.walk()]
+        if any(view is not None and view >= self.facts.num_views for view in views):
+            return None
+        return self.run(program)
 
     def referent(self, objects: Program) -> int | None:
         """Return the one object that a program for objects singles out, or None."""

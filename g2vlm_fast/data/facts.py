@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from g2vlm_fast.data.floor import floor_area
 from g2vlm_fast.data.programs import OWN_FRAME, view_of
 from g2vlm_fast.data.relations import (
     between_labels,
@@ -61,7 +62,8 @@ class Facts:
         self.sizes: list[list[float]] = self.boxes[1].tolist()
         self.volumes = [x * y * z for x, y, z in self.sizes]
         self.heights = [size[2] for size in self.sizes]
-        self.floor_area = float(truth.room_size[0] * truth.room_size[1])
+        self.floor_area = floor_area(truth)
+        self.place = "flat" if truth.program == "flat" else "room"
         self._relations = truth.relations.numpy()
         self._instance = truth.instance
         self._poses, self._gravity = poses, gravity
@@ -85,6 +87,10 @@ class Facts:
     def pixels(self) -> NDArray[np.int64]:
         """Pixels ``[V, K]`` of every object in every view."""
         return visible_pixels(self._instance, len(self)).numpy()
+
+    @property
+    def num_views(self) -> int:
+        return self._instance.shape[0]
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -81,10 +81,10 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "how many meters wide is {thing}?",
     ),
     "room_size": (
-        "how large is the room?",
-        "what is the floor area of this room?",
-        "how many square meters does this room have?",
-        "what is the size of the floor?",
+        "how large is the {place}?",
+        "what is the floor area of this {place}?",
+        "how many square meters does this {place} have?",
+        "what is the size of the floor of the {place}?",
     ),
     "count_comparison": (
         "are there {more} {things} than {others}?",
@@ -101,7 +101,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "extreme": (
         "which is {more}, {choices}?",
         "what is the {most} of these: {choices}?",
-        "among {choices}, which one is the {most}?",
+        "out of these, which one is the {most}: {choices}?",
         "pick the {most}: {choices}.",
     ),
     "height_comparison": (
@@ -113,7 +113,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "relative_distance": (
         "which of these is closest to {thing}: {choices}?",
         "what is nearest to {thing}: {choices}?",
-        "among {choices}, which one is the nearest to {thing}?",
+        "out of these, which one is the nearest to {thing}: {choices}?",
         "going by the shortest gap, which is closest to {thing}: {choices}?",
     ),
     "nearer": (

@@ -9,6 +9,7 @@ from g2vlm_fast.data.lexicon import Lexicon, Style
 from g2vlm_fast.data.programs import Program
 from g2vlm_fast.data.references import References
 from g2vlm_fast.data.scene import RoomTruth, Scene
+from g2vlm_fast.data.situations import Situation
 from g2vlm_fast.data.standing import FreeFloor
 from g2vlm_fast.data.wording import Wording
 
@@ -27,7 +28,6 @@ class Speaker:
     """
 
     def __init__(self, scene: Scene, truth: RoomTruth, draws: Draws, style: Style) -> None:
-        self.truth = truth
         self.draws = draws
         self.simple = style == "simple"
         self.facts = Facts(truth, scene.poses, scene.gravity)
@@ -37,10 +37,7 @@ class Speaker:
         self.plain_wording = Wording(Lexicon("simple", draws))  # of answers: a closed vocabulary
         self.references = References(self.executor, draws, simple=self.simple)
         self.floor = FreeFloor(truth)
-
-    @property
-    def num_views(self) -> int:
-        return self.truth.instance.shape[0]
+        self.spots: list[tuple[int, int, tuple[Situation, ...]]] = []  # places found so far
 
     def any_object(self) -> int:
         """Return the index of an object, all equally likely."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.facts import Facts
-from g2vlm_fast.data.primitives import Shape
+from g2vlm_fast.data.primitives import Primitives, Shape
 from g2vlm_fast.data.scene import RoomTruth
 from g2vlm_fast.data.situations import Situation
 
@@ -21,12 +23,38 @@ _STEP = 0.08  # metres between the points at which a line of sight is looked at
 _EYE = 1.5  # metres above the floor
 
 
+@dataclass(frozen=True, eq=False)
+class _Solids:
+    """The boxes around solids, in float64."""
+
+    center: NDArray[np.float64]  # [P, 3] metres
+    half_size: NDArray[np.float64]  # [P, 3] metres
+    rotation: NDArray[np.float64]  # [P, 3, 3] local axes to world
+
+    @classmethod
+    def of(cls, solids: Primitives, chosen: Tensor) -> _Solids:
+        parts = (solids.center, solids.half_size, solids.rotation)
+        return cls(*(part[chosen].double().numpy() for part in parts))
+
+    def near(self, x: float, y: float, distance: float) -> _Solids:
+        """Return those that may be within a distance of a point of the floor."""
+        away = np.hypot(self.center[:, 0] - x, self.center[:, 1] - y)
+        chosen = away <= np.linalg.norm(self.half_size, axis=-1) + distance
+        return _Solids(self.center[chosen], self.half_size[chosen], self.rotation[chosen])
+
+    def reached(self, points: NDArray[np.float64], distance: float) -> bool:
+        """Whether any of ``points [N, 3]`` is within a distance of a box."""
+        offset = points[None] - self.center[:, None]
+        local = np.abs((offset[..., None] * self.rotation[:, None]).sum(-2))
+        beyond = np.maximum(local - self.half_size[:, None], 0)
+        return bool(((beyond**2).sum(-1) <= distance**2).any())
+
+
 class FreeFloor:
     """Where somebody can stand: inside the room and off everything that is solid there."""
 
     def __init__(self, truth: RoomTruth) -> None:
         solids = truth.primitives
-        self._half_room = (truth.room_size[:2].double() / 2).numpy()
         low, high = _HEIGHTS
         reach = (solids.rotation[:, 2].abs() * solids.half_size).sum(-1)
         in_the_way = (
@@ -34,11 +62,9 @@ class FreeFloor:
             & (solids.center[:, 2] + reach > low)
             & (solids.center[:, 2] - reach < high)
         )
-        rows = in_the_way.nonzero().flatten()
-        self._center = solids.center[rows].double().numpy()
-        self._half_size = solids.half_size[rows].double().numpy()
-        self._rotation = solids.rotation[rows].double().numpy()
-        self._is_wall = (solids.instance[rows] == -1).numpy()
+        self._half_room = (truth.room_size[:2].double() / 2).numpy()
+        self._solids = _Solids.of(solids, in_the_way)
+        self._walls = _Solids.of(solids, in_the_way & (solids.instance == -1))
 
     def is_free(self, x: float, y: float) -> bool:
         """Whether a person fits at a point (metres): no solid's box is within 0.2 m of it."""
@@ -46,7 +72,7 @@ class FreeFloor:
             return False
         heights = np.arange(0.1, _HEIGHTS[1], 0.2)
         points = np.stack([np.full_like(heights, x), np.full_like(heights, y), heights], axis=-1)
-        return bool((self._distances(points) > _BODY).all())
+        return not self._solids.near(x, y, _BODY).reached(points, _BODY)
 
     def is_open(self, x: float, y: float, to_x: float, to_y: float) -> bool:
         """Whether no wall of the room stands between two points (metres)."""
@@ -55,15 +81,7 @@ class FreeFloor:
         points = np.stack(
             [x + share * (to_x - x), y + share * (to_y - y), np.full_like(share, _EYE)], axis=-1
         )
-        return not bool((self._distances(points)[self._is_wall] <= 0).any())
-
-    def _distances(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Metres ``[P, N]`` from points to the boxes around the solids, 0 inside."""
-        offset = points[None] - self._center[:, None]
-        local = np.abs((offset[..., None] * self._rotation[:, None]).sum(-2))
-        beyond = np.maximum(local - self._half_size[:, None], 0)
-        distance: NDArray[np.float64] = np.sqrt((beyond**2).sum(-1))
-        return distance
+        return not self._walls.reached(points, 0.0)
 
     def beside(self, facts: Facts, at: int, towards: int, draws: Draws) -> Situation | None:
         """Draw a free place beside one object, facing the middle of another.

@@ -144,11 +144,25 @@ def found_answers(
 
 
 def ask_balanced(
-    speaker: Speaker, kind: str, propose: Callable[[], Proposal | None], *, attempts: int = 16
+    speaker: Speaker,
+    kind: str,
+    propose: Callable[[], Proposal | None],
+    *,
+    attempts: int = 16,
+    least_answers: int = 1,
 ) -> Query | None:
-    """Ask so that all answers that come up are equally likely; None if none does."""
+    """Ask so that all answers that come up are equally likely.
+
+    Args:
+        speaker: of the scene.
+        kind: the kind of question.
+        propose: makes a proposal, or None.
+        attempts: how many proposals are made.
+        least_answers: how many different answers must come up; else nothing is asked, so that an
+            answer that most rooms have is not the answer of most questions.
+    """
     found = found_answers(speaker, propose, attempts)
-    if not found:
+    if len(found) < least_answers:
         return None
     return ask(speaker, kind, found[speaker.draws.choice(sorted(found))])
 

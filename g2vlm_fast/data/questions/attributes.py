@@ -13,7 +13,7 @@ from g2vlm_fast.data.questions.asking import (
 )
 from g2vlm_fast.data.scene import Query
 from g2vlm_fast.data.speaker import Speaker
-from g2vlm_fast.ontology import CLASSES, COLORS, SIMPLE_CLASSES
+from g2vlm_fast.ontology import CLASSES, COLORS, CONTAINERS, SIMPLE_CLASSES
 from g2vlm_fast.records import Task
 
 _COUNTED_RELATIONS = ("left of", "right of", "in front of", "behind", "near", "on", "in")
@@ -88,8 +88,13 @@ def _related(speaker: Speaker) -> Proposal | None:
     if anchor is None:
         return None
     name = speaker.facts.classes[speaker.any_object()]
-    relation = speaker.draws.choice(_COUNTED_RELATIONS)
-    return _is_there(speaker, relate(of_class(name), relation, anchor))
+    return _is_there(speaker, relate(of_class(name), _relation_to(speaker, anchor), anchor))
+
+
+def _relation_to(speaker: Speaker, anchor: Program) -> str:
+    """Draw a relation that people ask for: "in" of containers alone."""
+    contains = speaker.facts.classes[speaker.executor.run(anchor)] in CONTAINERS
+    return speaker.draws.choice([r for r in _COUNTED_RELATIONS if contains or r != "in"])
 
 
 def _is_there(speaker: Speaker, things: Program) -> Proposal:
@@ -124,7 +129,7 @@ def _counted(speaker: Speaker) -> Proposal | None:
         anchor = speaker.references.plain(speaker.any_object())
         if anchor is None:
             return None
-        things = relate(of_class(name), speaker.draws.choice(_COUNTED_RELATIONS), anchor)
+        things = relate(of_class(name), _relation_to(speaker, anchor), anchor)
     return Proposal(Program("count", (things,)), {"things": things})
 
 
@@ -176,4 +181,5 @@ def _extent(speaker: Speaker, kind: str) -> Query | None:
 
 def room_size(speaker: Speaker) -> Query:
     """Ask for the area of the floor."""
-    return ask(speaker, "room_size", Proposal(Program("room_size"), {}), note=" square metres")
+    proposal = Proposal(Program("room_size"), {"place": speaker.facts.place})
+    return ask(speaker, "room_size", proposal, note=" square metres")

@@ -10,6 +10,7 @@ from g2vlm_fast.data.scene import Query
 from g2vlm_fast.data.speaker import Speaker
 
 _COMPARATIVES = {"largest": "larger", "smallest": "smaller", "tallest": "taller"}
+_LIKE_SIZES = 3.0  # ratio of volumes
 _CHOICES = 4  # things to choose the nearest from, as in VSI-Bench
 
 
@@ -54,13 +55,19 @@ def extreme(speaker: Speaker) -> Query | None:
 
     def propose() -> Proposal | None:
         choices = _choices(speaker, 2)
-        if choices is None:
+        if choices is None or not _comparable(speaker, choices):
             return None
         found = the(Program("superlative", (_any_of(choices),), word))
         slots: dict[str, Slot] = {"more": _COMPARATIVES[word], "most": word, "choices": choices}
         return Proposal(Program("query_class", (found,)), slots, found)
 
-    return ask_balanced(speaker, "extreme", propose, attempts=8)
+    return ask_balanced(speaker, "extreme", propose)
+
+
+def _comparable(speaker: Speaker, references: tuple[Program, ...]) -> bool:
+    """Whether neither of two things is so much larger that their classes tell it."""
+    volumes = [speaker.facts.volumes[speaker.executor.run(thing)] for thing in references]
+    return max(volumes) <= _LIKE_SIZES * min(volumes)
 
 
 def height_comparison(speaker: Speaker) -> Query | None:
@@ -109,7 +116,7 @@ def appearance_order(speaker: Speaker) -> Query | None:
 
     def propose() -> Proposal | None:
         names = sorted(set(speaker.facts.classes))
-        if len(names) < 3 or speaker.num_views < 3:
+        if len(names) < 3 or speaker.facts.num_views < 3:
             return None
         groups = tuple(of_class(name) for name in speaker.draws.shuffled(names)[:3])
         return Proposal(Program("appearance_order", groups), {"choices": _named(speaker, groups)})

@@ -71,9 +71,9 @@ def relation(speaker: Speaker) -> Query | None:
 
 def view_relation(speaker: Speaker) -> Query | None:
     """Ask for a direction as a view other than the first sees it, of objects that it shows."""
-    if speaker.num_views < 2:
+    if speaker.facts.num_views < 2:
         return None
-    view = speaker.draws.integer(1, speaker.num_views - 1)
+    view = speaker.draws.integer(1, speaker.facts.num_views - 1)
     shown = speaker.facts.pixels[view] >= least_pixels(speaker.facts.image_size)
     both = shown[:, None] & shown[None]
     frame = f"view {view}"

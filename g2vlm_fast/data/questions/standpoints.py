@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from g2vlm_fast.data.programs import SCENE, Program, of_class, the
-from g2vlm_fast.data.questions.asking import Proposal, Slot, ask, ask_balanced, found_answers
+from g2vlm_fast.data.questions.asking import Proposal, Slot, ask, ask_balanced, ask_yes_or_no
 from g2vlm_fast.data.scene import Query
 from g2vlm_fast.data.situations import SIDES, Situation
 from g2vlm_fast.data.speaker import Speaker
 
 _SPOTS = 4  # places that the words fit and that must agree
 _TRIES = 6
+_PLACES = 4  # places that a speaker finds in a room
 _CHOICES = {
     "relative_direction_easy": "left or right",
     "relative_direction_medium": "sides",
@@ -40,7 +40,8 @@ def relative_direction(speaker: Speaker, kind: str) -> Query | None:
         program = Program("direction", (place, thing), _CHOICES[kind])
         return Proposal(program, {"at": at, "towards": towards, "thing": thing}, thing)
 
-    return ask_balanced(speaker, kind, propose, attempts=24)
+    least = 2 if kind == "relative_direction_easy" else 3
+    return ask_balanced(speaker, kind, propose, attempts=24, least_answers=least)
 
 
 @dataclass(frozen=True)
@@ -56,20 +57,39 @@ class Setting:
 
 
 def draw_setting(speaker: Speaker) -> Setting | None:
-    """Draw a place beside an object, facing another one."""
+    """Draw a place beside an object, facing another one.
+
+    A speaker finds a few places and comes back to them.
+    """
+    if len(speaker.spots) < _PLACES:
+        found = _find_spots(speaker)
+        if found is not None:
+            speaker.spots.append(found)
+    if not speaker.spots:
+        return None
+    at, towards, spots = speaker.draws.choice(speaker.spots)
+    beside, ahead = speaker.references.plain(at), speaker.references.plain(towards)
+    if beside is None or ahead is None:
+        raise RuntimeError(f"draw_setting: objects {at} and {towards} lost their references")
+    template = speaker.lexicon.wording("situation")
+    sentence = template.format(at=speaker.the(beside), towards=speaker.the(ahead))
+    return Setting(sentence, spots, (at, towards))
+
+
+def _find_spots(speaker: Speaker) -> tuple[int, int, tuple[Situation, ...]] | None:
     for _ in range(_TRIES):
         at, towards = speaker.any_object(), speaker.any_object()
-        beside, ahead = speaker.references.plain(at), speaker.references.plain(towards)
-        if beside is None or ahead is None or at == towards:
+        named = speaker.references.plain(at) and speaker.references.plain(towards)
+        if named is None or at == towards:
             continue
-        drawn = [
-            speaker.floor.beside(speaker.facts, at, towards, speaker.draws) for _ in range(_SPOTS)
-        ]
-        spots = tuple(spot for spot in drawn if spot is not None)
+        spots: list[Situation] = []
+        for _ in range(_SPOTS):
+            spot = speaker.floor.beside(speaker.facts, at, towards, speaker.draws)
+            if spot is None:
+                break
+            spots.append(spot)
         if len(spots) == _SPOTS:
-            template = speaker.lexicon.wording("situation")
-            sentence = template.format(at=speaker.the(beside), towards=speaker.the(ahead))
-            return Setting(sentence, spots, (at, towards))
+            return at, towards, tuple(spots)
     return None
 
 
@@ -112,16 +132,16 @@ def situated(speaker: Speaker, kind: str) -> Query | None:
     setting = draw_setting(speaker)
     if setting is None:
         return None
-    propose = partial(_PROPOSE[kind], speaker, setting)
     if kind == "situated_distance":
         return _distance(speaker, setting)
-    answers = frozenset([True, False])
-    if kind in ("situated_is", "situated_reach"):
-        found = found_answers(speaker, propose, 24, answers)
-        if not answers <= found.keys():
-            return None
-        return ask(speaker, kind, found[speaker.draws.chance(0.5)])
-    return ask_balanced(speaker, kind, propose, attempts=12)
+    if kind == "situated_is":
+        side = speaker.draws.choice(SIDES)  # before the answer, which it then does not tell
+        return ask_yes_or_no(speaker, kind, lambda: _is(speaker, setting, side))
+    propose = partial(_PROPOSE[kind], speaker, setting)
+    if kind == "situated_reach":
+        return ask_yes_or_no(speaker, kind, propose, attempts=24)
+    least = 2 if kind in ("situated_turn", "situated_color") else 1
+    return ask_balanced(speaker, kind, propose, attempts=12, least_answers=least)
 
 
 def _what(speaker: Speaker, setting: Setting) -> Proposal | None:
@@ -161,11 +181,10 @@ def _color(speaker: Speaker, setting: Setting) -> Proposal | None:
     )
 
 
-def _is(speaker: Speaker, setting: Setting) -> Proposal | None:
+def _is(speaker: Speaker, setting: Setting, side: str) -> Proposal | None:
     thing = _untold(speaker, setting)
     if thing is None:
         return None
-    side = speaker.draws.choice(SIDES)
 
     def is_there(place: Program) -> Program:
         return Program("exist", (Program("relate_place", (thing.inputs[0], place), side),))
@@ -243,12 +262,10 @@ def _distance(speaker: Speaker, setting: Setting) -> Query | None:
     return ask(speaker, "situated_distance", proposal, note=" m over the floor")
 
 
-_PROPOSE: dict[str, Callable[[Speaker, Setting], Any]] = {
+_PROPOSE: dict[str, Callable[[Speaker, Setting], Proposal | None]] = {
     "situated_what": _what,
     "situated_color": _color,
-    "situated_is": _is,
     "situated_count": _count,
-    "situated_distance": _distance,
     "situated_reach": _reach,
     "situated_which": _closer,
     "situated_turn": _turn,
