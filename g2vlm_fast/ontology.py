@@ -5,6 +5,9 @@ A checkpoint stores the lists it was trained with in its configuration; these ar
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 SIMPLE_CLASSES: tuple[str, ...] = (
     "table", "chair", "sofa", "bed", "cabinet", "shelf", "lamp", "box", "stool", "bin",
 )  # fmt: skip
@@ -65,3 +68,52 @@ CONTAINERS: tuple[str, ...] = (
     "bathtub", "shower", "cup", "bowl", "vase", "basket", "backpack", "suitcase", "microwave",
 )  # fmt: skip
 """Classes that things are "in" rather than "on", unless they stand on the very top."""
+
+
+@dataclass(frozen=True)
+class Ontology:
+    """The classes and relations that a model tells apart, in the order of its outputs.
+
+    Raises:
+        ValueError: a name that comes twice, or a relation that nobody labels.
+    """
+
+    classes: tuple[str, ...] = CLASSES
+    relations: tuple[str, ...] = RELATIONS
+
+    def __post_init__(self) -> None:
+        for name in ("classes", "relations"):
+            names = getattr(self, name)
+            twice = sorted({each for each in names if names.count(each) > 1})
+            if twice:
+                raise ValueError(f"Ontology: {name} must differ, {twice} come twice")
+        unknown = sorted(set(self.relations) - set(RELATIONS))
+        if unknown:
+            raise ValueError(f"Ontology: relations must be some of {RELATIONS}, got {unknown}")
+
+    @property
+    def relation_columns(self) -> list[int]:
+        """Where each relation stands in labels of all of ``RELATIONS``."""
+        return [RELATIONS.index(name) for name in self.relations]
+
+    def class_ids(self, names: Iterable[str]) -> list[int]:
+        """Return the id of each class.
+
+        Raises:
+            ValueError: a class that the model does not know.
+        """
+        names = list(names)
+        unknown = sorted(set(names) - set(self.classes))
+        if unknown:
+            raise ValueError(
+                f"Ontology: {unknown} are none of the model's classes {list(self.classes)}; "
+                "use scenes of other classes, or a model that knows these"
+            )
+        return [self.classes.index(name) for name in names]
+
+
+EVERYTHING = Ontology()
+"""All that rooms hold and all that is labelled of them."""
+
+SIMPLE = Ontology(SIMPLE_CLASSES, SIMPLE_RELATIONS)
+"""What a tiny model learns of simple rooms in minutes."""

@@ -21,13 +21,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from g2vlm_fast.data import AnswerVocabulary, RoomConfig, generate_room, seeds_of
+from g2vlm_fast.data import AnswerVocabulary, generate_room, seeds_of
 from g2vlm_fast.data import queries as make_queries
 from g2vlm_fast.eval import Metric, Priors, evaluate, room_facts
 from g2vlm_fast.files import write_text
 from g2vlm_fast.losses import LossReport, total_loss
 from g2vlm_fast.model import G2VLM, G2VLMConfig
 from g2vlm_fast.model.language import FrozenEncoder
+from g2vlm_fast.ontology import SIMPLE
 from g2vlm_fast.train import (
     CheckpointConfig,
     DataConfig,
@@ -55,7 +56,11 @@ def demo() -> TrainConfig:
     """Two minutes on two CPU cores, making rooms included."""
     return TrainConfig(
         name="demo",
-        model={"preset": "tiny"},
+        model={
+            "preset": "tiny",
+            "classes": list(SIMPLE.classes),
+            "relations": list(SIMPLE.relations),
+        },
         data=DataConfig(
             rooms=512,
             scenes_per_step=4,
@@ -137,6 +142,7 @@ def _run(config: TrainConfig, folder: Path, held_out_rooms: int, show_progress: 
         seed=config.seed,
         tokenize=model.tokenizer(),
         answer_vocabulary=AnswerVocabulary(model.config.answer_vocabulary),
+        ontology=model.config.ontology,
         encode_texts=frozen_encoder(model),
     )
     stream = functools.partial(prefetched, batches, workers=config.data.workers)
@@ -210,7 +216,8 @@ def judge_on_rooms(
     model: G2VLM, config: TrainConfig, count: int, *, show_progress: bool = False
 ) -> list[Metric]:
     """Evaluate on the first rooms of the test split; chance is fitted to training rooms."""
-    room = RoomConfig(image_size=config.data.image_size, views=config.data.views)
+    room = config.data.room_config()
+    ontology = model.config.ontology
     with ProgressBar(enabled=show_progress, title="held-out rooms") as bar:
         made = []
         for number, (split, seed) in enumerate(
@@ -222,9 +229,13 @@ def judge_on_rooms(
             bar.update(number / (PRIOR_ROOMS + count) / 2, title="held-out rooms", status="making")
         truncation = float(model.config.truncation)
         priors = Priors.fit(
-            (room_facts(s, q, truncation=truncation) for split, s, q in made if split == "train"),
-            num_classes=len(model.config.classes),
-            num_relations=len(model.config.relations),
+            (
+                room_facts(scene, texts, truncation=truncation, ontology=ontology)
+                for split, scene, texts in made
+                if split == "train"
+            ),
+            num_classes=len(ontology.classes),
+            num_relations=len(ontology.relations),
         )
         scenes = [scene for split, scene, _ in made if split == "test"]
         texts = [queries for split, _, queries in made if split == "test"]

@@ -58,7 +58,8 @@ def evaluate(
         A metric for each definition, in the order of :data:`DEFINITIONS`.
 
     Raises:
-        ValueError: no scenes, a scene without truth, or numbers of scenes and texts that differ.
+        ValueError: no scenes, a scene without truth, numbers of scenes and texts that differ, or an
+            object of a class that the model does not know.
     """
     if not scenes or len(scenes) != len(queries):
         raise ValueError(
@@ -94,6 +95,7 @@ class _Judge:
         self.seed = seed
         self.tokenize = model.tokenizer()
         self.vocabulary = AnswerVocabulary(model.config.answer_vocabulary)
+        self.ontology = model.config.ontology
         self.sums: list[dict[str, Sums]] = []
         self.gallery: list[tuple[int, Array, Array, str]] = []
 
@@ -149,6 +151,7 @@ class _Judge:
             image_size=self.image_size,
             tokenize=self.tokenize,
             answer_vocabulary=self.vocabulary,
+            ontology=self.ontology,
             num_surface_points=surface_points,
             num_query_points=query_points,
             seed=self.seed,
@@ -203,7 +206,7 @@ class _Judge:
         self, scene: Scene, output: SceneOutput, texts: Sequence[Query]
     ) -> dict[str, Sums]:
         truth = facts.truth_of(scene)
-        objects = facts.true_objects(truth)
+        objects = facts.true_objects(truth, self.ontology)
         phrases = [
             (said, text.referred)
             for said, text in zip(output.texts, texts, strict=True)
@@ -213,7 +216,11 @@ class _Judge:
         return {
             **spatial.judge_objects(output.objects, objects, self.priors),
             **spatial.judge_relations(
-                output.objects, output.graph, objects, facts.true_graph(truth), self.priors
+                output.objects,
+                output.graph,
+                objects,
+                facts.true_graph(truth, self.ontology),
+                self.priors,
             ),
             **spatial.judge_grounding(
                 [said.choice for said, _ in phrases],

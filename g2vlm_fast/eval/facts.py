@@ -13,7 +13,7 @@ from g2vlm_fast.data.sampling import observed, sample_queries
 from g2vlm_fast.eval.heads.spatial import Graph
 from g2vlm_fast.eval.metrics.boxes import Boxes
 from g2vlm_fast.eval.priors import Answer, Objects, RoomFacts
-from g2vlm_fast.ontology import CLASSES
+from g2vlm_fast.ontology import EVERYTHING, Ontology
 from g2vlm_fast.records import Task
 
 _PIXELS = 500  # a room, of depth and normals
@@ -31,16 +31,17 @@ def truth_of(scene: Scene) -> RoomTruth:
     return scene.truth
 
 
-def true_objects(truth: RoomTruth) -> Objects:
-    """Return the objects of a room."""
+def true_objects(truth: RoomTruth, ontology: Ontology) -> Objects:
+    """Return the objects of a room, with the class ids of a model."""
     boxes = Boxes(*(part.double().numpy() for part in truth.boxes()))
-    return Objects(boxes, np.array([CLASSES.index(thing.class_name) for thing in truth.objects]))
+    return Objects(boxes, np.array(ontology.class_ids(each.class_name for each in truth.objects)))
 
 
-def true_graph(truth: RoomTruth) -> Graph:
-    """Return the labels of all ordered pairs of objects of a room."""
+def true_graph(truth: RoomTruth, ontology: Ontology) -> Graph:
+    """Return the labels of all ordered pairs of objects of a room, for a model's relations."""
     first, second = np.nonzero(~np.eye(len(truth.objects), dtype=bool))
-    return Graph(np.stack([first, second], axis=1), truth.relations.numpy()[first, second])
+    labels = truth.relations.numpy()[first, second][:, ontology.relation_columns]
+    return Graph(np.stack([first, second], axis=1), labels)
 
 
 def is_question(query: Query) -> bool:
@@ -74,7 +75,9 @@ def hidden_surface(scene: Scene, points: Tensor) -> Tensor:
     return ~observed(primitives, points, scene.intrinsics, scene.poses, scene.image_size)
 
 
-def room_facts(scene: Scene, queries: Sequence[Query], *, truncation: float) -> RoomFacts:
+def room_facts(
+    scene: Scene, queries: Sequence[Query], *, truncation: float, ontology: Ontology = EVERYTHING
+) -> RoomFacts:
     """Return what a training room teaches a guesser who will not see the room asked about."""
     truth = truth_of(scene)
     generator = torch.Generator().manual_seed(0)
@@ -91,8 +94,8 @@ def room_facts(scene: Scene, queries: Sequence[Query], *, truncation: float) -> 
         generator,
     )
     return RoomFacts(
-        objects=true_objects(truth),
-        relations=truth.relations.numpy(),
+        objects=true_objects(truth, ontology),
+        relations=truth.relations.numpy()[..., ontology.relation_columns],
         answers=[true_answer(query) for query in queries if is_question(query)],
         captions=[query.answer or "" for query in queries if is_caption(query)],
         depths=depth[depth > 0].double().numpy(),

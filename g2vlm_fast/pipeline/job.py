@@ -56,8 +56,8 @@ _STAGES = {
 }  # fmt: skip
 
 DEMO_ROOM = RoomConfig(
-    image_size=(240, 320), views=(24, 24), objects=(6, 7), depth_probability=1.0,
-    mesh_probability=0.0,
+    programs=("simple",), image_size=(240, 320), views=(24, 24), objects=(6, 7),
+    depth_probability=1.0, mesh_probability=0.0,
 )  # fmt: skip
 """The rooms of runs without a scan: seen better than training rooms, furnished the same."""
 

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from g2vlm_fast.data import RoomConfig
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -24,11 +26,16 @@ class DataConfig:
     scenes_per_step: int = 4
     fresh_per_step: int = 1
     texts_per_scene: int = 8
+    programs: tuple[str, ...] = ("simple",)  # of the rooms; see RoomConfig
     views: tuple[int, int] = (2, 4)  # fewest and most of a room
     image_size: tuple[int, int] = (48, 64)  # (height, width) in pixels
     surface_points: int = 1024  # a room
     query_points: int = 512  # a room
     workers: int = 1
+
+    def room_config(self) -> RoomConfig:
+        """Return what the rooms are drawn from."""
+        return RoomConfig(programs=self.programs, image_size=self.image_size, views=self.views)
 
 
 @dataclass(frozen=True)

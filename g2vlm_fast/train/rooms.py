@@ -14,13 +14,13 @@ from g2vlm_fast.data import (
     AnswerVocabulary,
     Query,
     RoomBatches,
-    RoomConfig,
     collate,
     queries,
     seeds_of,
 )
 from g2vlm_fast.data.collate import Tokenize
 from g2vlm_fast.data.draws import Draws
+from g2vlm_fast.ontology import EVERYTHING, Ontology
 from g2vlm_fast.records import SceneBatch, Targets
 from g2vlm_fast.train.config import DataConfig
 
@@ -54,6 +54,7 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
         seed: of order, texts and samples.
         tokenize: the tokenizer of the language encoder.
         answer_vocabulary: the words of answers.
+        ontology: the classes and relations of the model.
         encode_texts: the frozen language encoder, which must not remember texts; None where it is
             trained with the model.
     """
@@ -65,6 +66,7 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
         seed: int,
         tokenize: Tokenize,
         answer_vocabulary: AnswerVocabulary,
+        ontology: Ontology = EVERYTHING,
         encode_texts: EncodeTexts | None = None,
     ) -> None:
         super().__init__(
@@ -73,7 +75,8 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
             seed=seed,
             tokenize=tokenize,
             answer_vocabulary=answer_vocabulary,
-            config=RoomConfig(image_size=data.image_size, views=data.views),
+            ontology=ontology,
+            config=data.room_config(),
             texts_per_scene=data.texts_per_scene,
             num_surface_points=data.surface_points,
             num_query_points=data.query_points,
@@ -144,6 +147,7 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
             image_size=self.config.image_size,
             tokenize=self.tokenize,
             answer_vocabulary=self.answer_vocabulary,
+            ontology=self.ontology,
             num_surface_points=self.num_surface_points if samples else 0,
             num_query_points=self.num_query_points if samples else 0,
             seed=seed,
