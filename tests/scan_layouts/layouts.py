@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scan_layouts import colmap, nerfstudio, scannet, tum
+from scan_layouts import colmap, frames, nerfstudio, scannet, standard, tum
 from scan_layouts.room import Room
 
 
@@ -30,6 +30,9 @@ class Layout:
 
 
 LAYOUTS = {
+    "g2vlm-fast": Layout(standard.write, depth=0.00005, exact_gravity=True),
+    "frames": Layout(frames.write),
+    "trajectory": Layout(frames.write_trajectory),
     "tum": Layout(tum.write, depth=0.0001),
     "nerfstudio": Layout(nerfstudio.write),
     "colmap-text": Layout(colmap.write_text),

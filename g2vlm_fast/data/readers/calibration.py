@@ -55,9 +55,17 @@ def read_intrinsics(path: Path) -> NDArray[np.float64]:
             "Write it as three rows: fx 0 cx / 0 fy cy / 0 0 1",
         )
     side = 3 if numbers.size == 9 else 4
-    matrix = numbers.reshape(side, side)[:3, :3].copy()
+    return check_matrix(path, numbers.reshape(side, side)[:3, :3].copy())
+
+
+def check_matrix(path: Path, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Take ``matrix [3, 3]`` for a pinhole camera's.
+
+    Raises:
+        ScanError: it is none.
+    """
     focal_positive = matrix[0, 0] > 0 and matrix[1, 1] > 0
-    if not np.isfinite(matrix).all() or not focal_positive or not _is_upper(matrix):
+    if not (abs(matrix) < _LARGEST).all() or not focal_positive or not _is_upper(matrix):
         raise ScanError(
             path,
             f"is no pinhole camera matrix: {matrix.round(3).tolist()}",

@@ -71,6 +71,7 @@ class Listing:
     mesh_to_world: NDArray[np.float64] | None = None  # [4, 4]; None: already there
     points: NDArray[np.float64] | None = None  # [N, 6] x y z metres, r g b in [0, 1]
     annotations: Callable[[], ScanAnnotations] | None = None
+    poses_estimated: bool = False  # by registration, before the files were written
     trajectory: Trajectory | None = None  # what poses were looked up in by time
     assumptions: list[str] = field(default_factory=list)
 

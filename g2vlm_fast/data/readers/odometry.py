@@ -11,15 +11,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from g2vlm_fast.data.readers.errors import ScanError
+from g2vlm_fast.geometry.readings import Fit, Reading, fit_reading, sample_pixels
 
-_LEAST_FITNESS = 0.3
-"""Share of the pixels of a view that must find the surface of the one before."""
+_LEAST_OVERLAP = 0.3
+"""Share of what one view measured that must land where the one before measured too."""
+
+_LARGEST_ERROR = 0.03
+"""Median relative difference of depth there, up to which the two are one surface."""
 
 _FARTHEST = 6.0
 """Metres beyond which depth is not used: there, sensors are too noisy to register by."""
+
+_ITERATIONS = (20, 15, 10)
+"""From coarse to fine."""
 
 
 def estimate_poses(
@@ -47,29 +55,28 @@ def estimate_poses(
             "Run a structure-from-motion tool (COLMAP) on the images, and give its folder",
         )
     poses = [np.eye(4)]
-    worst = 1.0
     for view in range(1, len(images)):
-        step, fitness = register(images[view - 1 : view + 1], depth[view - 1 : view + 1],
-                                 intrinsics[view - 1 : view + 1])  # fmt: skip
-        if fitness < _LEAST_FITNESS:
+        pair = slice(view - 1, view + 1)
+        step = register(images[pair], depth[pair], intrinsics[pair])
+        fit = _fit(step, depth[pair], intrinsics[pair])
+        if fit.overlap < _LEAST_OVERLAP or fit.median_error > _LARGEST_ERROR:
             raise ScanError(
                 folder,
                 f"has no poses, and view {view} does not register to view {view - 1} (only "
-                f"{fitness:.0%} of its pixels meet the surface seen before)",
+                f"{fit.overlap:.0%} of it lands on what was measured there, "
+                f"{fit.median_error:.0%} off)",
                 "Read frames that follow each other more closely (a smaller --stride), or give "
                 "the poses",
             )
-        worst = min(worst, fitness)
         poses.append(poses[-1] @ step)
     sentence = (
-        f"The scan has no poses; they were estimated by RGB-D odometry over {len(images)} views "
-        f"(at least {worst:.0%} of each view met the one before). Its errors add up, and the "
-        "world is the frame of the first camera."
+        f"The scan has no poses; they were estimated by RGB-D odometry over {len(images)} views. "
+        "Its errors add up, and the world is the frame of the first camera."
     )
     return torch.from_numpy(np.stack(poses)).float(), sentence
 
 
-def register(images: Tensor, depth: Tensor, intrinsics: Tensor) -> tuple[np.ndarray, float]:
+def register(images: Tensor, depth: Tensor, intrinsics: Tensor) -> NDArray[np.float64]:
     """Motion from the second of two RGB-D views to the first.
 
     Args:
@@ -78,20 +85,17 @@ def register(images: Tensor, depth: Tensor, intrinsics: Tensor) -> tuple[np.ndar
         intrinsics: ``[2, 3, 3]`` pixels; the second's are taken for both.
 
     Returns:
-        ``[4, 4]`` float64, second camera to first camera, and the share of measured pixels that
-        met the other view's surface.
+        ``[4, 4]`` float64, second camera to first camera; the identity where nothing in the
+        views fixes it.
     """
     import open3d as o3d
+    from open3d.core import Tensor as ArrayTensor
 
     odometry = o3d.t.pipelines.odometry
     first, second = (
         o3d.t.geometry.RGBDImage(
-            o3d.t.geometry.Image(
-                o3d.core.Tensor(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
-            ),
-            o3d.t.geometry.Image(
-                o3d.core.Tensor(np.ascontiguousarray(measured.numpy()[..., None]))
-            ),
+            o3d.t.geometry.Image(ArrayTensor(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))),
+            o3d.t.geometry.Image(ArrayTensor(np.ascontiguousarray(measured.numpy()[..., None]))),
         )
         for image, measured in zip(images, depth, strict=True)
     )
@@ -100,15 +104,23 @@ def register(images: Tensor, depth: Tensor, intrinsics: Tensor) -> tuple[np.ndar
             found = odometry.rgbd_odometry_multi_scale(
                 second,
                 first,
-                o3d.core.Tensor(intrinsics[1].double().numpy()),
-                o3d.core.Tensor(np.eye(4)),
+                ArrayTensor(intrinsics[1].double().numpy()),
+                ArrayTensor(np.eye(4)),
                 depth_scale=1.0,
                 depth_max=_FARTHEST,
+                criteria_list=[odometry.OdometryConvergenceCriteria(n) for n in _ITERATIONS],
                 method=odometry.Method.Hybrid,
             )
-        except RuntimeError:  # a singular system: nothing in these views fixes the motion
-            return np.eye(4), 0.0
+        except RuntimeError:  # a singular system of equations
+            return np.eye(4)
     motion = found.transformation.numpy().astype(np.float64)
     left, _, right = np.linalg.svd(motion[:3, :3])
     motion[:3, :3] = left @ right
-    return motion, float(found.fitness)
+    return motion
+
+
+def _fit(step: NDArray[np.float64], depth: Tensor, intrinsics: Tensor) -> Fit:
+    """How well two views agree once the second is moved by ``step``."""
+    poses = torch.from_numpy(np.stack([np.eye(4), step])).float()
+    samples = sample_pixels(depth, anchors=2, pixels=1000)
+    return fit_reading(Reading(), samples, depth, intrinsics, poses)

@@ -24,6 +24,8 @@ class ReadOptions:
     """Keep at most this many frames, chosen evenly."""
     max_missing: float = 0.5
     """Share of the frames that may lack an image or a pose; they are left out and counted."""
+    plausible: bool = True
+    """Refuse depth units and camera matrices that no scan has; False to find out what they are."""
 
     def __post_init__(self) -> None:
         for name in ("depth_scale", "stride", "max_frames"):

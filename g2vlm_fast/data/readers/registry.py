@@ -13,6 +13,7 @@ from g2vlm_fast.data.readers.frame_folder import is_frame_folder, list_frame_fol
 from g2vlm_fast.data.readers.listing import Listing
 from g2vlm_fast.data.readers.nerfstudio import is_nerfstudio, list_nerfstudio
 from g2vlm_fast.data.readers.scannet import is_scannet, list_scannet
+from g2vlm_fast.data.readers.standard import is_standard, list_standard
 from g2vlm_fast.data.readers.trajectory_folder import is_trajectory_folder, list_trajectory_folder
 from g2vlm_fast.data.readers.tum import is_tum, list_tum
 
@@ -28,6 +29,7 @@ class Reader:
 
 
 READERS: list[Reader] = [
+    Reader("g2vlm-fast", "scene.json of g2vlm-fast preprocess", is_standard, list_standard),
     Reader("tum", "rgb.txt, depth.txt, groundtruth.txt", is_tum, list_tum),
     Reader(
         "scannet",

@@ -91,21 +91,26 @@ def read_scan_with_listing(path: Path | str, options: ReadOptions | None = None)
     size = _first_size(frames)
     check_memory(folder, len(frames), size[0] * size[1])
     camera = _camera(folder, listing, options, size, assumptions)
-    views, damaged = read_views(listing, frames, camera, scale)
+    views, damaged = read_views(listing, frames, camera, scale, plausible=options.plausible)
     _check_share(folder, damaged, len(views), options)
     skipped = [*listing.skipped, *damaged]
     if skipped:
         assumptions.append(_counted(skipped, len(listing.frames) + len(listing.skipped)))
-    scene = _scene(folder, listing, views, scale, assumptions)
+    scene = _scene(folder, listing, views, scale, options.plausible, assumptions)
     scene = dataclasses.replace(scene, **_given_mesh(folder, listing, options))
     return ReadScan(scene, listing, [view.frame for view in views], reader.name, scale)
 
 
 def _scene(
-    folder: Path, listing: Listing, views: list[View], scale: float, assumptions: list[str]
+    folder: Path,
+    listing: Listing,
+    views: list[View],
+    scale: float,
+    plausible: bool,
+    assumptions: list[str],
 ) -> Scene:
     colors = torch.from_numpy(np.stack([view.color.transpose(2, 0, 1) for view in views]))
-    depth = _depth(views, scale, assumptions)
+    depth = _depth(views, scale, plausible, assumptions)
     intrinsics = torch.from_numpy(np.stack([view.matrix for view in views])).float()
     poses, estimated = _poses(folder, views, colors, depth, intrinsics, assumptions)
     if listing.gravity is not None and not estimated:
@@ -126,13 +131,15 @@ def _scene(
         poses=poses,
         depth=depth,
         gravity=gravity,
-        poses_estimated=estimated,
+        poses_estimated=estimated or listing.poses_estimated,
         annotations=annotations,
         assumptions=tuple(assumptions),
     )
 
 
-def _depth(views: list[View], scale: float, assumptions: list[str]) -> Tensor | None:
+def _depth(
+    views: list[View], scale: float, plausible: bool, assumptions: list[str]
+) -> Tensor | None:
     measured = [view.depth for view in views if view.depth is not None]
     if len(measured) < len(views):
         assumptions.append("The scan has no depth images.")
@@ -140,7 +147,8 @@ def _depth(views: list[View], scale: float, assumptions: list[str]) -> Tensor | 
     depth = np.stack(measured)
     source = views[0].frame.depth
     assert source is not None
-    check_depth_unit(source.path, depth, scale)
+    if plausible:
+        check_depth_unit(source.path, depth, scale)
     return torch.from_numpy(depth)
 
 

@@ -37,7 +37,12 @@ class View:
 
 
 def read_views(
-    listing: Listing, frames: list[Frame], camera: Camera | None, units_per_metre: float
+    listing: Listing,
+    frames: list[Frame],
+    camera: Camera | None,
+    units_per_metre: float,
+    *,
+    plausible: bool = True,
 ) -> tuple[list[View], list[FrameError]]:
     """Decode frames in parallel: undistorted, depth on the pixels of colour, upright.
 
@@ -46,6 +51,7 @@ def read_views(
         frames: which of them.
         camera: of colour images that have none of their own.
         units_per_metre: of depth images.
+        plausible: refuse camera matrices that cannot be of their images.
 
     Returns:
         The views in order, and why the others could not be read.
@@ -54,7 +60,7 @@ def read_views(
         ScanError: a camera that does not belong to its images; depth that cannot be brought onto
             colour; views of several sizes; views that do not fit into memory.
     """
-    reader = _Reader(listing, camera, units_per_metre)
+    reader = _Reader(listing, camera, units_per_metre, plausible)
     with ThreadPoolExecutor(max_workers=4) as pool:
         tried = list(pool.map(reader.attempt, frames))
     views = [view for view in tried if isinstance(view, View)]
@@ -94,6 +100,7 @@ class _Reader:
     listing: Listing
     camera: Camera | None
     units_per_metre: float
+    plausible: bool
 
     def attempt(self, frame: Frame) -> View | FrameError:
         try:
@@ -113,7 +120,7 @@ class _Reader:
             )
         camera = frame.camera or self.camera
         assert camera is not None
-        camera = _fitting(camera, frame.color.path, color.shape[:2])
+        camera = self._fitting(camera, frame.color.path, color.shape[:2])
         target = self._target(frame, camera, color, depth)
         if target.size != color.shape[:2]:
             color, camera = _shrunk(color, camera, target)
@@ -143,7 +150,7 @@ class _Reader:
             return _without_lens(camera)
         assert frame.depth is not None
         if depth_camera is not None:
-            return _fitting(depth_camera, frame.depth.path, depth.shape)
+            return self._fitting(depth_camera, frame.depth.path, depth.shape)
         if not self.listing.one_field_of_view:
             raise ScanError(
                 frame.depth.path,
@@ -157,7 +164,26 @@ class _Reader:
                 f"is {size_in_words(depth)} beside distorted colour of {size_in_words(color)}",
                 "Undistort the colour images first",
             )
-        return _fitting(camera, frame.depth.path, depth.shape)
+        return self._fitting(camera, frame.depth.path, depth.shape)
+
+    def _fitting(self, camera: Camera, image: Path, size: tuple[int, ...]) -> Camera:
+        """The camera at the size of an image that it is said to have taken.
+
+        Raises:
+            ScanError: it took images of another shape.
+        """
+        height, width = size
+        if self.plausible and camera.size and not _one_shape(camera.size, (height, width)):
+            raise ScanError(
+                image,
+                f"is {width}x{height}, but its camera was calibrated at "
+                f"{camera.size[1]}x{camera.size[0]}",
+                "Turn or crop both alike; are width and height swapped?",
+            )
+        fitting = _at_size(camera, height, width)
+        if self.plausible:
+            check_intrinsics_fit(camera.source or image, fitting.matrix, height, width)
+        return fitting
 
 
 @lru_cache(maxsize=64)
@@ -167,30 +193,14 @@ def _without_lens(camera: Camera) -> Camera:
     return Camera(camera.matrix, camera.size, None, camera.source)
 
 
-def _fitting(camera: Camera, image: Path, size: tuple[int, ...]) -> Camera:
-    """The camera at the size of an image that it is said to have taken.
-
-    Raises:
-        ScanError: it took images of another shape.
-    """
-    height, width = size
-    if camera.size is not None and camera.size != (height, width):
-        ratio = (camera.size[0] * width) / (camera.size[1] * height)
-        if abs(ratio - 1) > _SAME_SHAPE:
-            raise ScanError(
-                image,
-                f"is {width}x{height}, but its camera was calibrated at "
-                f"{camera.size[1]}x{camera.size[0]}",
-                "Turn or crop both alike; are width and height swapped?",
-            )
-    fitting = _at_size(camera, height, width)
-    check_intrinsics_fit(camera.source or image, fitting.matrix, height, width)
-    return fitting
+def _one_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether one of two images may be the other, resized."""
+    return abs(first[0] * second[1] / (first[1] * second[0]) - 1) <= _SAME_SHAPE
 
 
 @lru_cache(maxsize=64)
 def _at_size(camera: Camera, height: int, width: int) -> Camera:
-    if camera.size is None:
+    if camera.size is None or not _one_shape(camera.size, (height, width)):
         return Camera(camera.matrix, (height, width), camera.distortion, camera.source)
     return camera.scaled_to((height, width))
 
