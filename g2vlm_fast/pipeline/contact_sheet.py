@@ -36,6 +36,7 @@ _VIEWS = 4
 _VIEW_WIDTH = 420
 _PLAN_WIDTH = 2 * _VIEW_WIDTH + GAP
 _LINE = 88  # characters
+_TELLING = {name: rank for rank, name in enumerate(("on", "in", "above", "near", "facing"))}
 _BELOW_CEILING = 0.15  # metres; what is higher hides the room from above
 
 
@@ -92,13 +93,13 @@ def _objects(truth: RoomTruth) -> list[SceneObject]:
 
 
 def _relations(truth: RoomTruth) -> list[SceneRelation]:
-    """All that hold; those without a frame first, as they say the most."""
+    """All that hold; those that say the most first."""
     held = (truth.relations == 1).nonzero().tolist()
     edges = [
         SceneRelation(subject, thing, RELATIONS[name], 1.0, frame_of(RELATIONS[name]))
         for subject, thing, name in held
     ]
-    return sorted(edges, key=lambda edge: (edge.frame != "", edge.name))
+    return sorted(edges, key=lambda edge: _TELLING.get(edge.name, len(_TELLING)))
 
 
 def _camera(scene: Scene, view: int, width: int) -> VirtualCamera:

@@ -14,6 +14,7 @@ from g2vlm_fast.report.from_above import FromAbove
 from g2vlm_fast.report.pictures import Picture, object_color
 
 _DRAWN_RELATIONS = 9
+_FEW = 12  # objects; the names of more are written smaller
 
 
 def draw_top_view(
@@ -61,7 +62,7 @@ def draw_top_view(
     for edge in _surest(relations):
         _arrow(axes, places[edge.subject], places[edge.object], edge)
     for thing in objects:
-        _name(axes, thing)
+        _name(axes, thing, font_size=11 if len(objects) <= _FEW else 8)
     _camera(axes, first_pose, 0.04 * float((high - low).max()))
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
@@ -104,10 +105,10 @@ def _arrow(
     )  # fmt: skip
 
 
-def _name(axes: Any, thing: SceneObject) -> None:
+def _name(axes: Any, thing: SceneObject, font_size: int) -> None:
     color = np.array(object_color(thing.id)) / 255
     axes.text(
-        *thing.center[:2], f"{thing.class_name} {thing.id}", fontsize=11, fontweight="bold",
+        *thing.center[:2], f"{thing.class_name} {thing.id}", fontsize=font_size, fontweight="bold",
         color="white", ha="center", va="center",
         bbox={"boxstyle": "round,pad=0.35", "facecolor": color, "edgecolor": "none"},
     )  # fmt: skip
