@@ -29,6 +29,7 @@ WALL_GAP = 20
 """Millimetres between a wall and the back of what stands against it."""
 
 _FLAT = 40  # what is no higher lies on the floor and is walked over: a rug
+_OFF_THE_FLOOR = 300  # what hangs higher on a wall narrows no way
 _PASSAGE_HEIGHT = 1900  # zones reach up to here
 
 
@@ -131,7 +132,7 @@ class Arrangement:
         if support is None and furniture.mount == Mount.FLOOR:
             support, z = self._rug_below(furniture, x, y, yaw, z)
         piece = Placed(furniture, "", (0, 0, 0), x, y, z, yaw % 360, support)
-        solid = footprint_of(piece)
+        solid = piece.solid()
         inside = support is not None or self.space.holds(solid)
         if not inside or z + furniture.size[2] > self.height:
             return None
@@ -272,7 +273,7 @@ class Arrangement:
         """The rug that a piece would stand on with all its footprint, and its height."""
         if furniture.class_name == "rug":
             return None, z
-        own = _footprint(furniture, x, y, z, yaw)
+        own = Placed(furniture, "", (0, 0, 0), x, y, z, yaw).solid()
         for index, piece in enumerate(self.placed):
             if piece.furniture.class_name != "rug":
                 continue
@@ -319,14 +320,12 @@ class Arrangement:
         if not self.space.holds(zone):
             return False
         return not any(
-            (other_group != group or group < 0) and solid.top > _FLAT and zone.overlaps(solid)
+            (other_group != group or group < 0)
+            and solid.top > _FLAT
+            and solid.bottom < _OFF_THE_FLOOR
+            and zone.overlaps(solid)
             for solid, other_group in zip(self._solids, self._groups, strict=True)
         )
-
-
-def footprint_of(piece: Placed) -> Footprint:
-    """Return the upright box around a placed piece."""
-    return _footprint(piece.furniture, piece.x, piece.y, piece.z, piece.yaw)
 
 
 def parts_of(piece: Placed) -> list[Footprint]:
@@ -344,11 +343,6 @@ def _part_footprint(piece: Placed, part: Part) -> Footprint:
     is_round = part.shape in (Shape.CYLINDER, Shape.SPHERE)
     yaw = piece.yaw + part.yaw
     return Footprint(x, y, yaw, width, depth, middle - height, middle + height, is_round)
-
-
-def _footprint(furniture: Furniture, x: int, y: int, z: int, yaw: int) -> Footprint:
-    width, depth, height = furniture.size
-    return Footprint(x, y, yaw, width / 2, depth / 2, z, z + height)
 
 
 def _front_zone(solid: Footprint, depth: int) -> Footprint:

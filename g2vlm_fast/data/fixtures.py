@@ -6,10 +6,13 @@ from g2vlm_fast.data.arrangement import WALL_GAP, Arrangement
 from g2vlm_fast.data.furniture import Furniture, Mount
 from g2vlm_fast.data.openings import hang_over
 from g2vlm_fast.data.outlines import Wall
-from g2vlm_fast.data.support import put_at, put_on
+from g2vlm_fast.data.support import put_on
 
 _WORK_SPACE = 750  # millimetres before a kitchen row
 _JOINT = 10  # between the pieces of a row
+_OF_KITCHENS = ("kitchen", "with doors", "with drawers")
+_LEFT_OUT_LAST = ("counter", "sink", "stove", "refrigerator", "washing machine")
+"""What a row that is too long for all walls goes without, the last named first."""
 
 
 def kitchen_row(arrangement: Arrangement) -> list[int]:
@@ -18,14 +21,19 @@ def kitchen_row(arrangement: Arrangement) -> list[int]:
     sequence = [
         name
         for name, chance in (
-            ("refrigerator", 0.85), ("counter", 1.0), ("stove", 0.85), ("counter", 0.7),
-            ("washing machine", 0.25),
+            ("refrigerator", 0.85), ("counter", 1.0), ("sink", 0.9), ("stove", 0.85),
+            ("counter", 0.5), ("washing machine", 0.2),
         )
         if draws.chance(chance)
     ]  # fmt: skip
     if draws.chance(0.5):
         sequence.reverse()
-    row = [piece for name in sequence if (piece := arrangement.make(name, mount=Mount.FLOOR))]
+    row = [
+        piece
+        for name in sequence
+        if (piece := arrangement.make(name, mount=Mount.FLOOR, prefer=_OF_KITCHENS)) is not None
+        and (name != "sink" or piece.variant == "kitchen")
+    ]
     while row:
         length = sum(piece.size[0] + _JOINT for piece in row) - _JOINT
         walls = [w for w in arrangement.walls if w.length >= length + 2 * WALL_GAP]
@@ -39,7 +47,7 @@ def kitchen_row(arrangement: Arrangement) -> list[int]:
                     _fit_out_row(arrangement, placed)
                     return placed
             arrangement.undo(mark)
-        row.pop(draws.integer(0, len(row) - 1))
+        row.pop(max(range(len(row)), key=lambda place: _LEFT_OUT_LAST.index(row[place].class_name)))
     return []
 
 
@@ -51,7 +59,7 @@ def bathroom_fixtures(arrangement: Arrangement) -> None:
     if tub is not None and draws.chance(0.85):
         arrangement.against_wall(tub, into_corner=1.0, gap=10, front=450, attempts=20)
     for name in ("sink", "toilet") if basin_first else ("toilet", "sink"):
-        piece = arrangement.make(name, mount=Mount.FLOOR)
+        piece = arrangement.make(name, mount=Mount.FLOOR, prefer=("pedestal", "vanity"))
         if piece is None:
             continue
         index = arrangement.against_wall(piece, into_corner=0.2, gap=10, front=500, attempts=20)
@@ -100,9 +108,7 @@ def _same(arrangement: Arrangement, placed: list[int], furniture: Furniture) -> 
 def _fit_out_row(arrangement: Arrangement, row: list[int]) -> None:
     draws = arrangement.draws
     counters = [i for i in row if arrangement.placed[i].furniture.class_name == "counter"]
-    for place, counter in enumerate(counters):
-        if place == 0:
-            put_at(arrangement, counter, arrangement.make("sink", mount=Mount.TOP), 0, 0)
+    for counter in counters:
         for name, chance in (
             ("microwave", 0.35), ("kettle", 0.45), ("bowl", 0.45), ("cup", 0.6), ("cup", 0.4),
             ("vase", 0.15), ("plant", 0.15), ("box", 0.15), ("basket", 0.15),
@@ -110,4 +116,4 @@ def _fit_out_row(arrangement: Arrangement, row: list[int]) -> None:
             if draws.chance(chance):
                 put_on(arrangement, counter, name)
         if draws.chance(0.6):
-            hang_over(arrangement, counter, "cabinet")
+            hang_over(arrangement, counter, draws.choice(("cabinet", "cabinet", "shelf")))

@@ -12,6 +12,7 @@ _DOORWAY_ZONE = 800  # millimetres of floor that stay free on both sides of a do
 _WINDOW_ZONE = 260  # of air before a window, so that no wardrobe hides it
 _WALL_MARGIN = 120  # between an opening and the end of its wall
 _BETWEEN = 60  # between pieces on one wall
+_CURTAIN_RAILS = (0, 60, 120, 200)  # between a wall and the back of curtains
 
 
 def keep_doorway_free(arrangement: Arrangement, doorway: Doorway) -> None:
@@ -23,11 +24,13 @@ def keep_doorway_free(arrangement: Arrangement, doorway: Doorway) -> None:
 
 def set_door(arrangement: Arrangement) -> int | None:
     """Set a door into an outer wall of the space and keep its swing free."""
-    furniture = arrangement.make("door")
+    single = ("plain", "panelled", "glazed") if arrangement.space.area < 14 else ()
+    furniture = arrangement.make("door", prefer=single)
     index = _set_opening(arrangement, furniture, into_corner=0.4)
     if index is not None and furniture is not None:
         half, depth = furniture.size[0] // 2, furniture.size[1] // 2
-        arrangement.keep_free(index, -half, half, -depth - 2 * half + 60, -depth)
+        leaf = half if furniture.variant == "double" else 2 * half
+        arrangement.keep_free(index, -half, half, -depth - leaf, -depth)
     return index
 
 
@@ -67,16 +70,34 @@ def _set_opening(
 
 
 def hang_at(
-    arrangement: Arrangement, furniture: Furniture, wall: Wall, slide: int, elevation: int,
-    *, like: int | None = None,
-) -> int | None:  # fmt: skip
-    """Hang a piece on a wall, ``slide`` from its middle; None where it has no place."""
+    arrangement: Arrangement,
+    furniture: Furniture,
+    wall: Wall,
+    slide: int,
+    elevation: int,
+    *,
+    away: int = 0,
+    tucked: tuple[int, ...] = (),
+) -> int | None:
+    """Hang a piece on a wall, ``slide`` from its middle; None where it has no place.
+
+    Args:
+        arrangement: the room.
+        furniture: the piece.
+        wall: of the current space.
+        slide: millimetres along the wall.
+        elevation: of its bottom above the floor.
+        away: between the wall and its back.
+        tucked: pieces whose boxes it may enter, but not their parts.
+    """
     width, depth, height = furniture.size
     room_at_ends = abs(slide) + width / 2 <= wall.length / 2
     if not room_at_ends or elevation + height > arrangement.height:
         return None
-    x, y = wall.at(slide, depth // 2)
-    return arrangement.stand(furniture, x, y, wall.yaw, z=elevation, clearance=_BETWEEN, like=like)
+    x, y = wall.at(slide, depth // 2 + away)
+    return arrangement.stand(
+        furniture, x, y, wall.yaw, z=elevation, clearance=_BETWEEN, tucked=tucked
+    )
 
 
 def hang(arrangement: Arrangement, class_name: str) -> int | None:
@@ -119,6 +140,23 @@ def hang_under(arrangement: Arrangement, opening: int, class_name: str) -> int |
         return None
     slide = slide_along(wall, solid.x, solid.y)
     return hang_at(arrangement, furniture, wall, slide, furniture.elevation)
+
+
+def hang_before(arrangement: Arrangement, opening: int, class_name: str) -> int | None:
+    """Hang a piece, curtains for example, close before a window, its parts clear of it."""
+    furniture = arrangement.make(class_name, mount=Mount.WALL)
+    wall = wall_behind(arrangement, opening)
+    if furniture is None or wall is None:
+        return None
+    solid = arrangement.solid(opening)
+    slide = slide_along(wall, solid.x, solid.y)
+    for away in _CURTAIN_RAILS:
+        index = hang_at(
+            arrangement, furniture, wall, slide, furniture.elevation, away=away, tucked=(opening,)
+        )
+        if index is not None:
+            return index
+    return None
 
 
 def wall_behind(arrangement: Arrangement, base: int) -> Wall | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from g2vlm_fast.data.footprints import Footprint
 from g2vlm_fast.data.furniture import Furniture
 from g2vlm_fast.data.turns import cosine_sine
 
@@ -26,6 +27,11 @@ class Placed:
         width, depth = self.furniture.size[0] / 2 + margin, self.furniture.size[1] / 2 + margin
         corners = ((-width, -depth), (width, -depth), (width, depth), (-width, depth))
         return [self.to_world(x, y) for x, y in corners]
+
+    def solid(self) -> Footprint:
+        """Return the upright box around it."""
+        width, depth, height = self.furniture.size
+        return Footprint(self.x, self.y, self.yaw, width / 2, depth / 2, self.z, self.z + height)
 
     def to_world(self, x: float, y: float) -> tuple[float, float]:
         """Move a point of the ground plane from the frame of the furniture into the room."""

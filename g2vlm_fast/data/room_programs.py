@@ -11,6 +11,7 @@ from g2vlm_fast.data.furniture import Mount
 from g2vlm_fast.data.groups import bed_group, desk_group, dining_group, television_group
 from g2vlm_fast.data.openings import (
     hang,
+    hang_before,
     hang_over,
     hang_under,
     keep_doorway_free,
@@ -42,11 +43,29 @@ _FLATS: tuple[tuple[str, ...], ...] = (
 )
 """The rooms of flats, the largest first."""
 
+_ESSENTIAL: dict[str, tuple[str, ...]] = {
+    "bedroom": ("bed",),
+    "living room": ("sofa",),
+    "kitchen": ("counter", "refrigerator"),
+    "office": ("desk", "chair"),
+    "bathroom": ("toilet", "sink"),
+}
+"""What a room of a program is not believed without."""
+
+_TRIES = 6  # of openings and furniture, for a room that lacks something essential
+
 _DISTRACTORS = (
     "chair", "stool", "lamp", "plant", "box", "bin", "basket", "armchair", "cabinet", "shelf",
     "nightstand", "backpack", "suitcase",
 )  # fmt: skip
 """Classes of which a room is given another piece on purpose, so that a name is not enough."""
+
+
+_IN_OFFICES = ("filing", "two doors", "bookcase", "rack", "open", "swing")
+_IN_HOMES = ("two doors", "sideboard", "laundry", "pedal", "standing")
+"""Variants that are preferred where the class of a piece does not say where it belongs."""
+
+_ON_BOARDS = ("book", "book", "book", "vase", "box", "plant", "bowl", "basket", "clock", "cup")
 
 
 def draw_outline(draws: Draws, config: RoomConfig, program: str) -> Outline:
@@ -82,9 +101,14 @@ def furnish(draws: Draws, config: RoomConfig, program: str, outline: Outline) ->
     entrance = draws.integer(0, len(outline.spaces) - 1) if program == "flat" else 0
     for index, space in enumerate(outline.spaces):
         arrangement.enter(space)
-        windows = _set_openings(arrangement, with_door=index == entrance)
-        richness = draws.integer(40, 125) / 100
-        _FURNISHERS[space.program](arrangement, richness)
+        richness = draws.integer(60, 140) / 100
+        mark = arrangement.mark()
+        for _ in range(_TRIES):
+            arrangement.undo(mark)
+            windows = _set_openings(arrangement, with_door=index == entrance)
+            _FURNISHERS[space.program](arrangement, richness)
+            if all(arrangement.standing(name) for name in _ESSENTIAL[space.program]):
+                break
         _dress(arrangement, windows, richness)
     return arrangement.placed
 
@@ -158,8 +182,8 @@ def _kitchen(arrangement: Arrangement, richness: float) -> None:
 
 def _office(arrangement: Arrangement, richness: float) -> None:
     may = _chances(arrangement, richness)
-    desks = max(1, round(arrangement.space.area / 7.5 * richness))
-    for _ in range(min(desks, 6)):
+    desks = max(1, round(arrangement.space.area / 6.5 * richness))
+    for _ in range(min(desks, 8)):
         desk_group(arrangement)
     if arrangement.space.area > 18 and may(0.7):
         dining_group(arrangement, most_chairs=8)
@@ -211,6 +235,8 @@ def _dress(arrangement: Arrangement, windows: list[int], richness: float) -> Non
     for window in windows:
         if may(0.6):
             hang_under(arrangement, window, "radiator")
+        if dry and may(0.45):
+            hang_before(arrangement, window, "curtain")
     for name, chance in (
         ("picture", 0.5), ("picture", 0.35), ("mirror", 0.2), ("clock", 0.25),
     ):  # fmt: skip
@@ -241,7 +267,9 @@ def _add_distractor(arrangement: Arrangement) -> None:
 def _wall_piece(
     arrangement: Arrangement, class_name: str, *, front: int = 0, into_corner: float = 0.4
 ) -> int | None:
-    furniture = arrangement.make(class_name, mount=Mount.FLOOR)
+    in_office = arrangement.space.program == "office"
+    prefer = _IN_OFFICES if in_office else _IN_HOMES
+    furniture = arrangement.make(class_name, mount=Mount.FLOOR, prefer=prefer)
     if furniture is None:
         return None
     return arrangement.against_wall(furniture, front=front, into_corner=into_corner)
@@ -275,10 +303,7 @@ def _filled(arrangement: Arrangement, index: int | None) -> None:
     if piece.class_name not in ("shelf", "cabinet", "bench", "piano", "desk"):
         return
     for _ in range(draws.integer(0, min(6, 1 + 2 * len(piece.surfaces)))):
-        name = draws.choice(
-            ("book", "book", "vase", "box", "plant", "bowl", "basket", "clock", "cup")
-        )
-        put_on(arrangement, index, name)
+        put_on(arrangement, index, draws.choice(_ON_BOARDS))
 
 
 def _lay_rug(arrangement: Arrangement) -> None:

@@ -93,6 +93,8 @@ def draw_room(seed: int, config: RoomConfig) -> RoomRecord:
             continue
         primitives = build_primitives(layout, torch.float64)
         viewpoints, visible = draw_viewpoints(draws, config, layout, primitives)
+        if viewpoints is None:
+            continue
         layout = _keep(layout, visible)
         if len(layout.placed) >= min(2, config.objects[0]):
             given = draws.chance(config.depth_probability)

@@ -14,33 +14,30 @@ from g2vlm_fast.data.primitives import Primitives, Shape
 from g2vlm_fast.data.turns import rotation_of
 from g2vlm_fast.ontology import COLORS
 
-_FLOOR_DEPTH = 0.05  # metres; the floor is a slab of its own, so that it has its own look
-_FLOOR_MATERIALS = (Material.PLAIN, Material.CHECKER, Material.STRIPES, Material.WOOD)
+_FLOOR_DEPTH = 50  # millimetres; the floor is a slab of its own, so that it has its own look
 
 
 def build_primitives(layout: Layout, dtype: torch.dtype = torch.float32) -> Primitives:
-    """Build the solids of a building: row 0 the hull, row 1 the floor, then walls and furniture.
+    """Build the solids of a building: row 0 the hull, then floors, walls and furniture.
 
     What belongs to the building has instance -1; the parts of a piece have its index.
     """
     length, width, height = (side / 1000 for side in layout.size)
-    middle = (height - _FLOOR_DEPTH) / 2
-    wall, floor = (
-        tuple(c / 1000 for c in color) for color in (layout.wall_color, layout.floor_color)
-    )
+    depth = _FLOOR_DEPTH / 1000
+    middle = (height - depth) / 2
+    wall = tuple(c / 1000 for c in layout.wall_color)
     level = rotation_of(0)
-    slab = (length, width, _FLOOR_DEPTH)
-    hull = (length, width, height + _FLOOR_DEPTH)
-    floor_material = _FLOOR_MATERIALS[layout.floor_material]
+    hull = (length, width, height + depth)
     rows: list[tuple[Any, ...]] = [
         (Shape.ROOM, (0, 0, middle), level, hull, wall, Material.GRADIENT, -1),
-        (Shape.BOX, (0, 0, -_FLOOR_DEPTH / 2), level, slab, floor, floor_material, -1),
     ]
+    for floor in layout.floors:
+        color = tuple(part / 1000 for part in floor.color)
+        slab = _box(floor.x0, floor.x1, floor.y0, floor.y1, -_FLOOR_DEPTH, 0)
+        rows.append((Shape.BOX, *slab, color, floor.material, -1))
     for block in layout.blocks:
-        low, high = (block.x0, block.y0, block.z0), (block.x1, block.y1, block.z1)
-        center = tuple((a + b) / 2000 for a, b in zip(low, high, strict=True))
-        size = tuple((b - a) / 1000 for a, b in zip(low, high, strict=True))
-        rows.append((Shape.BOX, center, level, size, wall, Material.GRADIENT, -1))
+        solid = _box(block.x0, block.x1, block.y0, block.y1, block.z0, block.z1)
+        rows.append((Shape.BOX, *solid, wall, Material.GRADIENT, -1))
     for index, piece in enumerate(layout.placed):
         main = tuple(
             c * (1 + j / 1000) for c, j in zip(COLORS[piece.color], piece.jitter, strict=True)
@@ -62,6 +59,13 @@ def build_primitives(layout: Layout, dtype: torch.dtype = torch.float32) -> Prim
         material=torch.tensor(material),
         instance=torch.tensor(instance),
     )
+
+
+def _box(x0: int, x1: int, y0: int, y1: int, z0: int, z1: int) -> tuple[Any, ...]:
+    """Center, rotation and size of a level box between two corners, in metres."""
+    sides = ((x0, x1), (y0, y1), (z0, z1))
+    center = tuple((low + high) / 2000 for low, high in sides)
+    return center, rotation_of(0), tuple((high - low) / 1000 for low, high in sides)
 
 
 def yaw_rotation(turns: Any, dtype: torch.dtype) -> Tensor:

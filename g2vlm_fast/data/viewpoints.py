@@ -2,7 +2,9 @@
 
 Candidates are drawn in whole millimetres and rendered small, in float64, and the best are taken
 greedily: each next view is the one that shows most objects not yet seen. The first one sees most
-of the room and is the frame in which left, right, front and behind are meant.
+of the room and is the frame in which left, right, front and behind are meant; the others follow
+in the order of the trajectory, which begins anew after its end. Cameras of simple rooms stand
+near the walls; those of other rooms move as :mod:`g2vlm_fast.data.camera_paths` says.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from g2vlm_fast.data.camera_paths import draw_views
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.layout import Layout
 from g2vlm_fast.data.primitives import Primitives
@@ -55,7 +58,7 @@ class Viewpoints:
 
 def draw_viewpoints(
     draws: Draws, config: RoomConfig, layout: Layout, primitives: Primitives
-) -> tuple[Viewpoints, set[int]]:
+) -> tuple[Viewpoints | None, set[int]]:
     """Draw the cameras of a room.
 
     Args:
@@ -65,16 +68,25 @@ def draw_viewpoints(
         primitives: the same room in float64.
 
     Returns:
-        The cameras, and the indices of the objects that at least one of them sees well.
+        The cameras, and the indices of the objects that at least one of them sees well; None
+        where the furniture leaves no floor to stand on.
     """
     focal = draws.integer(round(config.focal[0] * 1000), round(config.focal[1] * 1000))
     principal = (draws.integer(-20, 20), draws.integer(-20, 20))
     wanted = draws.integer(*config.views)
-    pairs = [_draw_pair(draws, layout) for _ in range(max(_CANDIDATES, wanted))]
+    if layout.program == "simple":
+        pairs = [_draw_pair(draws, layout) for _ in range(max(_CANDIDATES, wanted))]
+    else:
+        pairs = draw_views(draws, config, layout, max(_CANDIDATES, 2 * wanted))
+    if not pairs:
+        return None, set()
     eyes, targets = zip(*pairs, strict=True)
     candidates = Viewpoints(eyes, targets, focal, principal)
     counts = _visible_pixels(candidates, primitives, len(layout.placed))
     chosen, seen = _cover(counts, eyes, wanted)
+    if layout.program != "simple":
+        first = sorted(chosen).index(chosen[0])
+        chosen = sorted(chosen)[first:] + sorted(chosen)[:first]
     eyes, targets = zip(*(pairs[view] for view in chosen), strict=True)
     return Viewpoints(eyes, targets, focal, principal), seen
 
