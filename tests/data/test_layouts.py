@@ -139,8 +139,15 @@ def _images(scan: Path, words: tuple[str, ...]) -> list[Path]:
 DEPTH_WORDS = ("depth",)
 
 
-@pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "scannet-sens"])
-@pytest.mark.parametrize("damage", ["gone", "cut off"])
+def _can_lose(name: str, damage: str) -> bool:
+    """Containers have no files to lose; where files are paired by order, a gap is refused."""
+    return name != "scannet-sens" and (name, damage) != ("trajectory", "gone")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [(n, damage) for n in LAYOUTS for damage in ("gone", "cut off") if _can_lose(n, damage)],
+)
 def test_frames_without_depth_are_left_out_and_counted(
     name: str, damage: str, written: dict[str, Path], tmp_path: Path, room: Room
 ) -> None:

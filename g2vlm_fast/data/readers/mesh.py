@@ -10,16 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2vlm_fast.data.readers.errors import ScanError
+from g2vlm_fast.data.readers.ply import read_ply
 
 _CLEAN = "Repair it (for example trimesh.Trimesh(...).process(validate=True)) or leave --mesh out"
-
-_LONGEST_HEADER = 65536
-
-_PLY_BYTES = {
-    "char": 1, "uchar": 1, "int8": 1, "uint8": 1, "short": 2, "ushort": 2, "int16": 2, "uint16": 2,
-    "int": 4, "uint": 4, "int32": 4, "uint32": 4, "float": 4, "float32": 4, "double": 8,
-    "float64": 8,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,7 +26,7 @@ class GivenMesh:
 
 
 def read_mesh(path: Path, *, drop_flat_faces: bool = False) -> GivenMesh:
-    """Read a triangle mesh (PLY, OBJ, STL, GLB: what Open3D reads) and check it.
+    """Read a triangle mesh (PLY; OBJ, STL and GLB by Open3D) and check it.
 
     Args:
         path: the file.
@@ -44,18 +37,9 @@ def read_mesh(path: Path, *, drop_flat_faces: bool = False) -> GivenMesh:
         ScanError: unreadable; a header that promises more than the file holds; NaN vertices;
             faces out of range or without area.
     """
-    import open3d as o3d
-
     if not path.is_file():
         raise ScanError(path, "is missing", "Restore the file, or leave the mesh out")
-    if path.suffix.lower() == ".ply":
-        check_ply_size(path)
-    elif path.suffix.lower() == ".stl":
-        _check_stl_size(path)
-    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
-        mesh = o3d.io.read_triangle_mesh(path)
-    vertices = np.asarray(mesh.vertices, dtype=np.float32)
-    faces = np.asarray(mesh.triangles, dtype=np.int32)
+    vertices, faces, colors = _from_ply(path) if _is_ply(path) else _from_open3d(path)
     if len(vertices) == 0 or len(faces) == 0:
         raise ScanError(
             path,
@@ -73,9 +57,37 @@ def read_mesh(path: Path, *, drop_flat_faces: bool = False) -> GivenMesh:
             _CLEAN,
         )
     faces = faces[~flat]
+    return GivenMesh(vertices, faces, _vertex_normals(vertices, faces), colors)
+
+
+_Parts = tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32] | None]
+
+
+def _is_ply(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(3) == b"ply" or path.suffix.lower() == ".ply"
+
+
+def _from_ply(path: Path) -> _Parts:
+    mesh = read_ply(path)
+    # what float32 and int32 cannot hold is out of range, and is refused as such
+    vertices = np.where(abs(mesh.vertices) < 1e30, mesh.vertices, np.nan).astype(np.float32)
+    faces = mesh.faces.clip(-1, 2**31 - 1).astype(np.int32)
+    return vertices, faces, None if mesh.colors is None else mesh.colors.astype(np.float32)
+
+
+def _from_open3d(path: Path) -> _Parts:
+    import open3d as o3d
+
+    if path.suffix.lower() == ".stl":
+        _check_stl_size(path)
+    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
+        mesh = o3d.io.read_triangle_mesh(path)
     colors = np.asarray(mesh.vertex_colors, dtype=np.float32).clip(0, 1)
-    return GivenMesh(
-        vertices, faces, _vertex_normals(vertices, faces), colors if len(colors) else None
+    return (
+        np.asarray(mesh.vertices, dtype=np.float32),
+        np.asarray(mesh.triangles, dtype=np.int32),
+        colors if len(colors) else None,
     )
 
 
@@ -110,50 +122,6 @@ def _vertex_normals(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> 
         np.add.at(normals, faces[:, corner], cross)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     return np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
-
-
-def check_ply_size(path: Path) -> None:
-    """Hold the counts in a PLY header against the size of the file.
-
-    Source: Turk, *The PLY Polygon File Format*, 1994.
-
-    Raises:
-        ScanError: no PLY header, or one that promises more than the file holds.
-    """
-    broken = ScanError(path, "has no readable PLY header", "Save it again as a binary PLY")
-    try:
-        with path.open("rb") as file:
-            start = file.read(_LONGEST_HEADER)
-            size = path.stat().st_size
-    except OSError as error:
-        raise ScanError(path, f"cannot be read ({error.strerror})", "Grant permission") from error
-    header, found, _ = start.partition(b"end_header")
-    if not start.startswith(b"ply") or not found:
-        raise broken
-    ascii_file, promised, element_size, count = b"format ascii" in header, 0, 0, 0
-    for line in header.decode("ascii", errors="replace").splitlines():
-        words = line.split()
-        if words[:1] == ["element"]:
-            promised += count * element_size
-            if len(words) != 3 or not words[2].isdecimal():
-                raise broken
-            count, element_size = int(words[2]), 0
-        elif words[:2] == ["property", "list"]:
-            # a count and, in a face, three indices; the count alone is sure
-            element_size += (
-                1 if ascii_file else _PLY_BYTES.get(words[2] if len(words) > 2 else "", 1)
-            )
-        elif words[:1] == ["property"]:
-            element_size += (
-                2 if ascii_file else _PLY_BYTES.get(words[1] if len(words) > 1 else "", 1)
-            )
-    promised += count * element_size
-    if promised > size:
-        raise ScanError(
-            path,
-            f"is cut off: its header promises at least {promised:,} bytes, it has {size:,}",
-            "Copy the file again",
-        )
 
 
 def _check_stl_size(path: Path) -> None:
