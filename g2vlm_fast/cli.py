@@ -1,4 +1,4 @@
-"""The command line: ``g2vlm-fast run | view | data | info | train | evaluate | profile``.
+"""The command line: ``g2vlm-fast run | check | preprocess | view | data | info | train | ...``.
 
 What a command needs is imported when it runs, so that ``--help`` answers at once.
 """
@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import tyro
 
 from g2vlm_fast.pipeline.config import RunConfig
+from g2vlm_fast.pipeline.scan_config import CheckConfig, PreprocessConfig
 
 BAD_INPUT = 2
 """Exit status where what was given cannot be used; nothing is written then."""
@@ -35,6 +36,22 @@ class Run(RunConfig):
     """Folder of a scan; without one, a room is generated."""
     ask: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A question, in quotes; may be given several times."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(CheckConfig):
+    """Find out what the numbers of a scan mean: poses, axes, depth, camera matrix, clock."""
+
+    scan: Annotated[Path, tyro.conf.Positional]
+    """Folder of a scan."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess(PreprocessConfig):
+    """Write scans of any layout as standard ones: metric, upright, calibrated, checked."""
+
+    scans: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of scans."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +141,20 @@ def _train_demo_model(checkpoint: Path) -> None:
             "/checkpoint; the state of the run is kept in the folder above it"
         )
     recipes.run_recipe(recipes.demo(), checkpoint.parent, show_progress=True)
+
+
+def check(command: Check) -> int:
+    """Carry out ``g2vlm-fast check``."""
+    from g2vlm_fast.pipeline import scans
+
+    return scans.check(command, print)
+
+
+def preprocess(command: Preprocess) -> int:
+    """Carry out ``g2vlm-fast preprocess``."""
+    from g2vlm_fast.pipeline import scans
+
+    return scans.preprocess(command, print)
 
 
 def show(command: Show) -> None:
@@ -227,13 +258,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = _parse(arguments)
     try:
         with _leaving_on_sigterm():
-            _CARRY_OUT[type(command)](command)
+            status: int | None = _CARRY_OUT[type(command)](command)
     except Exception as error:
         if not _is_bad_input(error):
             raise
         print(f"g2vlm-fast: {error}", file=sys.stderr)
         return BAD_INPUT
-    return 0
+    return status or 0
 
 
 def _parse(arguments: list[str]) -> Any:
@@ -293,10 +324,11 @@ def _is_bad_input(error: Exception) -> bool:
 
 
 _COMMANDS: dict[str, Any] = {
-    "run": Run, "view": View, "data": Data, "info": Info, "train": Train, "evaluate": Evaluate,
-    "profile": Profile,
+    "run": Run, "check": Check, "preprocess": Preprocess, "view": View, "data": Data, "info": Info,
+    "train": Train, "evaluate": Evaluate, "profile": Profile,
 }  # fmt: skip
 _DATA_COMMANDS: dict[str, Any] = {"show": Show}
-_CARRY_OUT: dict[type, Callable[[Any], None]] = {
-    Run: run, View: view, Show: show, Info: info, Train: train, Evaluate: evaluate,
+_CARRY_OUT: dict[type, Callable[[Any], int | None]] = {
+    Run: run, Check: check, Preprocess: preprocess, View: view, Show: show, Info: info,
+    Train: train, Evaluate: evaluate,
 }  # fmt: skip
