@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from g2vlm_fast.data import (
     AnswerVocabulary,
@@ -20,6 +20,7 @@ from g2vlm_fast.data import (
 )
 from g2vlm_fast.data.collate import Tokenize
 from g2vlm_fast.data.draws import Draws
+from g2vlm_fast.data.packing import EveryPlaceFrom
 from g2vlm_fast.ontology import EVERYTHING, Ontology
 from g2vlm_fast.records import SceneBatch, Targets
 from g2vlm_fast.train.config import DataConfig
@@ -161,19 +162,6 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
         return min(data.scenes_per_step + data.fresh_per_step * (batches - 1), data.rooms)
 
 
-class _From(Sampler[int]):
-    """All indices from one on."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-
-    def __iter__(self) -> Iterator[int]:
-        index = self.index
-        while True:
-            yield index
-            index += 1
-
-
 def prefetched(
     batches: GrowingRooms, index: int, *, workers: int, ahead: int = 4
 ) -> Iterator[Example]:
@@ -187,7 +175,7 @@ def prefetched(
     loader: DataLoader[Any] = DataLoader(
         batches,
         batch_size=None,
-        sampler=_From(index),
+        sampler=EveryPlaceFrom(index),
         num_workers=workers,
         prefetch_factor=ahead,
     )
