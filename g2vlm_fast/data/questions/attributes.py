@@ -9,6 +9,7 @@ from g2vlm_fast.data.questions.asking import (
     ask,
     ask_balanced,
     ask_yes_or_no,
+    found_answers,
     spoken_of,
 )
 from g2vlm_fast.data.scene import Query
@@ -138,9 +139,12 @@ def color(speaker: Speaker) -> Query | None:
     if speaker.simple:
         proposal = _color_of(speaker, speaker.any_object())
         return None if proposal is None else ask(speaker, "color", proposal)
-    return ask_balanced(
-        speaker, "color", lambda: _color_of(speaker, speaker.any_object()), attempts=12
-    )
+    found = found_answers(speaker, lambda: _color_of(speaker, speaker.any_object()), attempts=16)
+    if not found:
+        return None
+    drawn = [speaker.draws.choice(sorted(found)) for _ in range(2)]
+    rarer = min(drawn, key=speaker.facts.colors.count)  # as many rooms have something white
+    return ask(speaker, "color", found[rarer])
 
 
 def _color_of(speaker: Speaker, index: int) -> Proposal | None:

@@ -102,6 +102,8 @@ def _untold(speaker: Speaker, setting: Setting) -> Program | None:
 Make = Callable[[Program], Program]
 """Makes the program of a question out of a place."""
 
+Propose = Callable[[Speaker, Setting], Proposal | None]
+
 
 def _propose(
     speaker: Speaker,
@@ -129,19 +131,20 @@ def _propose(
 
 def situated(speaker: Speaker, kind: str) -> Query | None:
     """Ask a question of a kind from a place (SQA3D)."""
-    setting = draw_setting(speaker)
-    if setting is None:
-        return None
     if kind == "situated_distance":
-        return _distance(speaker, setting)
-    if kind == "situated_is":
-        side = speaker.draws.choice(SIDES)  # before the answer, which it then does not tell
-        return ask_yes_or_no(speaker, kind, lambda: _is(speaker, setting, side))
-    propose = partial(_PROPOSE[kind], speaker, setting)
-    if kind == "situated_reach":
+        setting = draw_setting(speaker)
+        return None if setting is None else _distance(speaker, setting)
+    side = speaker.draws.choice(SIDES)  # drawn before the answer, so that it does not tell it
+    make: Propose = partial(_is, side=side) if kind == "situated_is" else _PROPOSE[kind]
+
+    def propose() -> Proposal | None:
+        setting = draw_setting(speaker)
+        return None if setting is None else make(speaker, setting)
+
+    if kind in ("situated_is", "situated_reach"):
         return ask_yes_or_no(speaker, kind, propose, attempts=24)
     least = 2 if kind in ("situated_turn", "situated_color") else 1
-    return ask_balanced(speaker, kind, propose, attempts=12, least_answers=least)
+    return ask_balanced(speaker, kind, propose, attempts=20, least_answers=least)
 
 
 def _what(speaker: Speaker, setting: Setting) -> Proposal | None:
@@ -262,7 +265,7 @@ def _distance(speaker: Speaker, setting: Setting) -> Query | None:
     return ask(speaker, "situated_distance", proposal, note=" m over the floor")
 
 
-_PROPOSE: dict[str, Callable[[Speaker, Setting], Proposal | None]] = {
+_PROPOSE: dict[str, Propose] = {
     "situated_what": _what,
     "situated_color": _color,
     "situated_count": _count,
