@@ -25,7 +25,7 @@ def axial_sigma(depth: Tensor) -> Tensor:
 
 
 def sense_depth(
-    depth: Tensor, cosine: Tensor, generator: np.random.Generator
+    depth: Tensor, cosine: Tensor, generator: np.random.Generator, *, scale: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Turn exact depth into measured depth.
 
@@ -36,17 +36,18 @@ def sense_depth(
         depth: ``[V, H, W]`` metres, 0 = nothing there.
         cosine: ``[V, H, W]``, between surface normal and the way back to the camera.
         generator: source of randomness.
+        scale: of the noise; more than 1 for a worse sensor, whose sigma says so.
 
     Returns:
         Depth ``[V, H, W]`` in metres, 0 = missing, and its standard deviation (noise and
         quantisation step / sqrt(12), in quadrature; 0 where missing).
     """
     noise = torch.from_numpy(generator.standard_normal(depth.shape, dtype=np.float32))
-    noisy = (depth + axial_sigma(depth) * noise).clamp_min(0.2)
+    noisy = (depth + scale * axial_sigma(depth) * noise).clamp_min(0.2)
     steps = (_DISPARITY_SCALE / noisy).round().clamp_min(1)
     measured = _DISPARITY_SCALE / steps
     quantum = measured.square() / _DISPARITY_SCALE
-    sigma = (axial_sigma(measured).square() + quantum.square() / 12).sqrt()
+    sigma = ((scale * axial_sigma(measured)).square() + quantum.square() / 12).sqrt()
     lucky = torch.from_numpy(generator.random(depth.shape, dtype=np.float32)) > _EDGE_DROPOUT
     kept = (depth > 0) & (cosine > _GRAZING) & (lucky | ~_beside_edge(depth))
     kept &= ~_holes(depth.shape, generator)
@@ -54,11 +55,12 @@ def sense_depth(
     return torch.where(kept, measured, nothing), torch.where(kept, sigma, nothing)
 
 
-def sense_images(images: Tensor, generator: np.random.Generator) -> Tensor:
+def sense_images(images: Tensor, generator: np.random.Generator, *, scale: float = 1.0) -> Tensor:
     """Give images ``[V, 3, H, W]`` in [0, 1] an exposure per view and pixel noise; to uint8."""
-    exposure = 1 + _EXPOSURE_SIGMA * generator.standard_normal((len(images), 1, 1, 1))
+    exposure = 1 + scale * _EXPOSURE_SIGMA * generator.standard_normal((len(images), 1, 1, 1))
     noise = generator.standard_normal(images.shape, dtype=np.float32)
-    seen = images * torch.from_numpy(exposure).float() + _IMAGE_SIGMA * torch.from_numpy(noise)
+    sigma = scale * _IMAGE_SIGMA
+    seen = images * torch.from_numpy(exposure).float() + sigma * torch.from_numpy(noise)
     return to_uint8(seen)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from g2vlm_fast.data.observation import Visibility
 from g2vlm_fast.data.resize import nearest, resized_depth
 from g2vlm_fast.data.sampling import sample_queries, sample_surface
 from g2vlm_fast.data.scene import RoomTruth, Scene
@@ -81,6 +82,6 @@ def distance_targets(
     return {
         "query_points": torch.cat([points for points, _, _ in samples]),
         "query_distance": torch.cat([distance for _, distance, _ in samples]),
-        "query_observed": torch.cat([observed for _, _, observed in samples]),
+        "query_observed": torch.cat([known for _, _, known in samples]) == Visibility.OBSERVED,
         "query_offsets": offsets_of([count] * len(truths)),
     }

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.data import Query, RoomTruth, Scene
-from g2vlm_fast.data.sampling import observed, sample_queries
+from g2vlm_fast.data.observation import Visibility, observed
+from g2vlm_fast.data.sampling import sample_queries
 from g2vlm_fast.eval.heads.spatial import Graph
 from g2vlm_fast.eval.metrics.boxes import Boxes
 from g2vlm_fast.eval.priors import Answer, Objects, RoomFacts
@@ -84,7 +85,7 @@ def room_facts(
     pixels = torch.randint(truth.depth.numel(), (_PIXELS,), generator=generator)
     depth = truth.depth.flatten()[pixels]
     normal = truth.normal.movedim(1, -1).reshape(-1, 3)[pixels]
-    _, distance, seen = sample_queries(
+    _, distance, known = sample_queries(
         truth.primitives,
         truth.room_size,
         scene.intrinsics,
@@ -93,6 +94,7 @@ def room_facts(
         _POINTS,
         generator,
     )
+    hidden = distance[known != Visibility.OBSERVED]
     return RoomFacts(
         objects=true_objects(truth, ontology),
         relations=truth.relations.numpy()[..., ontology.relation_columns],
@@ -100,5 +102,5 @@ def room_facts(
         captions=[query.answer or "" for query in queries if is_caption(query)],
         depths=depth[depth > 0].double().numpy(),
         normals=normal[(normal != 0).any(-1)].double().numpy(),
-        hidden_distances=distance[~seen].clamp(-truncation, truncation).double().numpy(),
+        hidden_distances=hidden.clamp(-truncation, truncation).double().numpy(),
     )
