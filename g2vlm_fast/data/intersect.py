@@ -2,66 +2,90 @@
 
 Boxes: the slab method of Kay and Kajiya (SIGGRAPH 1986); cylinders: the slab of their caps
 together with the quadratic of the infinite cylinder; spheres: their quadratic. First axes are
-x, y, z; the rest broadcast.
+x, y, z; the rest broadcast. Cases are told apart by arithmetic rather than by masks, for which
+PyTorch has no vectorised code on the CPU: what contradicts a hit is multiplied by a huge number
+and raises the distance beyond ``NO_HIT``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from g2vlm_fast.data.primitives import Shape
 
+ByAxis = Tensor | Sequence[Tensor]
+
+NO_HIT = 1e9
+"""Distances from here on mean that a ray meets nothing."""
+
+_PENALTY = 1e30
+_NEAREST = 1e-6  # a ray starts in free space, so a nearer hit lies behind its start
 _SMALLEST = 1e-9
 
 
-def first_hit(shape: Shape, start: Tensor, along: Tensor, half_size: Tensor) -> Tensor:
-    """Distance to a solid in its own axes (first axis: x, y, z), infinite for a miss."""
+def first_hit(shape: Shape, start: ByAxis, along: ByAxis, half_size: ByAxis) -> Tensor:
+    """Distance to a solid in its own axes (first axis: x, y, z), from ``NO_HIT`` on for a miss."""
     near, far = _INTERVALS[shape](start, along, half_size)
-    entry, blocked = (far, near > 0) if shape == Shape.ROOM else (near, near <= 0)
-    return entry.masked_fill((near > far) | (far <= 0) | blocked, torch.inf)
+    against = near - far
+    if shape == Shape.ROOM:
+        against = torch.maximum(against, near)
+        entry = far
+    else:
+        entry = near
+    against = torch.maximum(against, _NEAREST - entry)
+    distance = torch.maximum(entry, against * _PENALTY)
+    return distance.nan_to_num_(nan=torch.inf, posinf=torch.inf)
 
 
-def away_from_zero(direction: Tensor) -> Tensor:
-    return torch.where(direction.abs() < _SMALLEST, _SMALLEST, direction)
-
-
-def _slabs(start: Tensor, along: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor]:
+def _slab(start: Tensor, along: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor]:
+    """Interval between two parallel walls; infinite for a ray along them."""
     inverse = along.reciprocal()
-    middle = start * inverse
-    reach = inverse.abs() * half_size
-    return -middle - reach, reach - middle
+    one, other = (-half_size - start) * inverse, (half_size - start) * inverse
+    return torch.minimum(one, other), torch.maximum(one, other)
 
 
-def _box_interval(start: Tensor, along: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor]:
-    near, far = _slabs(start, along, half_size)
-    return near.amax(0), far.amin(0)
+def _box_interval(start: ByAxis, along: ByAxis, half_size: ByAxis) -> tuple[Tensor, Tensor]:
+    near, far = _slab(start[0], along[0], half_size[0])
+    for axis in (1, 2):
+        enter, leave = _slab(start[axis], along[axis], half_size[axis])
+        near, far = torch.maximum(near, enter), torch.minimum(far, leave)
+    return near, far
 
 
-def _cylinder_interval(start: Tensor, along: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor]:
-    near, far = _slabs(start[2], along[2], half_size[2])
-    squared_length = along[0].square() + along[1].square()
-    moment = start[0] * along[1] - start[1] * along[0]  # keeps thin cylinders exact in float32
-    discriminant = squared_length * half_size[0].square() - moment.square()
-    middle = -(start[0] * along[0] + start[1] * along[1]) / squared_length
-    reach = discriminant.clamp_min(0).sqrt() / squared_length
-    near = torch.maximum(near, middle - reach)
-    far = torch.minimum(far, middle + reach)
-    return near.masked_fill(discriminant <= 0, torch.inf), far
+def _cylinder_interval(start: ByAxis, along: ByAxis, half_size: ByAxis) -> tuple[Tensor, Tensor]:
+    near, far = _slab(start[2], along[2], half_size[2])
+    x, y = _away_from_zero(along[0]), along[1]
+    inverse = (x.square() + y.square()).reciprocal()
+    moment = start[0] * y - start[1] * x  # keeps thin cylinders exact in float32
+    discriminant = half_size[0].square() - moment.square() * inverse
+    middle = -(start[0] * x + start[1] * y) * inverse
+    reach = (discriminant.clamp_min(0) * inverse).sqrt()
+    near = torch.maximum(near, torch.maximum(middle - reach, -discriminant * _PENALTY))
+    return near, torch.minimum(far, middle + reach)
 
 
-def _sphere_interval(start: Tensor, along: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor]:
-    squared_length = along.square().sum(0)
-    moment = torch.linalg.cross(start.expand_as(along), along, dim=0)
-    discriminant = squared_length * half_size[0].square() - moment.square().sum(0)
-    middle = -(start * along).sum(0) / squared_length
-    reach = discriminant.clamp_min(0).sqrt() / squared_length
-    return (middle - reach).masked_fill(discriminant <= 0, torch.inf), middle + reach
+def _sphere_interval(start: ByAxis, along: ByAxis, half_size: ByAxis) -> tuple[Tensor, Tensor]:
+    x, y, z = along
+    inverse = (x.square() + y.square() + z.square()).reciprocal()
+    moment = (
+        (start[1] * z - start[2] * y).square()
+        + (start[2] * x - start[0] * z).square()
+        + (start[0] * y - start[1] * x).square()
+    )
+    discriminant = half_size[0].square() - moment * inverse
+    middle = -(start[0] * x + start[1] * y + start[2] * z) * inverse
+    reach = (discriminant.clamp_min(0) * inverse).sqrt()
+    return torch.maximum(middle - reach, -discriminant * _PENALTY), middle + reach
 
 
-_INTERVALS: dict[Shape, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+def _away_from_zero(direction: Tensor) -> Tensor:
+    return torch.copysign(direction.abs().clamp_min(_SMALLEST), direction)
+
+
+_INTERVALS: dict[Shape, Callable[[ByAxis, ByAxis, ByAxis], tuple[Tensor, Tensor]]] = {
     Shape.BOX: _box_interval,
     Shape.CYLINDER: _cylinder_interval,
     Shape.ROOM: _box_interval,

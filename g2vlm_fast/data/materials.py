@@ -34,6 +34,10 @@ class Material(IntEnum):
     PAINTING = 17
 
 
+_NEVER = 1e9  # metres; no point lies so far beyond a face
+_TINY = 1e-20
+_HUGE = 1e25
+
 _TEXTURES: dict[Material, textures.Texture] = {
     material: getattr(textures, material.name.lower()) for material in Material
 }
@@ -41,7 +45,7 @@ _TEXTURES: dict[Material, textures.Texture] = {
 
 def normals_at(primitives: Primitives, row: Tensor, points: Tensor) -> Tensor:
     """Unit normals ``[N, 3]`` into free space; arguments as in :func:`surface_at`."""
-    return _surface_frame(primitives, row, points)[0]
+    return _face_at(primitives, row, points.mT.contiguous())[0].mT.contiguous()
 
 
 def surface_at(primitives: Primitives, row: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,67 +60,85 @@ def surface_at(primitives: Primitives, row: Tensor, points: Tensor) -> tuple[Ten
         Unit normals ``[N, 3]`` in the world, which point into free space (for a room, inwards),
         and colours ``[N, 3]`` in [0, 1] before shading.
     """
-    normal, local, half_size, shape, axis = _surface_frame(primitives, row, points)
-    coordinate = _surface_coordinates(local, half_size, axis, shape)
-    rise = (local[:, 2] / half_size[:, 2].clamp_min(1e-6)).clamp(-1, 1)
-    place = textures.Place(*coordinate.unbind(-1), rise, row)
-    factor = _texture(primitives, place, primitives.material.index_select(0, row))
-    color = primitives.color.index_select(0, row) * factor
-    return normal, color.clamp(0, 1)
+    normal, color = surface_by_axis(primitives, row, points.mT.contiguous())
+    return normal.mT.contiguous(), color.mT.contiguous()
 
 
-def _surface_frame(
-    primitives: Primitives, row: Tensor, points: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """World normal, local point, half size, shape, and axis of the face."""
-    rotation = primitives.rotation.index_select(0, row)
-    half_size = primitives.half_size.index_select(0, row)
-    shape = primitives.shape.index_select(0, row)
-    offset = points - primitives.center.index_select(0, row)
-    local = _combine(rotation.unbind(1), offset)
-    normal, axis = _local_normal(local, half_size, shape)
-    normal = torch.where((shape == Shape.ROOM)[:, None], -normal, normal)
-    return _combine(rotation.unbind(2), normal), local, half_size, shape, axis
+def surface_by_axis(primitives: Primitives, row: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Do as :func:`surface_at` with points, normals and colours of shape ``[3, N]``."""
+    normal, place = _face_at(primitives, row, points)
+    color = primitives.color.mT.index_select(1, row)
+    return normal, _textured(primitives, place, row, color).clamp_(0, 1)
 
 
-def _combine(axes: tuple[Tensor, ...], amounts: Tensor) -> Tensor:
-    """Combine three ``axes [N, 3]`` with ``amounts [N, 3]`` to ``[N, 3]``."""
-    x, y, z = amounts.split(1, dim=-1)
-    return axes[0] * x + axes[1] * y + axes[2] * z
+def _face_at(primitives: Primitives, row: Tensor, points: Tensor) -> tuple[Tensor, textures.Place]:
+    """World normals ``[3, N]`` and where on their faces points ``[3, N]`` lie.
+
+    Cases are told apart by factors of 0 and 1, for which the CPU has vectorised code.
+    """
+    shape = primitives.shape
+    is_sphere, is_room = (shape == kind for kind in (Shape.SPHERE, Shape.ROOM))
+    is_round = is_sphere | (shape == Shape.CYLINDER)
+    kinds = torch.stack([is_round, is_sphere, is_room]).to(points)
+    by_row = torch.cat(
+        [primitives.rotation.permute(1, 2, 0).flatten(0, 1), primitives.center.mT,
+         primitives.half_size.mT, kinds]
+    ).index_select(1, row)  # fmt: skip
+    rotation, center, half_size, kinds = by_row.split([9, 3, 3, 3])
+    curved, spherical, inverted = kinds
+    offset = points - center
+    x, y, z = (
+        rotation[k] * offset[0] + rotation[3 + k] * offset[1] + rotation[6 + k] * offset[2]
+        for k in range(3)
+    )
+    ground = x.square() + y.square()
+    beyond_x = x.abs() + curved * (ground.sqrt() - x.abs()) - half_size[0]
+    beyond_y = y.abs() - half_size[1] - curved * _NEVER
+    beyond_z = z.abs() - half_size[2] - spherical * _NEVER
+    on_x, on_y, on_z = _one_hot_of_largest(beyond_x, beyond_y, beyond_z)
+    bent = on_x * curved
+    inverse = (ground + spherical * z.square()).clamp_min(_TINY).rsqrt()
+    flat = on_x - bent
+    local = (
+        bent * x * inverse + flat * _sign(x),
+        bent * y * inverse + on_y * _sign(y),
+        bent * spherical * z * inverse + on_z * _sign(z),
+    )
+    outward = 1 - 2 * inverted
+    normal = torch.stack(
+        [
+            outward * (rotation[k] * local[0] + rotation[k + 1] * local[1]
+                       + rotation[k + 2] * local[2])
+            for k in (0, 3, 6)
+        ]
+    )  # fmt: skip
+    place = textures.Place(
+        u=bent * torch.atan2(y, x) * half_size[0] + flat * y + (1 - on_x) * x,
+        v=on_z * y + (1 - on_z) * z,
+        rise=(z / half_size[2].clamp_min(_TINY)).clamp_(-1, 1),
+        salt=row,
+    )
+    return normal, place
 
 
-def _local_normal(local: Tensor, half_size: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
-    """Outward normal in local axes and axis (0, 1, 2) of the face; what is curved is face 0."""
-    excess = local.abs() - half_size
-    radial = local[:, :2].norm(dim=-1)
-    is_cylinder, is_sphere = shape == Shape.CYLINDER, shape == Shape.SPHERE
-    mantle = torch.stack([radial - half_size[:, 0], torch.full_like(radial, -torch.inf)], -1)
-    excess = torch.where(is_cylinder[:, None], torch.cat([mantle, excess[:, 2:]], -1), excess)
-    axis = excess.argmax(-1).masked_fill(is_sphere, 0)
-    flat = torch.nn.functional.one_hot(axis, 3) * torch.where(local < 0, -1.0, 1.0).to(local.dtype)
-    around = torch.cat([local[:, :2] / radial.clamp_min(1e-9)[:, None], 0 * local[:, 2:]], -1)
-    normal = torch.where((is_cylinder & (axis == 0))[:, None], around, flat)
-    return torch.where(
-        is_sphere[:, None], torch.nn.functional.normalize(local, dim=-1), normal
-    ), axis
+def _one_hot_of_largest(x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Factors of 1 at the largest of three values, the first of equals, and 0 elsewhere."""
+    largest = torch.maximum(torch.maximum(x, y), z)
+    on_x, on_y = ((1 - (largest - value) * _HUGE).clamp_(0, 1) for value in (x, y))
+    on_y = on_y * (1 - on_x)
+    return on_x, on_y, 1 - on_x - on_y
 
 
-def _surface_coordinates(local: Tensor, half_size: Tensor, axis: Tensor, shape: Tensor) -> Tensor:
-    """Two coordinates ``[N, 2]`` in metres along the face that a point lies on."""
-    x, y, z = local.unbind(-1)
-    arc = torch.atan2(y, x) * half_size[:, 0]
-    is_round = (shape == Shape.CYLINDER) | (shape == Shape.SPHERE)
-    first = torch.where(axis == 0, torch.where(is_round, arc, y), x)
-    second = torch.where(axis == 2, y, z)
-    return torch.stack([first, second], -1)
+def _sign(value: Tensor) -> Tensor:
+    return torch.copysign(torch.ones_like(value), value)
 
 
-def _texture(primitives: Primitives, place: textures.Place, material: Tensor) -> Tensor:
-    """Factor ``[N, 3]`` on the colour; only materials that occur are computed."""
-    factor = torch.ones_like(place.u)[:, None].expand(-1, 3)
+def _textured(primitives: Primitives, place: textures.Place, row: Tensor, color: Tensor) -> Tensor:
+    """Apply to ``color [3, N]`` the textures that occur, each where it does."""
+    material = primitives.material.index_select(0, row)
     for occurring in primitives.materials:
         if occurring != Material.PLAIN:
-            look = _TEXTURES[Material(occurring)](place)
-            look = look if look.ndim == 2 else look[:, None]
-            factor = torch.where((material == occurring)[:, None], look, factor)
-    return factor
+            where = (material == occurring).nonzero()[:, 0]
+            look = _TEXTURES[Material(occurring)](place.at(where))
+            color.index_copy_(1, where, color.index_select(1, where) * look)
+    return color

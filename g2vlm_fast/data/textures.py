@@ -25,6 +25,10 @@ class Place:
     rise: Tensor  # [N] from -1 at the bottom of the solid to 1 at its top
     salt: Tensor  # [N] int64, tells one solid's randomness from another's
 
+    def at(self, index: Tensor) -> Place:
+        """Return the places of ``index`` (int64)."""
+        return Place(*(values.index_select(0, index) for values in vars(self).values()))
+
 
 def plain(place: Place) -> Tensor:
     return torch.ones_like(place.u)
@@ -122,20 +126,19 @@ def keys(place: Place) -> Tensor:
 
 
 def spines(place: Place) -> Tensor:
-    """The backs of books 36 mm thick: a colour and a height for each, ``[N, 3]``."""
+    """The backs of books 36 mm thick: a colour and a height for each, ``[3, N]``."""
     column, across = _cell(place.u, 0.036)
-    tint = torch.stack([hashed(column, column + k, place.salt) for k in range(3)], -1)
+    tint = torch.stack([hashed(column, column + k, place.salt) for k in range(3)])
     above = place.rise > 0.45 + 0.5 * hashed(column, column + 3, place.salt)
     tone = _jointed(1 - 0.75 * above.to(across), 0.3, [(across, 0.036, 0.004)])
-    return (0.35 + 1.1 * tint) * tone[:, None]
+    return (0.35 + 1.1 * tint) * tone
 
 
 def painting(place: Place) -> Tensor:
-    """Strokes of colour over fields of colour, ``[N, 3]``."""
+    """Strokes of colour over fields of colour, ``[3, N]``."""
     channels = [replace(place, salt=3 * place.salt + k) for k in range(3)]
     return torch.stack(
-        [0.3 + 0.8 * clouds(channel, 0.20) + 0.5 * clouds(channel, 0.06) for channel in channels],
-        -1,
+        [0.3 + 0.8 * clouds(channel, 0.20) + 0.5 * clouds(channel, 0.06) for channel in channels]
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from g2vlm_fast.data.intersect import first_hit
+from g2vlm_fast.data.intersect import NO_HIT, first_hit
 from g2vlm_fast.data.materials import Material, normals_at
 from g2vlm_fast.data.primitives import Primitives, Shape
 from g2vlm_fast.data.render import cast, render
@@ -106,11 +106,32 @@ def test_rays_end_where_marching_along_the_distance_ends(
 def test_a_sphere_is_hit_at_its_near_side_only_and_not_from_behind_or_inside() -> None:
     radius = torch.full((3, 1), 1.0)
     along = torch.tensor([[0.0], [2.0], [0.0]])
-    for start, expected in ((-3.0, 1.0), (3.0, torch.inf), (0.0, torch.inf)):
-        from_there = torch.tensor([[0.0], [start], [0.0]])
-        assert first_hit(Shape.SPHERE, from_there, along, radius).item() == expected
-    beside = torch.tensor([[1.0001], [-3.0], [0.0]])
-    assert first_hit(Shape.SPHERE, beside, along, radius).item() == torch.inf
+    before = torch.tensor([[0.0], [-3.0], [0.0]])
+    assert first_hit(Shape.SPHERE, before, along, radius).item() == pytest.approx(1.0)
+    for start in ((0.0, 3.0, 0.0), (0.0, 0.0, 0.0), (1.0001, -3.0, 0.0)):
+        elsewhere = torch.tensor(start)[:, None]
+        assert first_hit(Shape.SPHERE, elsewhere, along, radius).item() >= NO_HIT
+    distance, row = cast(solid(Shape.SPHERE, (2.0, 2.0, 2.0)), elsewhere.mT, along.mT)
+    assert (distance.item(), row.item()) == (torch.inf, -1)
+
+
+def test_rays_along_walls_and_axes_meet_what_lies_in_their_way() -> None:
+    down = torch.tensor([[0.0, 0.0, -1.0]])
+    for shape in SOLID:
+        column = solid(shape, (2.0, 2.0, 2.0))
+        for x, y, expected in ((0.0, 0.0, 4.0), (1.5, 0.0, torch.inf), (0.0, -1.5, torch.inf),
+                               (1.5, 1.5, torch.inf), (-1.5, 0.0, torch.inf)):  # fmt: skip
+            distance, _ = cast(column, torch.tensor([[x, y, 5.0]]), down)
+            assert distance.item() == pytest.approx(expected, abs=1e-5), (shape, x, y)
+        up, _ = cast(column, torch.tensor([[0.0, 0.0, 5.0]]), -down)
+        assert up.item() == torch.inf
+
+
+def test_a_ray_in_the_plane_of_a_wall_is_not_a_number_nowhere() -> None:
+    box = solid(Shape.BOX, (2.0, 2.0, 2.0))
+    distance, row = cast(box, torch.tensor([[1.0, 0.0, 5.0]]), torch.tensor([[0.0, 0.0, -1.0]]))
+    assert not distance.isnan().any()
+    assert (row.item() == -1) == (distance.item() == torch.inf)
 
 
 def test_a_small_far_sphere_keeps_its_outline_in_float32() -> None:

@@ -11,6 +11,7 @@ from g2vlm_fast.data.furniture.pieces import (
     Furniture,
     Mount,
     Part,
+    Surface,
     assemble,
     box,
     even,
@@ -42,6 +43,16 @@ def _bedding(width: int, y0: int, y1: int, z: int, draws: Draws) -> list[Part]:
     return parts
 
 
+def _made_up(frame: list[Part], bedding: list[Part]) -> Furniture:
+    """A bed whose blanket carries things."""
+    blanket = bedding[1]
+    x, y = blanket.size[0] // 2 - 30, blanket.size[1] // 2 - 30
+    top = blanket.center[2] + blanket.size[2] // 2
+    middle = blanket.center[1]
+    place = Surface(-x, x, middle - y, middle + y, top)
+    return assemble("bed", [*frame, *bedding], surfaces=[place], has_front=True)
+
+
 def _headboard_bed(draws: Draws) -> Furniture:
     width, length = even(draws, 1000, 1840), even(draws, 2080, 2200)
     head = even(draws, 880, 1120)
@@ -50,9 +61,8 @@ def _headboard_bed(draws: Draws) -> Furniture:
         box(-x, x, y - 70, y, 0, head, "wood", Material.WOOD),
         box(-x, x, -y + 10, y - 70, 100, 300, "wood", Material.WOOD),
         *four_legs(width - 40, length - 160, 100, 80, "wood"),
-        *_bedding(width - 40, -y + 10, y - 70, 300, draws),
     ]
-    return assemble("bed", parts, has_front=True)
+    return _made_up(parts, _bedding(width - 40, -y + 10, y - 70, 300, draws))
 
 
 def _slatted_bed(draws: Draws) -> Furniture:
@@ -71,9 +81,8 @@ def _slatted_bed(draws: Draws) -> Furniture:
         *(slab(30, 30, 300, head - 120, x=-(bars - 1) * step // 2 + index * step, y=y - 30)
           for index in range(bars)),
         box(-x + 10, x - 10, -y + 60, y - 60, 200, 320, material=Material.WOOD),
-        *_bedding(width - 60, -y + 70, y - 60, 320, draws),
     ]  # fmt: skip
-    return assemble("bed", parts, has_front=True)
+    return _made_up(parts, _bedding(width - 60, -y + 70, y - 60, 320, draws))
 
 
 def _storage_bed(draws: Draws) -> Furniture:
@@ -87,9 +96,8 @@ def _storage_bed(draws: Draws) -> Furniture:
         box(-x + 60, x - 60, -y + 80, y - 120, 0, 40, "dark"),
         *drawer_fronts(-x + 20, 0, -y + 40, [60], 300, "wood"),
         *drawer_fronts(0, x - 20, -y + 40, [60], 300, "wood"),
-        *_bedding(width - 60, -y + 50, y - 120, 320, draws),
     ]
-    return assemble("bed", parts, has_front=True)
+    return _made_up(parts, _bedding(width - 60, -y + 50, y - 120, 320, draws))
 
 
 def _daybed(draws: Draws) -> Furniture:
@@ -101,9 +109,8 @@ def _daybed(draws: Draws) -> Furniture:
         box(-x, x, -y, -y + 40, 0, height - 160, material=Material.PANELS),
         box(x - 40, x, -y + 40, y - 40, 0, height - 160, material=Material.PANELS),
         box(-x + 10, x - 40, -y + 40, y - 40, 120, 280, "wood", Material.WOOD),
-        *_bedding(width - 80, -y + 50, y - 40, 280, draws),
     ]
-    return assemble("bed", parts, has_front=True)
+    return _made_up(parts, _bedding(width - 80, -y + 50, y - 40, 280, draws))
 
 
 def _flat_pillow(draws: Draws) -> Furniture:

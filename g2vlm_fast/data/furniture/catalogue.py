@@ -25,8 +25,8 @@ from g2vlm_fast.data.furniture import (
 from g2vlm_fast.data.furniture.pieces import Builder, Furniture, Mount
 
 _FAMILIES = (
-    seating, tables, storage, containers, beds, lighting, appliances, bathroom, electronics, openings,
-    decoration, smallware,
+    seating, tables, storage, containers, beds, lighting, appliances, bathroom, electronics,
+    openings, decoration, smallware,
 )  # fmt: skip
 _BUILDERS: dict[str, dict[str, Builder]] = {
     class_name: variants for family in _FAMILIES for class_name, variants in family.BUILDERS.items()

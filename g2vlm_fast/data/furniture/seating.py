@@ -8,6 +8,7 @@ from g2vlm_fast.data.furniture.pieces import (
     Builder,
     Furniture,
     Part,
+    Surface,
     around,
     assemble,
     ball,
@@ -130,7 +131,8 @@ def _upholstered(
             slab(cushion - 12, 140, 440, height, x=middle, y=y - 260 + 20,
                  material=Material.FABRIC),
         ]  # fmt: skip
-    return assemble(class_name, parts, has_front=True)
+    seat = Surface(-inner // 2, inner // 2, -y + 20, y - 310, 440)
+    return assemble(class_name, parts, surfaces=[seat], has_front=True)
 
 
 def _block_armchair(draws: Draws) -> Furniture:
@@ -208,7 +210,8 @@ def _corner_sofa(draws: Draws) -> Furniture:
         *four_legs(width - 40, depth - 40, 60, 60, "dark")[1:],
         box(-x + 20, -x + 80, y - seat + 20, y - seat + 80, 0, 60, "dark"),
     ]
-    return assemble("sofa", parts, has_front=True)
+    place = Surface(-x + 170, x - chaise - 10, y - seat + 20, y - 340, 440)
+    return assemble("sofa", parts, surfaces=[place], has_front=True)
 
 
 def _square_stool(draws: Draws) -> Furniture:
