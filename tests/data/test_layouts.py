@@ -15,6 +15,7 @@ from g2vlm_fast.data.readers import ReadOptions, ScanError, read_scan
 from g2vlm_fast.data.scene import Scene
 
 MUTATIONS = 60
+IMAGES = (".png", ".jpg", ".pgm")
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,9 @@ def test_written_room_is_read_back(name: str, written: dict[str, Path], room: Ro
     assert scene.num_views == len(room)
     np.testing.assert_allclose(scene.poses.numpy(), room.poses, atol=layout.pose)
     np.testing.assert_allclose(scene.intrinsics.numpy(), _repeat(room), atol=1e-4)
-    assert scene.depth is not None
-    assert abs(scene.depth.numpy() - room.depth).max() <= layout.depth + 1e-5
+    assert (scene.depth is not None) is layout.has_depth
+    if scene.depth is not None:
+        assert abs(scene.depth.numpy() - room.depth).max() <= layout.depth + 1e-5
     difference = scene.images.permute(0, 2, 3, 1).numpy().astype(float) - room.images
     assert abs(difference).mean() <= layout.color
     assert not scene.poses_estimated
@@ -106,7 +108,7 @@ def test_damaged_files_end_in_a_scene_or_a_scan_error(
     shutil.copytree(written[name], scan)
     files = sorted(path for path in scan.rglob("*") if path.is_file())
     # metadata decides more than the pixels of one of many images
-    metadata = [path for path in files if path.suffix not in (".png", ".jpg", ".pgm")]
+    metadata = [path for path in files if path.suffix.lower() not in IMAGES]
     refused = 0
     for _ in range(MUTATIONS):
         path = draws.choice(metadata if draws.random() < 0.75 else files)
@@ -131,29 +133,31 @@ def test_files_that_are_gone_end_in_a_scene_or_a_scan_error(
         aside.rename(path)
 
 
-def _images(scan: Path, words: tuple[str, ...]) -> list[Path]:
-    found = [path for path in sorted(scan.rglob("*")) if path.suffix in (".png", ".jpg", ".pgm")]
-    return [path for path in found if any(word in str(path.relative_to(scan)) for word in words)]
+def _images(scan: Path, has_depth: bool) -> list[Path]:
+    """One image of each frame: that of depth, if there is one."""
+    found = [path for path in sorted(scan.rglob("*")) if path.suffix.lower() in IMAGES]
+    return [path for path in found if ("depth" in str(path.relative_to(scan))) is has_depth]
 
 
-DEPTH_WORDS = ("depth",)
+IN_FILES = [name for name in LAYOUTS if name != "scannet-sens"]
+"""Layouts whose images are files of their own."""
 
 
 def _can_lose(name: str, damage: str) -> bool:
-    """Containers have no files to lose; where files are paired by order, a gap is refused."""
-    return name != "scannet-sens" and (name, damage) != ("trajectory", "gone")
+    """Where files are paired by order, a gap is refused."""
+    return (name, damage) != ("trajectory", "gone")
 
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [(n, damage) for n in LAYOUTS for damage in ("gone", "cut off") if _can_lose(n, damage)],
+    [(n, damage) for n in IN_FILES for damage in ("gone", "cut off") if _can_lose(n, damage)],
 )
 def test_frames_without_depth_are_left_out_and_counted(
     name: str, damage: str, written: dict[str, Path], tmp_path: Path, room: Room
 ) -> None:
     scan = tmp_path / written[name].name
     shutil.copytree(written[name], scan)
-    images = _images(scan, DEPTH_WORDS)
+    images = _images(scan, LAYOUTS[name].has_depth)
     for path in images[2:4]:
         if damage == "gone":
             path.unlink()
@@ -166,13 +170,13 @@ def test_frames_without_depth_are_left_out_and_counted(
     np.testing.assert_allclose(scene.poses[2].numpy(), room.poses[4], atol=LAYOUTS[name].pose)
 
 
-@pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "scannet-sens"])
+@pytest.mark.parametrize("name", IN_FILES)
 def test_too_many_missing_frames_are_an_error(
     name: str, written: dict[str, Path], tmp_path: Path
 ) -> None:
     scan = tmp_path / written[name].name
     shutil.copytree(written[name], scan)
-    for path in _images(scan, DEPTH_WORDS)[:5]:
+    for path in _images(scan, LAYOUTS[name].has_depth)[:5]:
         path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(ScanError, match=r"5 of 8 frames .*--max-missing"):
         read_scan(scan)

@@ -6,7 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scan_layouts import colmap, frames, nerfstudio, scannet, standard, tum
+from scan_layouts import (
+    arkitscenes,
+    colmap,
+    frames,
+    nerfstudio,
+    replica,
+    scannet,
+    scannetpp,
+    standard,
+    threerscan,
+    tum,
+)
 from scan_layouts.room import Room
 
 
@@ -20,6 +31,7 @@ class Layout:
         color: mean grey levels that colour may be off (JPEG, seen through another camera).
         pose: metres that the camera centre may be off, and the entries of its rotation.
         exact_gravity: whether the files say where gravity points.
+        has_depth: whether there is depth.
     """
 
     write: Callable[[Path, Room], Path]
@@ -27,6 +39,7 @@ class Layout:
     color: float = 0.0
     pose: float = 1e-5
     exact_gravity: bool = False
+    has_depth: bool = True
 
 
 LAYOUTS = {
@@ -39,4 +52,9 @@ LAYOUTS = {
     "colmap-binary": Layout(colmap.write_binary),
     "scannet": Layout(scannet.write, color=4.0, exact_gravity=True),
     "scannet-sens": Layout(scannet.write_sens, color=4.0, exact_gravity=True),
+    "replica": Layout(replica.write, depth=0.0001, color=2.0),
+    "arkitscenes": Layout(arkitscenes.write, exact_gravity=True),
+    "3rscan": Layout(threerscan.write, color=4.0),
+    "scannetpp-phone": Layout(scannetpp.write_phone, color=4.0),
+    "scannetpp-camera": Layout(scannetpp.write_camera, color=4.0, has_depth=False),
 }

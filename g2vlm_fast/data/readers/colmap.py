@@ -32,7 +32,8 @@ def list_colmap(folder: Path) -> Listing:
         ScanError: a broken model, no folder of images, or images outside of it.
     """
     model_folder = find_model(folder)
-    assert model_folder is not None
+    if model_folder is None:
+        raise ScanError(folder, "holds no COLMAP model", "Put cameras, images and points3D there")
     found = [folder / name for name in _IMAGE_FOLDERS if (folder / name).is_dir()]
     if not found:
         raise ScanError(folder, "has no folder of images", f"Name it {_IMAGE_FOLDERS[0]}")

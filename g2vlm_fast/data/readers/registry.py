@@ -7,13 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from g2vlm_fast.data.readers.arkitscenes import is_arkitscenes, list_arkitscenes
 from g2vlm_fast.data.readers.colmap import is_colmap, list_colmap
 from g2vlm_fast.data.readers.errors import ScanError
 from g2vlm_fast.data.readers.frame_folder import is_frame_folder, list_frame_folder
+from g2vlm_fast.data.readers.hypersim import is_hypersim, list_hypersim
 from g2vlm_fast.data.readers.listing import Listing
 from g2vlm_fast.data.readers.nerfstudio import is_nerfstudio, list_nerfstudio
+from g2vlm_fast.data.readers.replica import is_replica, list_replica
 from g2vlm_fast.data.readers.scannet import is_scannet, list_scannet
+from g2vlm_fast.data.readers.scannetpp import is_scannetpp, list_scannetpp
 from g2vlm_fast.data.readers.standard import is_standard, list_standard
+from g2vlm_fast.data.readers.threerscan import is_threerscan, list_threerscan
 from g2vlm_fast.data.readers.trajectory_folder import is_trajectory_folder, list_trajectory_folder
 from g2vlm_fast.data.readers.tum import is_tum, list_tum
 
@@ -36,6 +41,33 @@ READERS: list[Reader] = [
         "color/*.jpg, depth/*.png, pose/*.txt, intrinsic/*.txt, or *.sens",
         is_scannet,
         list_scannet,
+    ),
+    Reader(
+        "replica",
+        "results/frame*.jpg, results/depth*.png, traj.txt, cam_params.json",
+        is_replica,
+        list_replica,
+    ),
+    Reader(
+        "arkitscenes",
+        "lowres_wide/, lowres_depth/, lowres_wide_intrinsics/, lowres_wide.traj",
+        is_arkitscenes,
+        list_arkitscenes,
+    ),
+    Reader(
+        "3rscan",
+        "sequence/frame-*.color.jpg|depth.pgm|pose.txt, sequence/_info.txt",
+        is_threerscan,
+        list_threerscan,
+    ),
+    Reader(
+        "hypersim", "_detail/metadata_scene.csv, images/scene_cam_*", is_hypersim, list_hypersim
+    ),
+    Reader(
+        "scannetpp",
+        "iphone/{rgb/, depth/, pose_intrinsic_imu.json}, or dslr/{resized_images/, colmap/}",
+        is_scannetpp,
+        list_scannetpp,
     ),
     Reader("nerfstudio", "transforms.json", is_nerfstudio, list_nerfstudio),
     Reader("colmap", "images/, sparse/0/{cameras,images}.bin|txt", is_colmap, list_colmap),
