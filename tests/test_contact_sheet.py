@@ -57,7 +57,8 @@ def test_of_points_over_one_place_the_highest_below_the_ceiling_is_seen() -> Non
 
 def test_the_command_draws_a_room(tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
-    assert main(["data", "show", "7", "--out", str(out), "--image-size", "48", "64"]) == 0
+    arguments = ["7", "--out", str(out), "--image-size", "48", "64", "--program", "kitchen"]
+    assert main(["data", "show", *arguments]) == 0
     assert out.read_bytes()[:4] == b"\x89PNG"
 
 
@@ -67,6 +68,7 @@ def test_the_command_draws_a_room(tmp_path: Path) -> None:
         (["nowhere"], "does not exist"),
         (["7", "--out", "sheet.jpeg"], "--out"),
         (["7", "--image-size", "2", "2"], "--image-size"),
+        (["7", "--program", "stable"], "--program"),
     ],
 )
 def test_the_command_refuses_what_it_cannot_draw(
