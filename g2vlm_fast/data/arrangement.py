@@ -8,14 +8,14 @@ part by part, so that a chair slides under a table, never through its top.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.footprints import Footprint
 from g2vlm_fast.data.furniture import Furniture, Mount, Part, make_furniture, mount_of
-from g2vlm_fast.data.held_out import drawable_variants
+from g2vlm_fast.data.held_out import HELD_OUT_FACTS, drawable_variants
 from g2vlm_fast.data.outlines import Outline, Space, Wall
 from g2vlm_fast.data.palette import draw_color
 from g2vlm_fast.data.placement import Placed
@@ -236,6 +236,11 @@ class Arrangement:
         self._zones.append(Zone(zone, group))
         return True
 
+    def may_carry(self, base: int, class_name: str) -> bool:
+        """Whether such a thing may stand on a piece: held-out facts stay out of training."""
+        fact = (class_name, "on", self.placed[base].furniture.class_name)
+        return self.config.facts != "seen" or fact not in HELD_OUT_FACTS
+
     def mark(self) -> tuple[int, int]:
         """Return a state for :meth:`undo`."""
         return len(self.placed), len(self._zones)
@@ -246,6 +251,22 @@ class Arrangement:
         for index in range(pieces, len(self.placed)):
             self._parts.pop(index, None)
         del self.placed[pieces:], self._solids[pieces:], self._groups[pieces:], self._zones[zones:]
+
+    def take_out(self, indices: Iterable[int]) -> None:
+        """Take out pieces and what stands on them; indices of later pieces change."""
+        gone = set(indices)
+        for index, piece in enumerate(self.placed):
+            if piece.support in gone:
+                gone.add(index)
+        kept = [index for index in range(len(self.placed)) if index not in gone]
+        moved: dict[int | None, int | None] = {old: new for new, old in enumerate(kept)}
+        moved[None] = None
+        self.placed = [
+            replace(self.placed[old], support=moved[self.placed[old].support]) for old in kept
+        ]
+        self._solids = [self._solids[old] for old in kept]
+        self._groups = [self._groups[old] for old in kept]
+        self._parts = {}
 
     def solid(self, index: int) -> Footprint:
         """Return the box around a piece."""
@@ -275,7 +296,9 @@ class Arrangement:
             return None, z
         own = Placed(furniture, "", (0, 0, 0), x, y, z, yaw).solid()
         for index, piece in enumerate(self.placed):
-            if piece.furniture.class_name != "rug":
+            if piece.furniture.class_name != "rug" or not self.may_carry(
+                index, furniture.class_name
+            ):
                 continue
             rug = self._solids[index]
             inside = all(

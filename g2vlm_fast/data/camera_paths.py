@@ -14,6 +14,7 @@ import numpy as np
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.free_floor import Cell, FreeFloor, free_floor
 from g2vlm_fast.data.layout import Layout
+from g2vlm_fast.data.outlines import Space
 from g2vlm_fast.data.placement import Placed
 from g2vlm_fast.data.room_config import RoomConfig
 from g2vlm_fast.data.turns import cosine_sine
@@ -92,8 +93,22 @@ def _look_about(
 def _orbit(
     draws: Draws, layout: Layout, floor: FreeFloor, cells: Sequence[Cell], count: int
 ) -> list[tuple[tuple[int, int], Point]]:
-    """Round the middle of the furniture of one space, as far from it as the floor allows."""
-    space = draws.choice(layout.spaces)
+    """Round the middle of the furniture of each space, as far from it as the floor allows."""
+    pairs: list[tuple[tuple[int, int], Point]] = []
+    for index, space in enumerate(layout.spaces):
+        share = count * (index + 1) // len(layout.spaces) - len(pairs)
+        pairs += _orbit_space(draws, layout, floor, cells, share, space)
+    return pairs
+
+
+def _orbit_space(
+    draws: Draws,
+    layout: Layout,
+    floor: FreeFloor,
+    cells: Sequence[Cell],
+    count: int,
+    space: Space,
+) -> list[tuple[tuple[int, int], Point]]:
     inside = [piece for piece in layout.placed if space.contains(piece.x, piece.y)]
     inside = inside or list(layout.placed)
     x = sum(piece.x for piece in inside) // len(inside) + draws.integer(-300, 300)

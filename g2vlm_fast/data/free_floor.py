@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from g2vlm_fast.data.footprints import Footprint
+from g2vlm_fast.data.furniture import Mount
 from g2vlm_fast.data.outlines import Block, Space
 from g2vlm_fast.data.placement import Placed
 
@@ -82,6 +83,32 @@ class FreeFloor:
                 )
             )  # fmt: skip
         return way[::-1] if steps[goal] >= 0 else []
+
+
+def stands_on_floor(piece: Placed) -> bool:
+    """Whether a piece stands on the floor or a rug and is no rug itself."""
+    is_low = piece.z + piece.furniture.size[2] <= _STEP
+    return piece.furniture.mount == Mount.FLOOR and not is_low
+
+
+def is_reached(floor: FreeFloor, piece: Placed) -> bool:
+    """Whether someone who stands on a floor comes to a piece that stands on the floor, too.
+
+    The axis of the person has to be within 70 cm before the front of the piece, or within 60 cm
+    of any of its sides where it has no front; so it has for a chair, whose front is at a table.
+    """
+    solid = piece.solid()
+    columns, rows = np.nonzero(floor.free)
+    away_x = floor.x0 + floor.size * columns - solid.x
+    away_y = floor.y0 + floor.size * rows - solid.y
+    local_x = abs(solid.cosine * away_x + solid.sine * away_y)
+    local_y = solid.cosine * away_y - solid.sine * away_x
+    if piece.furniture.has_front and piece.furniture.class_name != "chair":
+        before = -solid.half_depth - local_y
+        return bool(((local_x <= solid.half_width) & (before > 0) & (before <= 700)).any())
+    beyond_x = np.maximum(local_x - solid.half_width, 0)
+    beyond_y = np.maximum(abs(local_y) - solid.half_depth, 0)
+    return bool((beyond_x**2 + beyond_y**2 <= 600**2).any())
 
 
 def free_floor(

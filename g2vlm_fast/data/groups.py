@@ -8,6 +8,7 @@ from g2vlm_fast.data.outlines import Wall
 from g2vlm_fast.data.support import put_at, put_on
 
 _PASSAGE = 600  # millimetres that a person needs to walk
+_PUSHED_BACK = 450  # behind a chair at a table, for who sits down
 _SEAT_SPACING = 640  # of a table's side for each chair
 _LOW_TABLE = 560  # height of a table before a sofa, at most
 
@@ -82,7 +83,11 @@ def dining_group(
                 continue
             seat_around(arrangement, index, most_chairs)
             return index
-    return None
+    with arrangement.group():
+        at_wall = arrangement.against_wall(table, into_corner=0.1)
+        if at_wall is not None:
+            seat_around(arrangement, at_wall, most_chairs)
+    return at_wall
 
 
 def seat_around(arrangement: Arrangement, table: int, most: int) -> None:
@@ -109,6 +114,7 @@ def seat_around(arrangement: Arrangement, table: int, most: int) -> None:
     for side, slide, edge in seats[:most]:
         if draws.chance(0.12):
             continue
+        mark = arrangement.mark()
         for pulled in (draws.integer(-180, 60), 20, 160):
             away = edge + chair.size[1] // 2 + pulled
             local = ((slide, away), (-away, slide), (-slide, -away), (away, -slide))[side]
@@ -116,13 +122,14 @@ def seat_around(arrangement: Arrangement, table: int, most: int) -> None:
                 chair, *arrangement.beside(table, *local),
                 piece.yaw + 90 * side + draws.integer(-6, 6), like=first, tucked=(table,),
             )  # fmt: skip
-            if index is not None:
+            if index is None:
+                continue
+            half, back = chair.size[0] // 2, chair.size[1] // 2
+            if arrangement.keep_free(index, -half, half, back, back + _PUSHED_BACK, required=True):
                 first = index if first is None else first
-                arrangement.keep_free(
-                    index, -chair.size[0] // 2, chair.size[0] // 2, chair.size[1] // 2,
-                    chair.size[1] // 2 + 350,
-                )  # fmt: skip
-                break
+            else:
+                arrangement.undo(mark)
+            break
 
 
 def desk_group(arrangement: Arrangement, *, walls: tuple[Wall, ...] = ()) -> int | None:

@@ -101,14 +101,14 @@ def _draw_floor(draws: Draws, space: Space, size: tuple[int, int, int]) -> Floor
     is_wet = space.program in ("bathroom", "kitchen")
     material = draws.choice(_WET_FLOORS if is_wet else _DRY_FLOORS)
     color = _draw_floor_color(draws)
-    if material in (Material.TILES, Material.MARBLE, Material.CHECKER):
+    if material in (Material.TILES, Material.CHECKER):
         light = draws.integer(600, 820)
         color = (light + draws.integer(0, 60), light + draws.integer(0, 50), light)
     return Floor(x0, x1, y0, y1, color, material)
 
 
 _SIMPLE_FLOORS = (Material.PLAIN, Material.CHECKER, Material.STRIPES, Material.WOOD)
-_WET_FLOORS = (Material.TILES, Material.TILES, Material.MARBLE, Material.CHECKER)
+_WET_FLOORS = (Material.TILES, Material.TILES, Material.PLANKS, Material.CHECKER)
 _DRY_FLOORS = (
     Material.PLANKS, Material.PLANKS, Material.WOOD, Material.CARPET, Material.PLAIN,
     Material.TILES,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from g2vlm_fast.data.arrangement import Arrangement
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.fixtures import bathroom_fixtures, kitchen_row
+from g2vlm_fast.data.free_floor import free_floor, is_reached, stands_on_floor
 from g2vlm_fast.data.furniture import Mount
 from g2vlm_fast.data.groups import bed_group, desk_group, dining_group, television_group
 from g2vlm_fast.data.openings import (
@@ -27,11 +28,15 @@ from g2vlm_fast.data.support import put_on
 _SIDES: dict[str, tuple[float, float]] = {
     "bedroom": (0.0, 0.6),
     "living room": (0.2, 1.0),
-    "kitchen": (-0.1, 0.5),
+    "kitchen": (0.0, 0.5),
     "office": (0.0, 1.0),
     "bathroom": (-0.25, 0.1),
 }
 """Sides of rooms as shares of the way from the low to the high end of ``RoomConfig.side``."""
+
+_CELL = 100  # millimetres, of the floor that is searched for ways
+
+_LEAST_L = 3800  # millimetres of the shorter side of an L-shaped room
 
 _FLATS: tuple[tuple[str, ...], ...] = (
     ("living room", "bedroom"),
@@ -46,7 +51,7 @@ _FLATS: tuple[tuple[str, ...], ...] = (
 _ESSENTIAL: dict[str, tuple[str, ...]] = {
     "bedroom": ("bed",),
     "living room": ("sofa",),
-    "kitchen": ("counter", "refrigerator"),
+    "kitchen": ("counter",),
     "office": ("desk", "chair"),
     "bathroom": ("toilet", "sink"),
 }
@@ -82,7 +87,8 @@ def draw_outline(draws: Draws, config: RoomConfig, program: str) -> Outline:
         return draw_flat_outline(draws, size, draws.choice(_FLATS))
     shares = _SIDES[program]
     size = (side(config.side, shares), side(config.side, shares), height)
-    l_shaped = program != "bathroom" and draws.chance(config.l_shaped)
+    is_roomy = min(size[:2]) >= _LEAST_L
+    l_shaped = is_roomy and draws.chance(config.l_shaped)
     return draw_room_outline(draws, program, size, l_shaped=l_shaped)
 
 
@@ -110,7 +116,30 @@ def furnish(draws: Draws, config: RoomConfig, program: str, outline: Outline) ->
             if all(arrangement.standing(name) for name in _ESSENTIAL[space.program]):
                 break
         _dress(arrangement, windows, richness)
+    _take_out_unreached(arrangement)
     return arrangement.placed
+
+
+def _take_out_unreached(arrangement: Arrangement) -> None:
+    """Take out what no one can walk to; what a room is not believed without goes last."""
+    outline = arrangement.outline
+    essential = {name for names in _ESSENTIAL.values() for name in names}
+    for spared in (essential, essential, set()):
+        floor = free_floor(
+            outline.size, outline.spaces, outline.blocks, arrangement.placed, cell=_CELL
+        ).reachable()
+        unreached = [
+            index
+            for index, piece in enumerate(arrangement.placed)
+            if stands_on_floor(piece) and not is_reached(floor, piece)
+        ]
+        if not unreached:
+            return
+        arrangement.take_out(
+            index
+            for index in unreached
+            if arrangement.placed[index].furniture.class_name not in spared
+        )
 
 
 def _set_openings(arrangement: Arrangement, *, with_door: bool) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from g2vlm_fast.data.arrangement import Arrangement
 from g2vlm_fast.data.furniture import Furniture, Mount, Surface
-from g2vlm_fast.data.held_out import HELD_OUT_FACTS
 
 _GAP = 15  # millimetres between things on one surface, and to its edge where there is room
 _ATTEMPTS = 10
@@ -25,7 +24,7 @@ def put_on(
         like: index of a piece whose colour it takes.
     """
     furniture = arrangement.make(class_name, mount=Mount.TOP)
-    if furniture is None or not may_stand_on(arrangement, base, class_name):
+    if furniture is None or not arrangement.may_carry(base, class_name):
         return None
     draws = arrangement.draws
     places = [s for s in arrangement.placed[base].furniture.surfaces if _has_room(s, furniture)]
@@ -52,7 +51,7 @@ def put_at(
     The thing is moved inwards where it would reach over the edge; the highest surface that is
     large enough takes it.
     """
-    if furniture is None or not may_stand_on(arrangement, base, furniture.class_name):
+    if furniture is None or not arrangement.may_carry(base, furniture.class_name):
         return None
     places = [s for s in arrangement.placed[base].furniture.surfaces if _has_room(s, furniture)]
     if not places:
@@ -62,12 +61,6 @@ def put_at(
     x = min(max(x, surface.x0 + half_width), surface.x1 - half_width)
     y = min(max(y, surface.y0 + half_depth), surface.y1 - half_depth)
     return _stand(arrangement, base, furniture, surface, x, y, turn, None)
-
-
-def may_stand_on(arrangement: Arrangement, base: int, class_name: str) -> bool:
-    """Whether such a thing may be put on a piece: held-out facts stay out of training rooms."""
-    fact = (class_name, "on", arrangement.placed[base].furniture.class_name)
-    return arrangement.config.facts != "seen" or fact not in HELD_OUT_FACTS
 
 
 def _has_room(surface: Surface, furniture: Furniture) -> bool:

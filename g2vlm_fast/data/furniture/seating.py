@@ -131,8 +131,12 @@ def _upholstered(
             slab(cushion - 12, 140, 440, height, x=middle, y=y - 260 + 20,
                  material=Material.FABRIC),
         ]  # fmt: skip
-    seat = Surface(-inner // 2, inner // 2, -y + 20, y - 310, 440)
-    return assemble(class_name, parts, surfaces=[seat], has_front=True)
+    half = (cushion - 12) // 2
+    places = [
+        Surface(middle - half, middle + half, -y + 20, y - 310, 440)
+        for middle in (first + index * cushion for index in range(seats))
+    ]
+    return assemble(class_name, parts, surfaces=places, has_front=True)
 
 
 def _block_armchair(draws: Draws) -> Furniture:
