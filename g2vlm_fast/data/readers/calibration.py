@@ -98,11 +98,14 @@ def check_intrinsics_fit(path: Path, matrix: NDArray[np.float64], height: int, w
     """
     column, row = matrix[0, 2], matrix[1, 2]
     inside = 0 < column < width and 0 < row < height
-    plausible = 0.1 * width < matrix[0, 0] < 20 * width
+    plausible = all(
+        0.1 * side < focal < 20 * side
+        for side, focal in ((width, matrix[0, 0]), (height, matrix[1, 1]))
+    )
     if not (inside and plausible):
         raise ScanError(
             path,
-            f"focal length {matrix[0, 0]:.1f} px and principal point ({column:.1f}, {row:.1f}) do "
+            f"focal lengths {matrix[0, 0]:.1f}, {matrix[1, 1]:.1f} px and principal point ({column:.1f}, {row:.1f}) do "
             f"not belong to images of {width}x{height}",
             "Rescale the matrix to the size of the images, or name the right file with "
             "--intrinsics FILE",

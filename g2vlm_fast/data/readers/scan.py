@@ -124,17 +124,20 @@ def _scene(
             annotations = listing.annotations()
         except AnnotationError as error:
             raise ScanError(folder, str(error), "Correct the annotations") from error
-    return Scene(
-        name=folder.resolve().name,
-        images=colors,
-        intrinsics=intrinsics,
-        poses=poses,
-        depth=depth,
-        gravity=gravity,
-        poses_estimated=estimated or listing.poses_estimated,
-        annotations=annotations,
-        assumptions=tuple(assumptions),
-    )
+    try:
+        return Scene(
+            name=folder.resolve().name,
+            images=colors,
+            intrinsics=intrinsics,
+            poses=poses,
+            depth=depth,
+            gravity=gravity,
+            poses_estimated=estimated or listing.poses_estimated,
+            annotations=annotations,
+            assumptions=tuple(assumptions),
+        )
+    except ValueError as error:
+        raise ScanError(folder, str(error), "Run g2vlm-fast check on it") from error
 
 
 def _depth(
