@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
 from g2vlm_fast.data import AnswerVocabulary, generate_room, seeds_of
 from g2vlm_fast.data import queries as make_queries
@@ -42,6 +43,7 @@ from g2vlm_fast.train import (
 from g2vlm_fast.train.lock import sole_process
 from g2vlm_fast.train.log import ProgressBar
 from g2vlm_fast.train.rooms import Example, GrowingRooms, prefetched
+from g2vlm_fast.train.scans import MixedExamples, ScanExamples
 
 HELD_OUT_ROOMS = 50
 FIRST_HELD_OUT_SEED = 1_000_000
@@ -137,7 +139,7 @@ def _run(config: TrainConfig, folder: Path, held_out_rooms: int, show_progress: 
     began = time.perf_counter()
     torch.manual_seed(config.seed)
     model = build_model(config)
-    batches = GrowingRooms(
+    rooms = GrowingRooms(
         config.data,
         seed=config.seed,
         tokenize=model.tokenizer(),
@@ -145,6 +147,10 @@ def _run(config: TrainConfig, folder: Path, held_out_rooms: int, show_progress: 
         ontology=model.config.ontology,
         encode_texts=frozen_encoder(model),
     )
+    batches: Dataset[Example] = rooms
+    if config.data.scans:
+        scans = ScanExamples(config.data.scans, config.data, seed=config.seed)
+        batches = MixedExamples(rooms, scans)
     stream = functools.partial(prefetched, batches, workers=config.data.workers)
     trainer = Trainer(config, model, stream, compute_loss, folder, show_progress=show_progress)
     with _threads_beside(config.data.workers):

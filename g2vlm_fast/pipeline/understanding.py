@@ -13,6 +13,7 @@ from torch import Tensor
 
 from g2vlm_fast.data import AnswerVocabulary, Query, Scene, collate
 from g2vlm_fast.data.answers import PLURALS, split_words
+from g2vlm_fast.data.transform import scene_of_views
 from g2vlm_fast.export.scene_graph import SceneObject, SceneRelation, boxes_in_views, frame_of
 from g2vlm_fast.model import G2VLM, Encoded
 from g2vlm_fast.records import Prediction, SceneBatch, Task
@@ -70,15 +71,6 @@ def pick_views(scene: Scene, count: int) -> list[int]:
     """The first view, which directions are meant from, and others evenly spread after it."""
     last = scene.num_views - 1
     return sorted({round(last * i / max(count - 1, 1)) for i in range(min(count, last + 1))})
-
-
-def scene_of_views(scene: Scene, views: Sequence[int]) -> Scene:
-    """The same scene with some of its views, without truth."""
-    picked: dict[str, Any] = {}
-    for name in ("images", "intrinsics", "poses", "depth", "depth_sigma"):
-        value = getattr(scene, name)
-        picked[name] = None if value is None else value[list(views)].contiguous()
-    return dataclasses.replace(scene, **picked, truth=None)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from g2vlm_fast.data import RoomConfig
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the batches come from: generated rooms of the training split.
+    """Where the batches come from: generated rooms of the training split, and recorded scans.
 
     A batch holds ``scenes_per_step`` rooms with ``texts_per_scene`` texts each; ``fresh_per_step``
     of them are new until ``rooms`` are known. ``workers`` processes make batches ahead of the
@@ -32,6 +32,8 @@ class DataConfig:
     surface_points: int = 1024  # a room
     query_points: int = 512  # a room
     workers: int = 1
+    scans: tuple[str, ...] = ()  # folders of preprocessed scans that are mixed in
+    scan_share: float = 0.25  # of the batches, where there are scans
 
     def room_config(self) -> RoomConfig:
         """Return what the rooms are drawn from."""

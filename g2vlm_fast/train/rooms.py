@@ -163,7 +163,7 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
 
 
 def prefetched(
-    batches: GrowingRooms, index: int, *, workers: int, ahead: int = 4
+    batches: Dataset[Example], index: int, *, workers: int, ahead: int = 4
 ) -> Iterator[Example]:
     """Return the endless stream of batches from ``index`` on, made by other processes.
 
