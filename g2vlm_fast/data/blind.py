@@ -23,7 +23,7 @@ from g2vlm_fast.data.programs import Sort
 from g2vlm_fast.data.scene import Query
 
 Guess = str | float
-_THRESHOLDS = tuple(0.5 + 0.05 * step for step in range(10))
+_TOLERANCES = tuple(round(0.5 - 0.05 * step, 2) for step in range(10))
 
 
 def true_answer(query: Query) -> Guess:
@@ -45,7 +45,7 @@ def score(query: Query, guess: Guess) -> float:
     if truth == 0:
         return float(guess == 0)
     error = abs(guess - truth) / abs(truth)
-    return sum(error < 1 - threshold + 1e-9 for threshold in _THRESHOLDS) / len(_THRESHOLDS)
+    return sum(error < tolerance for tolerance in _TOLERANCES) / len(_TOLERANCES)
 
 
 def most_frequent(answers: Iterable[Guess]) -> Guess:

@@ -111,7 +111,7 @@ def situated_description(speaker: Speaker) -> Query | None:
     setting = draw_setting(speaker)
     if setting is None:
         return None
-    sentences, objects = [setting.sentence], set()
+    sentences, objects = [setting.sentence], set(setting.told)
     for side in speaker.draws.shuffled(SIDES):
         places = [Program("relate_place", (SCENE, p), side) for p in setting.programs()]
         seen = frozenset.intersection(*(speaker.executor.run(p).certain for p in places))

@@ -8,10 +8,13 @@ from collections import Counter
 import pytest
 import torch
 
-from g2vlm_fast.data import AnswerVocabulary, Query, Scene, generate_room, queries
+from g2vlm_fast.data import AnswerVocabulary, Query, RoomConfig, Scene, generate_room, queries
 from g2vlm_fast.data.answers import END, NUMBER, PLURALS, START
 from g2vlm_fast.data.execution import Executor
 from g2vlm_fast.data.facts import Facts
+from g2vlm_fast.data.language import KINDS
+from g2vlm_fast.data.lexicon import Style, held_out
+from g2vlm_fast.data.phrasebook import PLAIN_WORDINGS, WORDINGS
 from g2vlm_fast.data.programs import Program, of_class, relate, the
 from g2vlm_fast.data.scene import RoomObject, RoomTruth
 from g2vlm_fast.geometry.boxes import upright_box_gap
@@ -346,3 +349,48 @@ def test_bad_vocabularies_are_refused(words: list[str]) -> None:
 def test_unknown_words_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\['zeppelin'\] in 'a zeppelin'"):
         AnswerVocabulary().encode("a zeppelin")
+
+
+@pytest.mark.parametrize("style", ["simple", "training", "held out"])
+def test_sparse_rooms_are_asked_what_they_can_answer(style: Style) -> None:
+    for seed in range(6):
+        room = generate_room(seed, RoomConfig(programs=("simple",), objects=(1, 2), views=(1, 1)))
+        made = queries(room, seed, kinds=KINDS, style=style)
+        assert [query.kind for query in made[:2]] == ["statement", "caption"]
+        assert "appearance_order" not in {query.kind for query in made}
+        assert "view_relation" not in {query.kind for query in made}
+
+
+def test_kinds_are_asked_for_by_name() -> None:
+    room = generate_room(0)
+    assert {query.kind for query in queries(room, 0, kinds=["count", "height"])} <= {
+        "statement", "caption", "count", "height",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"kinds must be some of .* got \['gossip'\]"):
+        queries(room, 0, kinds=["gossip"])
+
+
+def test_held_out_words_are_never_used_in_training() -> None:
+    room = generate_room(0, RoomConfig(programs=("living room",)))
+    unseen = {held_out(words, PLAIN_WORDINGS) for words in WORDINGS.values()}
+
+    def wordings(style: Style) -> set[str]:
+        made = (queries(room, seed, kinds=KINDS, style=style) for seed in range(20))
+        return {query.wording for texts in made for query in texts}
+
+    training, tested = wordings("training"), wordings("held out")
+    assert len(training) > 60
+    assert not training & unseen
+    assert tested - {""} <= unseen
+
+
+def test_two_word_classes_and_vowels_are_spoken_of() -> None:
+    texts = []
+    for seed in range(12):
+        room = generate_room(seed, RoomConfig(programs=("office", "bathroom"), image_size=(24, 32)))
+        texts += [query.text for query in queries(room, seed, kinds=KINDS, style="training")]
+    spoken = " ".join(texts)
+    assert not re.search(r"\ba [aeiou]", spoken)
+    assert not re.search(r"\ban [^aeiou]", spoken)
+    assert not re.search(r"\b(shelfs|boxs|benchs|\{|\})", spoken)
+    assert any(" " in name and name in spoken for name in CLASSES)

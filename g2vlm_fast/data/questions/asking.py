@@ -55,6 +55,7 @@ class Proposal:
     wording: str = ""  # kind of its wordings; empty for those of the kind of question
     before: str = ""  # sentences that the question follows
     situation: Situation | None = None
+    told: tuple[int, ...] = ()  # the objects that the sentences before speak of
 
 
 def ask(speaker: Speaker, kind: str, proposal: Proposal, *, note: str = "") -> Query:
@@ -76,6 +77,10 @@ def ask(speaker: Speaker, kind: str, proposal: Proposal, *, note: str = "") -> Q
     template = speaker.lexicon.wording(proposal.wording or kind)
     question = template.format(**{k: _fill(speaker, slot) for k, slot in proposal.slots.items()})
     frames = proposal.program.frames()
+    referred = _referred(speaker, proposal)
+    objects = {*spoken_of(speaker, proposal.program), *proposal.told}
+    if referred is not None:
+        objects.add(referred)
     seen = ", ".join(frame for frame in frames if frame != "situation")
     said = answer if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
     spoken = f"{said}{note}" + (f" (seen from {seen})" if seen else "")
@@ -85,11 +90,11 @@ def ask(speaker: Speaker, kind: str, proposal: Proposal, *, note: str = "") -> Q
         kind=kind,
         answer=answer,
         value=value,
-        referred=_referred(speaker, proposal),
+        referred=referred,
         frame=", ".join(frames),
         spoken=spoken,
         program=proposal.program,
-        objects=spoken_of(speaker, proposal.program),
+        objects=tuple(sorted(objects)),
         situation=proposal.situation,
         wording=template,
         sqa3d_type=sqa3d_type(question),
@@ -165,6 +170,20 @@ def ask_balanced(
     if len(found) < least_answers:
         return None
     return ask(speaker, kind, found[speaker.draws.choice(sorted(found))])
+
+
+def ask_color(
+    speaker: Speaker, kind: str, propose: Callable[[], Proposal | None], *, least_answers: int = 1
+) -> Query | None:
+    """Ask for a colour: of two that come up the one that fewer things of the room have.
+
+    Most rooms have something white; so it is not the answer of most questions.
+    """
+    found = found_answers(speaker, propose, 16)
+    if len(found) < least_answers:
+        return None
+    drawn = [speaker.draws.choice(sorted(found)) for _ in range(2)]
+    return ask(speaker, kind, found[min(drawn, key=speaker.facts.colors.count)])
 
 
 def ask_yes_or_no(

@@ -8,8 +8,8 @@ from g2vlm_fast.data.questions.asking import (
     Proposal,
     ask,
     ask_balanced,
+    ask_color,
     ask_yes_or_no,
-    found_answers,
     spoken_of,
 )
 from g2vlm_fast.data.scene import Query
@@ -76,11 +76,10 @@ def _absent(speaker: Speaker) -> tuple[str, str]:
 
 
 def _colored(speaker: Speaker) -> Proposal | None:
-    """A class of the room in any colour: the class alone tells nothing of the answer."""
-    index = speaker.any_object()
-    name, own = speaker.facts.classes[index], speaker.facts.colors[index]
-    color = own if speaker.draws.chance(0.5) else speaker.draws.choice(list(COLORS))
-    return _is_there(speaker, of_class(name, color))
+    """A class of the room in a colour of the room: neither alone tells the answer."""
+    index, other = speaker.any_object(), speaker.any_object()
+    painted = index if speaker.draws.chance(0.5) else other
+    return _is_there(speaker, of_class(speaker.facts.classes[index], speaker.facts.colors[painted]))
 
 
 def _related(speaker: Speaker) -> Proposal | None:
@@ -139,12 +138,7 @@ def color(speaker: Speaker) -> Query | None:
     if speaker.simple:
         proposal = _color_of(speaker, speaker.any_object())
         return None if proposal is None else ask(speaker, "color", proposal)
-    found = found_answers(speaker, lambda: _color_of(speaker, speaker.any_object()), attempts=16)
-    if not found:
-        return None
-    drawn = [speaker.draws.choice(sorted(found)) for _ in range(2)]
-    rarer = min(drawn, key=speaker.facts.colors.count)  # as many rooms have something white
-    return ask(speaker, "color", found[rarer])
+    return ask_color(speaker, "color", lambda: _color_of(speaker, speaker.any_object()))
 
 
 def _color_of(speaker: Speaker, index: int) -> Proposal | None:

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from g2vlm_fast.data.programs import SCENE, Program, of_class, the
-from g2vlm_fast.data.questions.asking import Proposal, Slot, ask, ask_balanced, ask_yes_or_no
+from g2vlm_fast.data.questions.asking import (
+    Proposal,
+    Slot,
+    ask,
+    ask_balanced,
+    ask_color,
+    ask_yes_or_no,
+)
 from g2vlm_fast.data.scene import Query
 from g2vlm_fast.data.situations import SIDES, Situation
 from g2vlm_fast.data.speaker import Speaker
@@ -126,6 +133,7 @@ def _propose(
         wording=wording,
         before=setting.sentence,
         situation=setting.spots[0],
+        told=setting.told,
     )
 
 
@@ -143,7 +151,9 @@ def situated(speaker: Speaker, kind: str) -> Query | None:
 
     if kind in ("situated_is", "situated_reach"):
         return ask_yes_or_no(speaker, kind, propose, attempts=24)
-    least = 2 if kind in ("situated_turn", "situated_color") else 1
+    if kind == "situated_color":
+        return ask_color(speaker, kind, propose, least_answers=2)
+    least = 2 if kind == "situated_turn" else 1
     return ask_balanced(speaker, kind, propose, attempts=20, least_answers=least)
 
 
@@ -260,7 +270,12 @@ def _distance(speaker: Speaker, setting: Setting) -> Query | None:
     stated = f" my position is ({spot.x / 1000:.2f}, {spot.y / 1000:.2f})."
     program = Program("distance_to_place", (setting.programs()[0], thing))
     proposal = Proposal(
-        program, {"thing": thing}, thing, before=setting.sentence + stated, situation=spot
+        program,
+        {"thing": thing},
+        thing,
+        before=setting.sentence + stated,
+        situation=spot,
+        told=setting.told,
     )
     return ask(speaker, "situated_distance", proposal, note=" m over the floor")
 
