@@ -207,7 +207,8 @@ def frozen_encoder(model: G2VLM) -> FrozenEncoder | None:
 def compute_loss(model: nn.Module, example: Example, weights: Mapping[str, float]) -> LossReport:
     """Predict and compare; where the terms of language weigh nothing, texts are not read."""
     assert isinstance(model, G2VLM)
-    scenes, targets = example.batch.to(model.device), example.targets.to(model.device)
+    scenes = example.batch.to(model.device, non_blocking=True)
+    targets = example.targets.to(model.device, non_blocking=True)
     frozen = model.language_encoder.frozen
     if frozen is not None and example.text_features is not None:
         assert scenes.text_ids is not None

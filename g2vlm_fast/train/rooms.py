@@ -178,5 +178,6 @@ def prefetched(
         sampler=EveryPlaceFrom(index),
         num_workers=workers,
         prefetch_factor=ahead,
+        pin_memory=torch.cuda.is_available(),
     )
     return iter(loader)
