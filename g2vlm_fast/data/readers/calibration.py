@@ -105,8 +105,8 @@ def check_intrinsics_fit(path: Path, matrix: NDArray[np.float64], height: int, w
     if not (inside and plausible):
         raise ScanError(
             path,
-            f"focal lengths {matrix[0, 0]:.1f}, {matrix[1, 1]:.1f} px and principal point ({column:.1f}, {row:.1f}) do "
-            f"not belong to images of {width}x{height}",
+            f"focal lengths {matrix[0, 0]:.1f}, {matrix[1, 1]:.1f} px and principal point "
+            f"({column:.1f}, {row:.1f}) do not belong to images of {width}x{height}",
             "Rescale the matrix to the size of the images, or name the right file with "
             "--intrinsics FILE",
         )
