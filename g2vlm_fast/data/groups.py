@@ -176,7 +176,7 @@ def fit_out_desk(arrangement: Arrangement, desk: int) -> None:
             x, y = arrangement.beside(desk, x, depth // 4)
             arrangement.stand(tower, x, y, piece.yaw, tucked=(desk,), clearance=10)
     for name, chance in (
-        ("lamp", 0.35), ("telephone", 0.3), ("book", 0.4), ("cup", 0.4), ("plant", 0.12),
+        ("printer", 0.12), ("lamp", 0.35), ("telephone", 0.3), ("book", 0.4), ("cup", 0.4), ("plant", 0.12),
         ("book", 0.25), ("clock", 0.08),
     ):  # fmt: skip
         if draws.chance(chance):

@@ -66,7 +66,7 @@ _DISTRACTORS = (
 """Classes of which a room is given another piece on purpose, so that a name is not enough."""
 
 
-_IN_OFFICES = ("filing", "two doors", "bookcase", "rack", "open", "swing")
+_IN_OFFICES = ("filing", "two doors", "rectangular", "bookcase", "rack", "open", "swing")
 _IN_HOMES = ("two doors", "sideboard", "laundry", "pedal", "standing")
 """Variants that are preferred where the class of a piece does not say where it belongs."""
 
@@ -201,6 +201,9 @@ def _kitchen(arrangement: Arrangement, richness: float) -> None:
     kitchen_row(arrangement)
     if arrangement.space.area > 11 and may(0.5):
         kitchen_row(arrangement)
+    for name in ("refrigerator", "stove"):
+        if not arrangement.standing(name):
+            _wall_piece(arrangement, name, front=600)
     dining_group(arrangement, most_chairs=arrangement.draws.integer(2, 6))
     for name, chance, front in (("cabinet", 0.45, 500), ("shelf", 0.3, 400), ("stool", 0.3, 0)):
         if may(chance):
@@ -218,11 +221,11 @@ def _office(arrangement: Arrangement, richness: float) -> None:
         dining_group(arrangement, most_chairs=8)
     for name, chance, front in (
         ("shelf", 0.7, 450), ("cabinet", 0.7, 500), ("shelf", 0.4, 450), ("cabinet", 0.3, 500),
-        ("sofa", 0.15, 600), ("armchair", 0.2, 400), ("coat rack", 0.35, 0),
+        ("table", 0.3, 500), ("sofa", 0.15, 600), ("armchair", 0.2, 400), ("coat rack", 0.35, 0),
     ):  # fmt: skip
         if may(chance):
             index = _wall_piece(arrangement, name, front=front)
-            if index is not None and name == "cabinet" and may(0.4):
+            if index is not None and name in ("cabinet", "table"):
                 put_on(arrangement, index, "printer")
             _filled(arrangement, index)
     for name, chance in (("whiteboard", 0.7), ("clock", 0.4), ("whiteboard", 0.25)):
