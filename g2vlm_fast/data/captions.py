@@ -35,7 +35,8 @@ from g2vlm_fast.records import Task
 _CAPTION_THINGS, _STATEMENT_THINGS = 4, 12
 _DESCRIPTION_SENTENCES = 6
 _SIDE_THINGS = 4
-_TOLD_RELATIONS = tuple(name for name in RELATIONS if name != "aligned with")
+_COMPARISONS = ("higher than", "lower than", "bigger than", "smaller than", "aligned with")
+_PLACES = tuple(name for name in RELATIONS if name not in _COMPARISONS)
 
 
 def statement(speaker: Speaker) -> Query:
@@ -56,7 +57,7 @@ def caption(speaker: Speaker) -> Query:
             answer = f"{answer} {sentence}"
     wording = speaker.lexicon.wording("caption")
     return Query(
-        text=wording,
+        text=wording.format(place=speaker.facts.place),
         task=Task.CAPTION,
         kind="caption",
         answer=answer,
@@ -162,7 +163,7 @@ def _relation_sentences(
     speaker: Speaker, wording: Wording, things: list[int], count: int
 ) -> list[str]:
     """Sentences that relate two things, each of which is told by class and colour alone."""
-    relations = SIMPLE_RELATIONS if speaker.simple else _TOLD_RELATIONS
+    relations = SIMPLE_RELATIONS if speaker.simple else _PLACES
     plain = {i: ref for i in things if (ref := speaker.references.plain(i)) is not None}
     named = {i: ref for i, ref in plain.items() if ref.inputs[0].operation != "superlative"}
     pairs = speaker.draws.shuffled([(i, j) for i in named for j in named if i != j])

@@ -21,6 +21,14 @@ from g2vlm_fast.data.visibility import visible_pixels
 from g2vlm_fast.geometry.boxes import upright_box_gap
 from g2vlm_fast.ontology import DIRECTIONAL_RELATIONS, RELATIONS
 
+_LOOKING = (
+    "chair", "armchair", "sofa", "bench", "bed", "toilet", "desk", "piano", "television",
+    "monitor", "laptop",
+)  # fmt: skip
+"""Classes of which people say that they face something, and whose own left and right they know."""
+
+_OVERHEAD = 1.6  # metres of the bottom of a thing from which nobody stands at it
+
 
 class Matches(NamedTuple):
     """Objects that match for certain, and all that might; the first are among the second."""
@@ -56,7 +64,9 @@ class Facts:
     ) -> None:
         self.classes = [thing.class_name for thing in truth.objects]
         self.colors = [thing.color for thing in truth.objects]
-        self.has_front = [thing.has_front for thing in truth.objects]
+        self.looks_ahead = [
+            thing.has_front and thing.class_name in _LOOKING for thing in truth.objects
+        ]
         self.boxes = truth.boxes()
         self.centers: list[list[float]] = self.boxes[0].tolist()
         self.sizes: list[list[float]] = self.boxes[1].tolist()
@@ -107,11 +117,22 @@ class Facts:
         Raises:
             ValueError: the frame is a view whose pose is not known.
         """
+        if relation == "facing":
+            return self._facing
         if relation not in DIRECTIONAL_RELATIONS:
             return self._relations[..., RELATIONS.index(relation)]
         if frame not in self._in_frame:
             self._in_frame[frame] = self._directions(frame)
         return self._in_frame[frame][..., DIRECTIONAL_RELATIONS.index(relation)]
+
+    @cached_property
+    def _facing(self) -> NDArray[np.int8]:
+        looks = np.array(self.looks_ahead)[:, None]
+        return np.where(looks, self._relations[..., RELATIONS.index("facing")], np.int8(-1))
+
+    def approachable(self, index: int) -> bool:
+        """Whether one can stand at an object: it is not up by the ceiling."""
+        return self.centers[index][2] - self.heights[index] / 2 <= _OVERHEAD
 
     def between(self, first: int, second: int) -> NDArray[np.int8]:
         """Return ``[K]``: which objects are between the two: 1, 0 or -1 undecided."""
@@ -132,7 +153,7 @@ class Facts:
     def _directions(self, frame: str) -> NDArray[np.int8]:
         center, _, rotation = self.boxes
         if frame == OWN_FRAME:
-            return own_direction_labels(center, rotation, self.has_front).numpy()
+            return own_direction_labels(center, rotation, self.looks_ahead).numpy()
         view = view_of(frame)
         if view is None or self._poses is None or self._gravity is None:
             raise ValueError(

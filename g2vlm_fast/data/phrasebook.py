@@ -7,24 +7,24 @@ PLAIN_WORDINGS = 2
 
 WORDINGS: dict[str, tuple[str, ...]] = {
     "caption": (
-        "describe the room.",
+        "describe the {place}.",
         "what do you see?",
-        "give a short description of this room.",
-        "what is in this room?",
+        "give a short description of this {place}.",
+        "what is in this {place}?",
         "tell me what this place looks like.",
     ),
     "existence": (
         "is there {thing}?",
         "do you see {thing}?",
-        "is there {thing} in the room?",
-        "does this room have {thing}?",
+        "is there {thing} in the {place}?",
+        "does this {place} have {thing}?",
         "can {thing} be found here?",
     ),
     "count": (
         "how many {things} are there?",
-        "how many {things} does the room have?",
+        "how many {things} does the {place} have?",
         "what is the number of {things} here?",
-        "count {things} in the room: how many do you find?",
+        "count {things} in the {place}: how many do you find?",
     ),
     "color": (
         "what color is {thing}?",
@@ -88,13 +88,13 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     ),
     "count_comparison": (
         "are there {more} {things} than {others}?",
-        "does the room have {more} {things} than {others}?",
+        "does the {place} have {more} {things} than {others}?",
         "would you find {more} {things} than {others} here?",
         "is it true that there are {more} {things} than {others}?",
     ),
     "count_equality": (
         "are there as many {things} as {others}?",
-        "does the room have as many {things} as {others}?",
+        "does the {place} have as many {things} as {others}?",
         "is the number of {things} the same as that of {others}?",
         "would you count as many {things} as {others}?",
     ),
@@ -213,7 +213,8 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "if i compare {thing} and {other}, what am i closer to?",
     ),
 }
-"""Templates by kind of text; braces are filled with noun phrases and words."""
+"""Templates by kind of text; braces are filled with noun phrases and words, {place} with "room" or
+"flat"."""
 
 RELATION_WORDS: dict[str, tuple[str, ...]] = {
     "left of": ("left of", "to the left of", "on the left side of", "on the left of"),
@@ -228,7 +229,7 @@ RELATION_WORDS: dict[str, tuple[str, ...]] = {
     "higher than": ("higher than", "higher up than", "at a greater height than"),
     "lower than": ("lower than", "lower down than", "at a lesser height than"),
     "bigger than": ("bigger than", "larger than", "of greater size than"),
-    "smaller than": ("smaller than", "not as big as", "of lesser size than"),
+    "smaller than": ("smaller than", "less big than", "of lesser size than"),
     "facing": ("facing", "turned towards", "looking at"),
     "aligned with": ("aligned with", "parallel to", "lined up with"),
 }

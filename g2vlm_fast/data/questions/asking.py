@@ -12,7 +12,7 @@ from typing import Any
 
 from g2vlm_fast.data.facts import Matches
 from g2vlm_fast.data.grammar import listed
-from g2vlm_fast.data.programs import Program, Sort
+from g2vlm_fast.data.programs import Program, Sort, view_of
 from g2vlm_fast.data.scene import Query
 from g2vlm_fast.data.situations import Situation
 from g2vlm_fast.data.speaker import Speaker
@@ -75,13 +75,14 @@ def ask(speaker: Speaker, kind: str, proposal: Proposal, *, note: str = "") -> Q
         raise ValueError(f"ask: {proposal.program.to_json()} has no answer in this room")
     answer, value = _answer(proposal.program, result)
     template = speaker.lexicon.wording(proposal.wording or kind)
-    question = template.format(**{k: _fill(speaker, slot) for k, slot in proposal.slots.items()})
+    slots = {name: _fill(speaker, slot) for name, slot in proposal.slots.items()}
+    question = template.format(place=speaker.facts.place, **slots)
     frames = proposal.program.frames()
     referred = _referred(speaker, proposal)
     objects = {*spoken_of(speaker, proposal.program), *proposal.told}
     if referred is not None:
         objects.add(referred)
-    seen = ", ".join(frame for frame in frames if frame != "situation")
+    seen = ", ".join(frame for frame in frames if view_of(frame) is not None)
     said = answer if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
     spoken = f"{said}{note}" + (f" (seen from {seen})" if seen else "")
     return Query(

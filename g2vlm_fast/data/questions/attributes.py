@@ -179,5 +179,5 @@ def _extent(speaker: Speaker, kind: str) -> Query | None:
 
 def room_size(speaker: Speaker) -> Query:
     """Ask for the area of the floor."""
-    proposal = Proposal(Program("room_size"), {"place": speaker.facts.place})
+    proposal = Proposal(Program("room_size"), {})
     return ask(speaker, "room_size", proposal, note=" square metres")

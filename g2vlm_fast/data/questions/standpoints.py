@@ -43,6 +43,8 @@ def relative_direction(speaker: Speaker, kind: str) -> Query | None:
         at, towards, thing = (*references, None, None, None)[:3]
         if at is None or towards is None or thing is None:
             return None
+        if not speaker.facts.approachable(indices[0]):
+            return None
         place = Program("stand", (at, towards))
         program = Program("direction", (place, thing), _CHOICES[kind])
         return Proposal(program, {"at": at, "towards": towards, "thing": thing}, thing)
@@ -87,7 +89,7 @@ def _find_spots(speaker: Speaker) -> tuple[int, int, tuple[Situation, ...]] | No
     for _ in range(_TRIES):
         at, towards = speaker.any_object(), speaker.any_object()
         named = speaker.references.plain(at) and speaker.references.plain(towards)
-        if named is None or at == towards:
+        if named is None or at == towards or not speaker.facts.approachable(at):
             continue
         spots: list[Situation] = []
         for _ in range(_SPOTS):
