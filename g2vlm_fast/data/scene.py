@@ -17,6 +17,7 @@ from g2vlm_fast.data.annotations.records import ScanAnnotations
 from g2vlm_fast.data.primitives import Primitives
 from g2vlm_fast.data.programs import Program
 from g2vlm_fast.data.situations import Situation
+from g2vlm_fast.data.visibility import visible_pixels
 from g2vlm_fast.records import Task
 
 
@@ -72,6 +73,10 @@ class RoomTruth:
     normal: Tensor  # [V, 3, H, W] float32, unit, world
     instance: Tensor  # [V, H, W] int64, object, -1 = the room
     program: str = "simple"  # what the room is: "simple" or one of room_config.PROGRAMS
+
+    def visible_pixels(self) -> Tensor:
+        """Return how many pixels each view shows of each object, ``[V, K]`` int64."""
+        return visible_pixels(self.instance, len(self.objects))
 
     def boxes(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return centers ``[K, 3]``, sizes ``[K, 3]`` and rotations ``[K, 3, 3]``."""
