@@ -171,6 +171,7 @@ def _scene_and_questions(config: RunConfig) -> tuple[Scene, list[Query]]:
         mesh=config.mesh,
         stride=config.stride,
         max_frames=config.max_frames,
+        max_missing=config.max_missing,
     )
     scene = read_scan(config.scan, options)
     if scene.depth is None:

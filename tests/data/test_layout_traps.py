@@ -300,6 +300,22 @@ def test_link_out_of_the_scan_is_refused(tmp_path: Path, room: Room) -> None:
         read_scan(scan)
 
 
+def test_frames_without_depth_among_others_are_left_out(tmp_path: Path, room: Room) -> None:
+    scan = nerfstudio.write(tmp_path, room)
+    whole = json.loads((scan / "transforms.json").read_text())
+    del whole["frames"][3]["depth_file_path"]
+    (scan / "transforms.json").write_text(json.dumps(whole))
+    scene = read_scan(scan)
+    assert scene.depth is not None
+    assert "1 of 8 frames were left out: 1 without a depth image." in scene.assumptions
+    for frame in whole["frames"]:
+        frame.pop("depth_file_path", None)
+    (scan / "transforms.json").write_text(json.dumps(whole))
+    scene = read_scan(scan)
+    assert scene.depth is None
+    assert scene.num_views == len(room)
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

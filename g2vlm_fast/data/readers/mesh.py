@@ -14,6 +14,9 @@ from g2vlm_fast.data.readers.ply import read_ply
 
 _CLEAN = "Repair it (for example trimesh.Trimesh(...).process(validate=True)) or leave --mesh out"
 
+_FARTHEST = 1e8
+"""Metres; beyond, a number is damage."""
+
 
 @dataclass(frozen=True)
 class GivenMesh:
@@ -92,9 +95,11 @@ def _from_open3d(path: Path) -> _Parts:
 
 
 def _check(path: Path, vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> None:
-    if not np.isfinite(vertices).all():
-        bad = int((~np.isfinite(vertices)).any(axis=1).sum())
-        raise ScanError(path, f"{bad} vertices are NaN or infinite", _CLEAN)
+    placed = (abs(vertices) < _FARTHEST).all(axis=1)  # False for NaN
+    if not placed.all():
+        raise ScanError(
+            path, f"{int((~placed).sum())} vertices are NaN, infinite or light-seconds away", _CLEAN
+        )
     outside = ((faces < 0) | (faces >= len(vertices))).any(axis=1)
     if outside.any():
         first = int(outside.argmax())

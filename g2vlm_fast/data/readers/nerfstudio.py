@@ -61,9 +61,6 @@ def list_transforms(path: Path, root: Path, images: Path) -> Listing:
             frames.append(_frame(entry, whole, root, images, shared, undo, scale))
         except FrameError as error:
             skipped.append(error)
-    if any(frame.depth for frame in frames):
-        skipped += [_without_depth(frame) for frame in frames if frame.depth is None]
-        frames = [frame for frame in frames if frame.depth is not None]
     return Listing(
         frames=sorted(frames, key=lambda frame: frame.color.path.name),
         skipped=skipped,
@@ -105,15 +102,6 @@ def _frame(
 
 def _missing(path: Path, reason: str) -> FrameError:
     return FrameError(path, "is missing", "Restore it, or remove its frame", reason=reason)
-
-
-def _without_depth(frame: Frame) -> FrameError:
-    return FrameError(
-        frame.color.path,
-        "has no depth image, though other frames have one",
-        "Restore it, or remove its frame",
-        reason="without a depth image",
-    )
 
 
 def _named(name: str, path: Path, root: Path, images: Path) -> Path:

@@ -81,7 +81,7 @@ def read_scan_with_listing(path: Path | str, options: ReadOptions | None = None)
     folder = Path(path)
     options.check_files()
     reader = find_reader(folder)
-    listing = reader.list(folder)
+    listing = _all_with_depth_or_none(reader.list(folder))
     if not listing.frames and not listing.skipped:
         raise ScanError(folder, "holds no frame", f"Expected {reader.layout}")
     _check_share(folder, listing.skipped, len(listing.frames), options)
@@ -180,6 +180,27 @@ def _poses(
             "Subtract one offset from all poses, or give them in metres",
         )
     return torch.from_numpy(poses).float(), False
+
+
+def _all_with_depth_or_none(listing: Listing) -> Listing:
+    """Leave out frames without depth where others have it."""
+    lacking = [frame for frame in listing.frames if frame.depth is None]
+    if not lacking or len(lacking) == len(listing.frames):
+        return listing
+    errors = [
+        FrameError(
+            frame.color.path,
+            "has no depth image, though other frames have one",
+            "Restore it, or remove its frame",
+            reason="without a depth image",
+        )
+        for frame in lacking
+    ]
+    return dataclasses.replace(
+        listing,
+        frames=[frame for frame in listing.frames if frame.depth is not None],
+        skipped=[*listing.skipped, *errors],
+    )
 
 
 def _check_share(folder: Path, skipped: list[FrameError], left: int, options: ReadOptions) -> None:
