@@ -33,7 +33,8 @@ class DataConfig:
     query_points: int = 512  # a room
     workers: int = 1
     scans: tuple[str, ...] = ()  # folders of preprocessed scans that are mixed in
-    scan_share: float = 0.25  # of the batches, where there are scans
+    room_weight: int = 3  # batches of rooms for every ``scan_weight`` of scans, if there are scans
+    scan_weight: int = 1
 
     def room_config(self) -> RoomConfig:
         """Return what the rooms are drawn from."""

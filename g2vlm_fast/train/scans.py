@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from g2vlm_fast.data import Scene, collate
 from g2vlm_fast.data.draws import Draws
+from g2vlm_fast.data.mix import Mix, RoomSource, ScanSource
 from g2vlm_fast.data.readers import ReadOptions, ScanError, read_scan
 from g2vlm_fast.data.resize import resized_depth
 from g2vlm_fast.data.transform import scene_of_views
@@ -24,7 +25,7 @@ from g2vlm_fast.records import Targets
 from g2vlm_fast.train.config import DataConfig
 from g2vlm_fast.train.rooms import Example, GrowingRooms
 
-_MIX_STREAM, _SCAN_STREAM = 7, 8
+_SCAN_STREAM = 8
 _FRAMES = 64  # of a scan, evenly spread
 _WITHOUT_DEPTH = 0.5  # probability that no depth of a scene is given
 _BLOCKS = (6, 8)  # rows and columns of the blocks that depth is hidden in
@@ -74,17 +75,24 @@ class ScanExamples:
 
 
 class MixedExamples(Dataset[Example]):
-    """Batches of generated rooms, and by their share batches of recorded scans."""
+    """Batches of generated rooms and batches of recorded scans, in turns by their weights.
+
+    Raises:
+        ValueError: a negative weight, or both are 0.
+    """
 
     def __init__(self, rooms: GrowingRooms, scans: ScanExamples) -> None:
-        if not 0 <= rooms.data.scan_share <= 1:
-            raise ValueError(f"DataConfig: scan_share must be 0 to 1, got {rooms.data.scan_share}")
         self.rooms = rooms
         self.scans = scans
+        self._mix = Mix(
+            {"rooms": RoomSource(rooms.seeds, rooms.config), "scans": ScanSource(scans.folders)},
+            {"rooms": rooms.data.room_weight, "scans": rooms.data.scan_weight},
+            seed=rooms.seed,
+        )
 
     def is_scan(self, index: int) -> bool:
         """Whether batch ``index`` holds scans."""
-        return Draws(self.rooms.seed, _MIX_STREAM, index).chance(self.rooms.data.scan_share)
+        return self._mix.source_at(index) == "scans"
 
     def __getitem__(self, index: int) -> Example:
         """Return batch ``index``, a function of it and of the arguments alone."""
