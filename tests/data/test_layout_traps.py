@@ -22,6 +22,7 @@ from scan_layouts import (
     nerfstudio,
     replica,
     scannet,
+    scannetpp,
     threerscan,
     tum,
 )
@@ -200,6 +201,30 @@ def test_scene_graph_of_3rscan_is_read(tmp_path: Path, room: Room) -> None:
     assert annotations.object_by_id(1).attributes == ("brown", "flat")
     (relation,) = annotations.relations
     assert (relation.subject, relation.object, relation.name) == (3, 1, "left")
+
+
+def test_rescan_is_moved_into_the_world_of_its_reference(tmp_path: Path, room: Room) -> None:
+    """Poses and boxes alike, by a matrix that is stored column by column."""
+    motion = scannet.alignment()
+    scan = threerscan.write(tmp_path, room)
+    rescan = {"reference": threerscan.NAME, "transform": motion.T.ravel().tolist()}
+    rooms = [{"reference": "another", "scans": []}, {"reference": "first", "scans": [rescan]}]
+    (scan.parent / "3RScan.json").write_text(json.dumps(rooms))
+    scene = read_scan(scan)
+    np.testing.assert_allclose(scene.poses.numpy(), motion @ room.poses, atol=1e-5)
+    assert scene.annotations is not None
+    low, high = BOXES["table"]
+    wanted = motion[:3, :3] @ ((low + high) / 2) + motion[:3, 3]
+    center = scene.annotations.object_by_id(1).center
+    np.testing.assert_allclose(center.numpy(), wanted, atol=1e-5)  # type: ignore[union-attr]
+
+
+def test_scannetpp_that_was_not_extracted_is_refused(tmp_path: Path, room: Room) -> None:
+    scan = scannetpp.write_phone(tmp_path, room)
+    (scan / "iphone" / "depth").rename(tmp_path / "aside")
+    (scan / "iphone" / "depth.bin").write_bytes(b"\0" * 100)
+    with pytest.raises(ScanError, match="prepare_iphone_data"):
+        read_scan(scan)
 
 
 def test_relation_of_an_object_that_is_not_there_is_refused(tmp_path: Path, room: Room) -> None:

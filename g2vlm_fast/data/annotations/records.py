@@ -155,7 +155,7 @@ class ScanAnnotations:
 def _moved_object(thing: ScanObject, transform: Tensor) -> ScanObject:
     if thing.center is None or thing.rotation is None:
         return thing
-    center = transform_points(transform.to(thing.center.dtype), thing.center[None])[0]
+    center = transform_points(transform.double(), thing.center[None].double())[0].float()
     rotation = (transform[:3, :3].double() @ thing.rotation.double()).float()
     return replace(thing, center=center, rotation=rotation)
 

@@ -3,7 +3,9 @@
 ``sequence/`` holds ``_info.txt`` (cameras, depth units), ``frame-*.color.jpg``, ``.depth.pgm`` and
 ``.pose.txt`` (camera to world); the tablet was held upright, so that the images lie on their side.
 ``semseg.v2.json`` holds objects with boxes; ``objects.json`` and ``relationships.json``, in the
-folder or above, hold attributes and relations of all scans.
+folder or above, hold attributes and relations of all scans. A later scan of a room is moved into
+the world of its reference scan by the transform (column by column) that ``3RScan.json``, above,
+states.
 
 Source: Wald et al., *RIO: 3D Object Instance Re-Localization in Changing Indoor Environments*,
 ICCV 2019; Wald et al., *Learning 3D Semantic Scene Graphs from 3D Indoor Reconstructions*, CVPR
@@ -16,14 +18,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from g2vlm_fast.data.annotations.records import ObjectRelation, ScanAnnotations, ScanObject
-from g2vlm_fast.data.readers.calibration import check_matrix
+from g2vlm_fast.data.readers.calibration import check_matrix, rigid_pose
 from g2vlm_fast.data.readers.errors import ScanError
 from g2vlm_fast.data.readers.frame_folder import find_frames
 from g2vlm_fast.data.readers.lens import Camera
 from g2vlm_fast.data.readers.listing import Listing
 from g2vlm_fast.data.readers.oriented_boxes import segment_groups
-from g2vlm_fast.data.readers.safe_files import Fields, read_lines
+from g2vlm_fast.data.readers.safe_files import Fields, read_json, read_lines
 from g2vlm_fast.data.readers.upright import SKY_TURNS, sky_direction
 
 _COPY = "Copy the file again"
@@ -43,6 +49,11 @@ def list_threerscan(folder: Path) -> Listing:
     sequence = folder / "sequence"
     info = _read_info(sequence / "_info.txt")
     frames, skipped = find_frames(sequence, (".depth.pgm", ".depth.png"))
+    to_reference = _to_reference(folder)
+    frames = [
+        frame if frame.pose is None else replace(frame, pose=to_reference @ frame.pose)
+        for frame in frames
+    ]
     sky = sky_direction(frames)
     mesh = folder / "labels.instances.annotated.v2.ply"
     return Listing(
@@ -53,12 +64,29 @@ def list_threerscan(folder: Path) -> Listing:
         units_per_metre=_depth_shift(info),
         clockwise_turns=SKY_TURNS[sky],
         mesh=mesh if mesh.is_file() else None,
-        annotations=lambda: _read_annotations(folder),
+        mesh_to_world=to_reference,
+        annotations=lambda: _read_annotations(folder).moved(torch.from_numpy(to_reference)),
         assumptions=[
             "Colour was seen through the depth camera, as if both stood at one place.",
             f"z was taken for up; by the poses, the sky is {sky} in the images.",
         ],
     )
+
+
+def _to_reference(folder: Path) -> NDArray[np.float64]:
+    """The motion ``[4, 4]`` into the world of the reference scan; the identity for that itself."""
+    path = _above(folder, "3RScan.json")
+    name = folder.resolve().name
+    entries = [] if path is None else read_json(path)
+    if path is not None and not isinstance(entries, list):
+        raise ScanError(path, "is not a list of rooms", _COPY)
+    for index, entry in enumerate(entries):
+        assert path is not None
+        room = Fields.of(path, entry, f"room {index}")
+        for scan in room.objects("scans") if "scans" in room else ():
+            if scan.text("reference") == name and "transform" in scan:
+                return rigid_pose(path, f"the transform of {name}", scan.array("transform", 4, 4).T)
+    return np.eye(4)
 
 
 def _read_info(path: Path) -> Fields:
