@@ -28,7 +28,7 @@ from typing import Any
 
 from g2vlm_fast.data.facts import Facts, Matches
 from g2vlm_fast.data.programs import Program, view_of
-from g2vlm_fast.data.situations import Situation, Standpoint
+from g2vlm_fast.data.situations import TURNS, Situation, Standpoint
 from g2vlm_fast.data.visibility import least_pixels
 
 CLEARLY_LARGER = 1.15
@@ -281,6 +281,23 @@ def _direction(
     return place.sector(program.value, *facts.centers[index][:2])
 
 
+def _route(facts: Facts, program: Program, *stops: int | None) -> str | None:
+    """Turns at the second and the third stop; straight on is not a turn, and undecided."""
+    if any(stop is None for stop in stops):
+        return None
+    turns = []
+    for before, here, after in zip(stops, stops[1:], stops[2:], strict=False):
+        arrived = _stand(facts, program, before, here)
+        if before is None or here is None or after is None or arrived is None:
+            return None
+        x, y, _ = facts.centers[here]
+        side = Standpoint(x, y, arrived.yaw).sector("sides", *facts.centers[after][:2])
+        if side not in TURNS:
+            return None
+        turns.append(TURNS[side])
+    return ", ".join(turns)
+
+
 def _name_nearest(
     facts: Facts, program: Program, matches: Matches, anchor: int | None
 ) -> str | None:
@@ -347,5 +364,6 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "stand": _stand,
     "direction": _direction,
     "name_nearest": _name_nearest,
+    "route": _route,
     "appearance_order": _appearance_order,
 }

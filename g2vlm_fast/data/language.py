@@ -27,6 +27,7 @@ situated_which,
 situated_other
 relative_direction_...,     QUESTION    left, right, in front, behind; front left, ...
 situated_turn
+route                       QUESTION    two turns: "left, back"
 appearance_order            QUESTION    three classes in the order in which views show them
 distance,                   QUESTION    ``<number>``, metres between the closest points of two
 situated_distance                       boxes; metres over the floor

@@ -146,6 +146,16 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "from {at}, with my eyes on {towards}, which quarter holds {thing}: front left, front "
         "right, back left or back right?",
     ),
+    "route": (
+        "starting at {start}, i walk straight to {first}, turn, walk straight to {second}, turn, "
+        "and walk straight to {goal}. which are the two turns: left, right or back?",
+        "i go from {start} straight to {first}, then to {second}, then to {goal}. at {first} and "
+        "at {second}, do i turn left, right or back?",
+        "my way leads from {start} over {first} and {second} to {goal}. which way do i turn at "
+        "each of the two stops: left, right or back?",
+        "a robot drives in straight lines from {start} to {first} to {second} to {goal}. name its "
+        "two turns: left, right or back.",
+    ),
     "appearance_order": (
         "in which order do these first appear in the views: {choices}?",
         "going through the views, what is the order of first appearance of {choices}?",

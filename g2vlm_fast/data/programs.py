@@ -37,6 +37,9 @@ situation [x y yaw]                              place    mm, mm, degrees
 stand                 object, object             place    at the first, facing the second
 direction [sectors]   place, object              word     in which sector the object is
 name_nearest          objects, object            word     the class of the nearest, or "nothing"
+route                 object, object, object,    word     where to turn at the second and at the
+                      object                              third on the way from the first to the
+                                                          fourth: "left, back"
 appearance_order      objects, objects, objects  word     classes by the view that first shows
                                                           one of each
 ====================  =========================  =======  ======================================
@@ -115,6 +118,7 @@ def _signatures() -> dict[str, Signature]:
         "stand": Signature((thing, thing), place),
         "direction": Signature((place, thing), word, tuple(SECTORS)),
         "name_nearest": Signature((objects, thing), word),
+        "route": Signature((thing, thing, thing, thing), word),
         "appearance_order": Signature((objects, objects, objects), word),
     }
 
@@ -177,7 +181,7 @@ class Program:
 
     def frames(self) -> tuple[str, ...]:
         """Return the frames that directions are meant in, each once."""
-        places = ("situation", "stand")
+        places = ("situation", "stand", "route")
         found = ["situation" if p.operation in places else p.frame for p in self.walk()]
         return tuple(dict.fromkeys(frame for frame in found if frame))
 

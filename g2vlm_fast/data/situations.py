@@ -27,6 +27,9 @@ SECTORS: dict[str, tuple[tuple[str, float, float], ...]] = {
 """Sectors by name and the bearings in degrees between which they lie: the easy, the medium and
 the hard question of VSI-Bench (Yang et al., CVPR 2025), with "in front" added to the medium."""
 
+TURNS: dict[str, str] = {"left": "left", "right": "right", "behind": "back"}
+"""Turns by the side on which the next thing is."""
+
 SIDES: tuple[str, ...] = tuple(name for name, _, _ in SECTORS["sides"])
 
 

@@ -211,6 +211,15 @@ class Solver:
             return f"{'front' if ahead > 0 else 'back'} {'left' if left > 0 else 'right'}"
         return self.side(place, index)
 
+    def route(self, program: dict, *stops: int) -> str:
+        turns = []
+        for before, here, after in zip(stops, stops[1:], stops[2:], strict=False):
+            (ax, ay), (bx, by), (cx, cy) = (self.middle[i][:2] for i in (before, here, after))
+            x, y = turned(cx - bx, cy - by, -math.atan2(by - ay, bx - ax))
+            assert x < abs(y) or x < 0, "straight on"
+            turns.append("back" if -x > abs(y) else "left" if y > 0 else "right")
+        return ", ".join(turns)
+
     def name_nearest(self, program: dict, objects: set[int], anchor: int) -> str:
         found = self.nearest(program, objects, anchor)
         return self.things[found.pop()].class_name if found else "nothing"

@@ -28,6 +28,7 @@ FIXED = {
     "situated_turn": 2,
     "relative_direction_medium": 4,
     "relative_direction_hard": 4,
+    "route": 9,
     "color": 8,
     "situated_color": 8,
 }
@@ -141,7 +142,7 @@ def test_every_question_says_its_types(sixty: list[tuple[Scene, list[Query]]]) -
     assert {q.sqa3d_type for q in questions} == {"what", "is", "how", "can", "which", "other"}
     assert {q.vsi_type for q in questions} == {
         "", "object count", "absolute distance", "object size", "room size",
-        "relative distance", "relative direction", "appearance order",
+        "relative distance", "relative direction", "appearance order", "route plan",
     }  # fmt: skip
     for query in questions:
         assert query.program is not None
@@ -149,7 +150,7 @@ def test_every_question_says_its_types(sixty: list[tuple[Scene, list[Query]]]) -
         situated = query.kind.startswith("situated")
         assert (query.situation is not None) == situated
         assert ("situation" in query.frame) == (
-            situated or query.kind.startswith("relative_direction")
+            situated or query.kind == "route" or query.kind.startswith("relative_direction")
         )
         assert query.referred is None or query.referred in query.objects
 

@@ -45,6 +45,7 @@ QUESTIONS: dict[str, tuple[Ask, int]] = {
             "relative_direction_hard",
         )
     },
+    "route": (standpoints.route, 1),
     **{
         kind: (partial(standpoints.situated, kind=kind), 1)
         for kind in (

@@ -37,6 +37,7 @@ VSI_TYPES: dict[str, str] = {
     "relative_direction_medium": "relative direction",
     "relative_direction_hard": "relative direction",
     "situated_turn": "relative direction",
+    "route": "route plan",
     "appearance_order": "appearance order",
 }
 """Tasks of VSI-Bench (Yang et al., "Thinking in Space", CVPR 2025) by kind of question."""
@@ -176,14 +177,14 @@ def ask_balanced(
 def ask_color(
     speaker: Speaker, kind: str, propose: Callable[[], Proposal | None], *, least_answers: int = 1
 ) -> Query | None:
-    """Ask for a colour: of two that come up the one that fewer things of the room have.
+    """Ask for a colour: of three that come up the one that fewest things of the room have.
 
     Most rooms have something white; so it is not the answer of most questions.
     """
     found = found_answers(speaker, propose, 16)
     if len(found) < least_answers:
         return None
-    drawn = [speaker.draws.choice(sorted(found)) for _ in range(2)]
+    drawn = [speaker.draws.choice(sorted(found)) for _ in range(3)]
     return ask(speaker, kind, found[min(drawn, key=speaker.facts.colors.count)])
 
 

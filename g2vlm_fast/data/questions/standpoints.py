@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 from g2vlm_fast.data.programs import SCENE, Program, of_class, the
 from g2vlm_fast.data.questions.asking import (
@@ -51,6 +52,24 @@ def relative_direction(speaker: Speaker, kind: str) -> Query | None:
 
     least = 2 if kind == "relative_direction_easy" else 3
     return ask_balanced(speaker, kind, propose, attempts=24, least_answers=least)
+
+
+def route(speaker: Speaker) -> Query | None:
+    """Ask for the turns on a way over two stops, with no wall in between (VSI-Bench)."""
+
+    def propose() -> Proposal | None:
+        stops = speaker.draws.shuffled(range(len(speaker.facts)))[:4]
+        references = [speaker.references.plain(index) for index in stops]
+        named = tuple(reference for reference in references if reference is not None)
+        if len(named) < 4 or not all(map(speaker.facts.approachable, stops)):
+            return None
+        points = [speaker.facts.centers[index][:2] for index in stops]
+        if not all(speaker.floor.is_open(*here, *there) for here, there in pairwise(points)):
+            return None
+        slots = dict(zip(("start", "first", "second", "goal"), named, strict=True))
+        return Proposal(Program("route", named), slots, named[-1])
+
+    return ask_balanced(speaker, "route", propose, attempts=40, least_answers=4)
 
 
 @dataclass(frozen=True)
