@@ -18,7 +18,7 @@ from g2vlm_fast.data.primitives import Primitives, Shape, to_local
 from g2vlm_fast.data.tiles import nearest_primitives
 from g2vlm_fast.geometry.cameras import pixel_rays
 
-_PIXELS_ON_CPU = 2**15  # shaded at once
+_PIXELS_ON_CPU = 2**15 - 1  # shaded at once
 _PIXELS_ON_GPU = 2**24
 
 

@@ -20,7 +20,7 @@ _NEAREST_CORNER = 0.05  # metres; a primitive with a corner nearer than this fil
 _LARGE_IMAGE = 2**14  # pixels
 _PIXELS_ON_CPU = 2**16  # of the views that are done at once
 _PIXELS_ON_GPU = 2**24
-_PAIRED_PIXELS_ON_CPU = 2**15  # at once; what a core keeps in its cache
+_PAIRED_PIXELS_ON_CPU = 2**15 - 2**8  # at once: in a core's cache, and too few to be divided
 _PAIRED_PIXELS_ON_GPU = 2**25
 _PENALTY = 1e30
 
@@ -63,19 +63,12 @@ def _nearest_of_views(
 ) -> tuple[Tensor, Tensor]:
     height, width = image_size
     rows, columns = -(-height // side), -(-width // side)
-    place = torch.arange(side * side, device=poses.device)
-    offset_x = (place % side).to(intrinsics)[None]
-    offset_y = torch.div(place, side, rounding_mode="floor").to(intrinsics)[None]
     depth = intrinsics.new_full((len(poses) * rows * columns, side * side), torch.inf)
     met = []
     for shape, tile, primitive, values in _tile_pairs(
         primitives, intrinsics, poses, image_size, side
     ):
-        along = [
-            (values[k] * offset_x).add_(values[3 + k] * offset_y).add_(values[6 + k])
-            for k in range(3)
-        ]
-        distance = first_hit(shape, values[9:12], along, values[12:15])
+        distance = _distances(shape, values, side)
         depth.scatter_reduce_(0, tile[:, None].expand_as(distance), distance, "amin")
         met.append((tile, primitive, distance))
     nobody = float(len(primitives))
@@ -92,6 +85,21 @@ def _nearest_of_views(
     return depth.contiguous(), winner.long().masked_fill(depth >= NO_HIT, -1)
 
 
+def _distances(shape: Shape, values: Tensor, side: int) -> Tensor:
+    """Distance along every pixel of pairs of tile and primitive, ``[n, side * side]``."""
+    place = torch.arange(side * side, device=values.device)
+    offset_x = (place % side).to(values)[None]
+    offset_y = torch.div(place, side, rounding_mode="floor").to(values)[None]
+    found = values.new_empty(values.shape[1], side * side)
+    at_once = (_PAIRED_PIXELS_ON_GPU if values.is_cuda else _PAIRED_PIXELS_ON_CPU) // side**2
+    for part, into in zip(values.split(at_once, 1), found.split(at_once), strict=True):
+        along = [
+            (part[k] * offset_x).add_(part[3 + k] * offset_y).add_(part[6 + k]) for k in range(3)
+        ]
+        into.copy_(first_hit(shape, part[9:12], along, part[12:15]))
+    return found
+
+
 def _tile_pairs(
     primitives: Primitives,
     intrinsics: Tensor,
@@ -99,7 +107,7 @@ def _tile_pairs(
     image_size: tuple[int, int],
     side: int,
 ) -> Iterator[tuple[Shape, Tensor, Tensor, Tensor]]:
-    """Chunks of n pairs: their shape, tile ``[n]``, primitive ``[n]`` and values ``[15, n, 1]``.
+    """All n pairs of a shape: their tile ``[n]``, primitive ``[n]`` and values ``[15, n, 1]``.
 
     The values are, for each local axis: steps of the direction from column to column and from row
     to row, direction at the first pixel of the tile, start, half size.
@@ -117,8 +125,6 @@ def _tile_pairs(
     size = primitives.half_size.mT[:, :, None].expand_as(start)
     axes = _pixel_to_local(primitives, intrinsics, poses)
     of_pair = torch.cat([axes, start, size]).transpose(1, 2).flatten(1)  # [15, V * P]
-    budget = _PAIRED_PIXELS_ON_GPU if poses.is_cuda else _PAIRED_PIXELS_ON_CPU
-    at_once = max(1, budget // (side * side))
     for shape in Shape:
         chosen = [row for row, kind in enumerate(primitives.shapes) if kind == shape]
         if not chosen:
@@ -128,13 +134,10 @@ def _tile_pairs(
         which, column, row = _cells_of_rectangles(tiles[pairs])
         pair = pairs[which]
         view = torch.div(pair, len(primitives), rounding_mode="floor")
-        tile = (view * rows + row) * columns + column
         values = of_pair.index_select(1, pair)
         values[6:9] += values[0:3] * (side * column) + values[3:6] * (side * row)
-        primitive = pair - view * len(primitives)
-        for begin in range(0, len(pair), at_once):
-            part = slice(begin, begin + at_once)
-            yield shape, tile[part], primitive[part], values[:, part, None]
+        tile = (view * rows + row) * columns + column
+        yield shape, tile, pair - view * len(primitives), values[..., None]
 
 
 def _pixel_to_local(primitives: Primitives, intrinsics: Tensor, poses: Tensor) -> Tensor:

@@ -65,8 +65,9 @@ class Case:
 
 def _specs() -> list[OpSpec]:
     from g2vlm_fast.profiling.peers.binding import BINDING  # which needs providers, not cases
+    from g2vlm_fast.profiling.peers.rendering import SPECS
 
-    return [*all_specs().values(), BINDING]
+    return [*all_specs().values(), BINDING, *SPECS]
 
 
 def _passes(spec: OpSpec) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from g2vlm_fast.data import RoomConfig, generate_room
 from g2vlm_fast.data.draws import Draws
@@ -264,3 +265,43 @@ def test_the_gpu_renders_what_the_cpu_does() -> None:
     same = cpu.primitive == gpu.primitive.cpu()
     assert same.float().mean() > 0.999
     torch.testing.assert_close(cpu.depth[same], gpu.depth.cpu()[same], atol=1e-4, rtol=1e-5)
+
+
+def test_the_number_of_operations_grows_with_neither_views_nor_primitives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As every operation is a kernel launch on a GPU, where all is done at once."""
+    for name in ("tiles._PIXELS_ON_CPU", "tiles._PAIRED_PIXELS_ON_CPU", "render._PIXELS_ON_CPU"):
+        monkeypatch.setattr(f"g2vlm_fast.data.{name}", 2**30)
+    hall = every_class(0)
+    one_piece = hall.rows(torch.arange(len(hall)) % 7 == 0)
+    missing = set(hall.shapes) - set(one_piece.shapes) | set(hall.materials) - set(
+        one_piece.materials
+    )
+    counts = []
+    for primitives in (one_piece, hall):
+        for views in (1, 6):
+            eyes = (
+                torch.tensor([[0.3, -6.0, 2.0]]).repeat(views, 1)
+                + 0.1 * torch.arange(views)[:, None]
+            )
+            poses = look_at(eyes, torch.zeros(views, 3))
+            with CountOperations() as counted:
+                render(primitives, INTRINSICS.expand(views, 3, 3), poses, 48, 64)
+            counts.append(counted.number)
+    assert abs(counts[0] - counts[1]) <= 4  # some copies are spared where there is one view
+    assert abs(counts[2] - counts[3]) <= 4
+    assert counts[2] - counts[0] <= 80 * len(missing)
+    assert counts[2] < 1500
+
+
+class CountOperations(TorchDispatchMode):
+    """Counts what is dispatched to a device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.number += not func.is_view
+        return func(*args, **(kwargs or {}))
