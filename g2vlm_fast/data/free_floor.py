@@ -19,6 +19,8 @@ PERSON_RADIUS = 250
 _STEP = 40  # what is no higher is walked over
 _HEAD = 1900  # what begins higher is walked under
 
+_SEATS = frozenset(("chair", "armchair", "sofa", "bench", "bed"))
+
 Cell = tuple[int, int]
 
 
@@ -94,8 +96,9 @@ def stands_on_floor(piece: Placed) -> bool:
 def is_reached(floor: FreeFloor, piece: Placed) -> bool:
     """Whether someone who stands on a floor comes to a piece that stands on the floor, too.
 
-    The axis of the person has to be within 70 cm before the front of the piece, or within 60 cm
-    of any of its sides where it has no front; so it has for a chair, whose front is at a table.
+    The axis of the person has to be within 70 cm before the front of the piece. Within 60 cm of
+    any side is enough where it has no front, and for what one sits or lies on: the front of a
+    chair is at a table.
     """
     solid = piece.solid()
     columns, rows = np.nonzero(floor.free)
@@ -103,7 +106,7 @@ def is_reached(floor: FreeFloor, piece: Placed) -> bool:
     away_y = floor.y0 + floor.size * rows - solid.y
     local_x = abs(solid.cosine * away_x + solid.sine * away_y)
     local_y = solid.cosine * away_y - solid.sine * away_x
-    if piece.furniture.has_front and piece.furniture.class_name != "chair":
+    if piece.furniture.has_front and piece.furniture.class_name not in _SEATS:
         before = -solid.half_depth - local_y
         return bool(((local_x <= solid.half_width) & (before > 0) & (before <= 700)).any())
     beyond_x = np.maximum(local_x - solid.half_width, 0)

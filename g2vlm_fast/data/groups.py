@@ -176,8 +176,8 @@ def fit_out_desk(arrangement: Arrangement, desk: int) -> None:
             x, y = arrangement.beside(desk, x, depth // 4)
             arrangement.stand(tower, x, y, piece.yaw, tucked=(desk,), clearance=10)
     for name, chance in (
-        ("printer", 0.12), ("lamp", 0.35), ("telephone", 0.3), ("book", 0.4), ("cup", 0.4), ("plant", 0.12),
-        ("book", 0.25), ("clock", 0.08),
+        ("printer", 0.12), ("lamp", 0.35), ("telephone", 0.3), ("book", 0.4), ("cup", 0.4),
+        ("plant", 0.12), ("book", 0.25), ("clock", 0.08),
     ):  # fmt: skip
         if draws.chance(chance):
             put_on(arrangement, desk, name)
@@ -223,7 +223,7 @@ def fit_out_sofa(arrangement: Arrangement, sofa: int) -> None:
     rug = arrangement.make("rug") if draws.chance(0.7) else None
     table = _low_table(arrangement)
     reach = table.size[1] if table is not None else 600
-    middle = -depth // 2 - 380 - reach // 2
+    middle = -depth // 2 - draws.integer(350, 450) - reach // 2
     if rug is not None:
         x, y = arrangement.beside(sofa, 0, min(middle, -depth // 2 - rug.size[1] // 2 - 60))
         arrangement.stand(rug, x, y, piece.yaw)
@@ -284,11 +284,17 @@ def _sofa_opposite(arrangement: Arrangement, sofa: Furniture, stand: int) -> int
         if 1400 <= at_wall <= 3600:
             distances.insert(0, at_wall)
     slide = draws.integer(-200, 200)
+    mark = arrangement.mark()
     for distance in distances:
         x, y = arrangement.beside(stand, slide, -half - distance - sofa.size[1] // 2)
         index = arrangement.stand(sofa, x, y, piece.yaw + 180)
-        if index is not None:
+        if index is None:
+            continue
+        end, back = sofa.size[0] // 2, sofa.size[1] // 2
+        ways = ((end, end + _PASSAGE), (-end - _PASSAGE, -end))
+        if any(arrangement.keep_free(index, *way, -back, back, required=True) for way in ways):
             return index
+        arrangement.undo(mark)
     return None
 
 

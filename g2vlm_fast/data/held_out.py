@@ -3,7 +3,9 @@
 Both are fixed by hashes of names, so that they are the same for everyone. A fact is (class,
 relation, class), for example (plant, left of, sofa); it is realised where its label is 1 for some
 pair of objects of a room. Directions are meant from view 0, and ``left of`` stands for
-``right of`` the other way round, as ``in front of`` does for ``behind``.
+``right of`` the other way round, as ``in front of`` does for ``behind``. Rooms for training are
+laid out without held-out things on things, and the subject of any other held-out fact that view 0
+shows is taken out of the room.
 """
 
 from __future__ import annotations
@@ -82,18 +84,18 @@ def drawable_variants(class_name: str, which: Held) -> tuple[str, ...]:
     return names
 
 
-def held_out_facts(class_names: Sequence[str], relations: Tensor) -> set[Fact]:
-    """Return the held-out facts that a room realises.
+def held_out_facts(class_names: Sequence[str], relations: Tensor) -> dict[Fact, set[int]]:
+    """Return the held-out facts that a room realises, and the objects that are their subjects.
 
     Args:
         class_names: of its K objects.
         relations: ``[K, K, R]`` labels of ``ontology.RELATIONS``, 1 where a relation holds.
     """
-    found: set[Fact] = set()
+    found: dict[Fact, set[int]] = {}
     for relation in ("left of", "in front of", "on"):
         holds = relations[..., RELATIONS.index(relation)] == 1
         for subject, other in holds.nonzero().tolist():
             fact = (class_names[subject], relation, class_names[other])
             if fact in HELD_OUT_FACTS:
-                found.add(fact)
+                found.setdefault(fact, set()).add(subject)
     return found

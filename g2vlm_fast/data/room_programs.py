@@ -7,7 +7,6 @@ from collections.abc import Callable
 from g2vlm_fast.data.arrangement import Arrangement
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.fixtures import bathroom_fixtures, kitchen_row
-from g2vlm_fast.data.free_floor import free_floor, is_reached, stands_on_floor
 from g2vlm_fast.data.furniture import Mount
 from g2vlm_fast.data.groups import bed_group, desk_group, dining_group, television_group
 from g2vlm_fast.data.openings import (
@@ -24,6 +23,7 @@ from g2vlm_fast.data.outlines import Outline, draw_flat_outline, draw_room_outli
 from g2vlm_fast.data.placement import Placed
 from g2vlm_fast.data.room_config import RoomConfig
 from g2vlm_fast.data.support import put_on
+from g2vlm_fast.data.ways import make_walkable
 
 _SIDES: dict[str, tuple[float, float]] = {
     "bedroom": (0.0, 0.6),
@@ -33,8 +33,6 @@ _SIDES: dict[str, tuple[float, float]] = {
     "bathroom": (-0.25, 0.1),
 }
 """Sides of rooms as shares of the way from the low to the high end of ``RoomConfig.side``."""
-
-_CELL = 100  # millimetres, of the floor that is searched for ways
 
 _LEAST_L = 3800  # millimetres of the shorter side of an L-shaped room
 
@@ -116,30 +114,9 @@ def furnish(draws: Draws, config: RoomConfig, program: str, outline: Outline) ->
             if all(arrangement.standing(name) for name in _ESSENTIAL[space.program]):
                 break
         _dress(arrangement, windows, richness)
-    _take_out_unreached(arrangement)
-    return arrangement.placed
-
-
-def _take_out_unreached(arrangement: Arrangement) -> None:
-    """Take out what no one can walk to; what a room is not believed without goes last."""
-    outline = arrangement.outline
     essential = {name for names in _ESSENTIAL.values() for name in names}
-    for spared in (essential, essential, set()):
-        floor = free_floor(
-            outline.size, outline.spaces, outline.blocks, arrangement.placed, cell=_CELL
-        ).reachable()
-        unreached = [
-            index
-            for index, piece in enumerate(arrangement.placed)
-            if stands_on_floor(piece) and not is_reached(floor, piece)
-        ]
-        if not unreached:
-            return
-        arrangement.take_out(
-            index
-            for index in unreached
-            if arrangement.placed[index].furniture.class_name not in spared
-        )
+    make_walkable(arrangement, essential)
+    return arrangement.placed
 
 
 def _set_openings(arrangement: Arrangement, *, with_door: bool) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.held_out import held_out_facts
+from g2vlm_fast.data.held_out import Fact, held_out_facts
 from g2vlm_fast.data.layout import Layout, draw_layout
 from g2vlm_fast.data.partial_mesh import Scan
 from g2vlm_fast.data.placement import Placed
@@ -49,9 +49,12 @@ def draw_room(seed: int, config: RoomConfig) -> RoomRecord:
         if viewpoints is None:
             continue
         layout = _keep(layout, visible)
-        if len(layout.placed) >= min(2, config.objects[0]) and _shows_what_it_may(
-            layout, viewpoints, config
-        ):
+        facts = _held_out_facts(layout, viewpoints) if config.facts != "all" else {}
+        if config.facts == "seen" and facts:
+            subjects = set().union(*facts.values())
+            layout = _keep(layout, set(range(len(layout.placed))) - subjects)
+        shows_enough = bool(facts) or config.facts != "unseen" or layout.program == "simple"
+        if len(layout.placed) >= min(2, config.objects[0]) and shows_enough:
             given = draws.chance(config.depth_probability)
             meshed, scan = _draw_given_mesh(draws, config, layout, viewpoints)
             return RoomRecord(seed, layout, viewpoints, given, meshed, scan)
@@ -70,14 +73,13 @@ def _keep(layout: Layout, visible: set[int]) -> Layout:
     return replace(layout, placed=tuple(placed))
 
 
-def _shows_what_it_may(layout: Layout, viewpoints: Viewpoints, config: RoomConfig) -> bool:
-    """Whether the facts of a room are of the kind that the configuration asks for."""
-    if config.facts == "all" or layout.program == "simple":
-        return True
+def _held_out_facts(layout: Layout, viewpoints: Viewpoints) -> dict[Fact, set[int]]:
+    """The held-out facts that a room realises, with their subjects; none of simple rooms."""
+    if layout.program == "simple" or not layout.placed:
+        return {}
     objects = objects_of(layout, build_primitives(layout))
     relations = relations_of(objects, viewpoints.poses()[0].float())
-    held_out = held_out_facts([thing.class_name for thing in objects], relations)
-    return bool(held_out) == (config.facts == "unseen")
+    return held_out_facts([thing.class_name for thing in objects], relations)
 
 
 def _draw_given_mesh(

@@ -22,12 +22,12 @@ from g2vlm_fast.ontology import CLASSES
 CONFIG = RoomConfig(programs=PROGRAMS, views=(4, 8))
 
 RECORDS = {
-    "bedroom": "4b20a7ae5d45d35d719dac0eed2e0c9775eb565294240e44fd85e495073b0424",
-    "living room": "e0fe92417294c2d19230b88c6009c5edd0d1a4f3395a8d5c257ea4c370d48b90",
+    "bedroom": "938e4a8f22915ab24bd76971fc9f9f23c824ca47f85a73ef87ec73c574c814b4",
+    "living room": "c4af797f5a8887747d7e1515a9ddcaec7d62634e689fe156aa2cbb517cbc5538",
     "kitchen": "11a9c82d80aab73d230eb145a48d8a7d1d5c24e27628e965b9e7fe9e10ba862f",
     "office": "5e549025c967c220dd0f4fada51edda0342b5bdf58218f67706ccc473bc0db26",
     "bathroom": "c8ce85e50ac9ed5e0bc14cd0d70688608e1ddaf62f9db3c9649d13c36ee02bc1",
-    "flat": "62e168b23aa07b0f07aec3eb8c67e643bad221c345ec1bcc06fcd4e96e33587e",
+    "flat": "e63f7db790894ea0f4dc947189426ff16fc1a3468804d9528fc9e9bfd640c649",
 }
 
 

@@ -121,8 +121,8 @@ def test_right_of_and_behind_cannot_bring_a_held_out_fact_in() -> None:
     labels = torch.zeros(2, 2, len(RELATIONS), dtype=torch.int8)
     subject, relation, other = next(f for f in sorted(HELD_OUT_FACTS) if f[1] == "left of")
     labels[0, 1, RELATIONS.index(relation)] = 1
-    assert held_out_facts([subject, other], labels) == {(subject, relation, other)}
-    assert held_out_facts([other, subject], labels) == set()
+    assert held_out_facts([subject, other], labels) == {(subject, relation, other): {0}}
+    assert held_out_facts([other, subject], labels) == {}
 
 
 def test_unseen_viewpoints_are_outside_the_heights_and_pitches_of_training() -> None:
