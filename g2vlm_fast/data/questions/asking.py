@@ -175,13 +175,18 @@ def ask_balanced(
 
 
 def ask_color(
-    speaker: Speaker, kind: str, propose: Callable[[], Proposal | None], *, least_answers: int = 1
+    speaker: Speaker,
+    kind: str,
+    propose: Callable[[], Proposal | None],
+    *,
+    attempts: int = 16,
+    least_answers: int = 1,
 ) -> Query | None:
     """Ask for a colour: of three that come up the one that fewest things of the room have.
 
     Most rooms have something white; so it is not the answer of most questions.
     """
-    found = found_answers(speaker, propose, 16)
+    found = found_answers(speaker, propose, attempts)
     if len(found) < least_answers:
         return None
     drawn = [speaker.draws.choice(sorted(found)) for _ in range(3)]

@@ -173,7 +173,7 @@ def situated(speaker: Speaker, kind: str) -> Query | None:
     if kind in ("situated_is", "situated_reach"):
         return ask_yes_or_no(speaker, kind, propose, attempts=24)
     if kind == "situated_color":
-        return ask_color(speaker, kind, propose, least_answers=2)
+        return ask_color(speaker, kind, propose, attempts=32, least_answers=3)
     least = 2 if kind == "situated_turn" else 1
     return ask_balanced(speaker, kind, propose, attempts=20, least_answers=least)
 
