@@ -17,7 +17,7 @@ from g2vlm_fast.data.readers.errors import FrameError, ScanError
 from g2vlm_fast.data.readers.images import ColorFile, DepthFile
 from g2vlm_fast.data.readers.lens import Camera
 from g2vlm_fast.data.readers.listing import Frame, Listing
-from g2vlm_fast.data.readers.safe_files import Fields, inside, read_text
+from g2vlm_fast.data.readers.safe_files import Fields, inside
 
 FORMAT = "g2vlm-fast scene"
 VERSION = 1
@@ -27,7 +27,10 @@ SCENE_FILE = "scene.json"
 def is_standard(folder: Path) -> bool:
     """Whether ``folder`` holds a ``scene.json`` of this layout."""
     path = folder / SCENE_FILE
-    return path.is_file() and FORMAT in read_text(path)[:200]
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return FORMAT.encode() in file.read(200)
 
 
 def list_standard(folder: Path) -> Listing:
