@@ -11,8 +11,11 @@ _EDGE_BEND = 0.06  # relative second difference of inverse depth that counts as 
 _EDGE_DROPOUT = 0.5
 _GRAZING = 0.12  # cosine between surface normal and ray below which nothing returns
 _HOLE_PROBABILITY = 0.35  # of a view
-_IMAGE_SIGMA = 0.012
+_RANGE = (0.3, 9.0)  # metres; nothing returns from nearer or farther
+_READ_SIGMA = 0.008  # of a black pixel; brightness from 0 to 1
+_SHOT_VARIANCE = 1.6e-4  # of a white pixel, beside that; it grows with brightness
 _EXPOSURE_SIGMA = 0.06
+_WHITE_BALANCE_SIGMA = 0.015
 
 
 def axial_sigma(depth: Tensor) -> Tensor:
@@ -30,7 +33,8 @@ def sense_depth(
     """Turn exact depth into measured depth.
 
     Noise of :func:`axial_sigma`, then quantisation to an eighth of a pixel of disparity, then
-    holes: half of the pixels beside depth edges, grazing surfaces, and now and then a patch.
+    holes: what is nearer than 0.3 m or farther than 9 m, half of the pixels beside depth edges,
+    grazing surfaces, and now and then a patch.
 
     Args:
         depth: ``[V, H, W]`` metres, 0 = nothing there.
@@ -43,25 +47,40 @@ def sense_depth(
         quantisation step / sqrt(12), in quadrature; 0 where missing).
     """
     noise = torch.from_numpy(generator.standard_normal(depth.shape, dtype=np.float32))
-    noisy = (depth + scale * axial_sigma(depth) * noise).clamp_min(0.2)
-    steps = (_DISPARITY_SCALE / noisy).round().clamp_min(1)
+    noisy = depth + scale * axial_sigma(depth) * noise
+    steps = (_DISPARITY_SCALE / noisy.clamp_min(0.5 * _RANGE[0])).round().clamp_min(1)
     measured = _DISPARITY_SCALE / steps
     quantum = measured.square() / _DISPARITY_SCALE
     sigma = ((scale * axial_sigma(measured)).square() + quantum.square() / 12).sqrt()
     lucky = torch.from_numpy(generator.random(depth.shape, dtype=np.float32)) > _EDGE_DROPOUT
-    kept = (depth > 0) & (cosine > _GRAZING) & (lucky | ~_beside_edge(depth))
+    in_range = (depth >= _RANGE[0]) & (depth <= _RANGE[1])
+    kept = in_range & (cosine > _GRAZING) & (lucky | ~_beside_edge(depth))
     kept &= ~_holes(depth.shape, generator)
     nothing = torch.zeros_like(depth)
     return torch.where(kept, measured, nothing), torch.where(kept, sigma, nothing)
 
 
 def sense_images(images: Tensor, generator: np.random.Generator, *, scale: float = 1.0) -> Tensor:
-    """Give images ``[V, 3, H, W]`` in [0, 1] an exposure per view and pixel noise; to uint8."""
-    exposure = 1 + scale * _EXPOSURE_SIGMA * generator.standard_normal((len(images), 1, 1, 1))
-    noise = generator.standard_normal(images.shape, dtype=np.float32)
-    sigma = scale * _IMAGE_SIGMA
-    seen = images * torch.from_numpy(exposure).float() + sigma * torch.from_numpy(noise)
-    return to_uint8(seen)
+    """Turn exact images into those of a camera.
+
+    Each view has an exposure and a white balance of its own; each value has noise whose variance
+    is that of reading the sensor plus that of counting photons, which grows with brightness.
+
+    Args:
+        images: ``[V, 3, H, W]`` in [0, 1].
+        generator: source of randomness.
+        scale: of exposure, white balance and noise.
+
+    Returns:
+        ``[V, 3, H, W]`` uint8.
+    """
+    views = len(images)
+    exposure = _EXPOSURE_SIGMA * generator.standard_normal((views, 1, 1, 1))
+    balance = _WHITE_BALANCE_SIGMA * generator.standard_normal((views, 3, 1, 1))
+    bright = images * torch.from_numpy((1 + scale * exposure) * (1 + scale * balance)).float()
+    noise = torch.from_numpy(generator.standard_normal(images.shape, dtype=np.float32))
+    sigma = (_READ_SIGMA**2 + _SHOT_VARIANCE * bright.clamp_min(0)).sqrt()
+    return to_uint8(bright + scale * sigma * noise)
 
 
 def to_uint8(images: Tensor) -> Tensor:
