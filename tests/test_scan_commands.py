@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 pytest.importorskip("tyro", reason="the command line needs the extra `app`")
 
-from scan_layouts import frames, nerfstudio
+from scan_layouts import colmap, frames, nerfstudio
 from scan_layouts.room import Room, small_room
 
 from g2vlm_fast.cli import BAD_INPUT, main
@@ -87,6 +88,17 @@ def test_impossible_option(
 def test_absent_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(tmp_path / "absent")]) == BAD_INPUT
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_run_without_depth_is_refused(
+    room: Room, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = colmap.write_text(tmp_path, room)
+    shutil.rmtree(scan / "depth")
+    assert main(["run", str(scan), "--out", str(tmp_path / "out")]) == BAD_INPUT
+    assert "has no depth images" in capsys.readouterr().err
+    assert main(["check", str(scan)]) == 0
+    assert "could not be checked" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["check", "preprocess"])

@@ -106,6 +106,16 @@ def test_scannet_boxes_and_poses_are_aligned_alike(tmp_path: Path, room: Room) -
     np.testing.assert_allclose(mine.max(axis=0), high, atol=1e-5)
 
 
+def test_scannet_colour_that_was_exported_smaller_keeps_its_camera(
+    tmp_path: Path, room: Room
+) -> None:
+    scan = scannet.write(tmp_path, room)
+    for path in (scan / "color").iterdir():
+        Image.open(path).resize((66, 50), Image.Resampling.BOX).save(path, quality=98)
+    images = read_scan(scan).images.permute(0, 2, 3, 1).numpy().astype(float)
+    assert abs(images - room.images).mean() < 5
+
+
 def test_scannet_without_alignment_says_so(tmp_path: Path, room: Room) -> None:
     scan = scannet.write(tmp_path, room)
     (scan / f"{scannet.NAME}.txt").write_text("sceneType = Kitchen\n")

@@ -11,7 +11,8 @@ import pytest
 from scan_layouts.layouts import LAYOUTS
 from scan_layouts.room import Room, small_room
 
-from g2vlm_fast.data.readers import ReadOptions, ScanError, read_scan
+from g2vlm_fast.data.readers import READERS, ReadOptions, ScanError, read_scan
+from g2vlm_fast.data.readers.registry import find_reader
 from g2vlm_fast.data.scene import Scene
 
 MUTATIONS = 60
@@ -28,6 +29,15 @@ def written(room: Room, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     """One scan of every layout; tests must not change it."""
     root = tmp_path_factory.mktemp("layouts")
     return {name: layout.write(root / name, room) for name, layout in LAYOUTS.items()}
+
+
+def test_every_reader_has_a_layout_and_a_line_in_the_docs(written: dict[str, Path]) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text()
+    for reader in READERS:
+        assert f"| `{reader.name}`" in page
+    recognised = {find_reader(scan).name for scan in written.values()}
+    # scenes of Hypersim need a library to be written, and have tests of their own
+    assert recognised == {reader.name for reader in READERS} - {"hypersim"}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -98,7 +98,8 @@ def _padded(matrix: np.ndarray) -> np.ndarray:
 
 def _write_scene(scan: Path) -> None:
     (scan / f"{NAME}.txt").write_text(
-        f"axisAlignment = {row(alignment())}\ncolorHeight = {COLOR_SIZE[0]}\n"
+        f"axisAlignment = {row(alignment())}\nsceneType = Office\n"
+        f"colorHeight = {COLOR_SIZE[0]}\ncolorWidth = {COLOR_SIZE[1]}\n"
     )
     inverse = np.linalg.inv(alignment())
     vertices, faces, segments, groups = [], [], [], []

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from g2vlm_fast.data.readers.frame_folder import read_pose
 from g2vlm_fast.data.readers.images import ColorFile, DepthFile
 from g2vlm_fast.data.readers.lens import Camera
 from g2vlm_fast.data.readers.listing import Frame, Listing, find_images
-from g2vlm_fast.data.readers.safe_files import read_lines
+from g2vlm_fast.data.readers.safe_files import Fields, read_lines
 from g2vlm_fast.data.readers.segmentation import read_instances
 from g2vlm_fast.data.readers.sens import read_sens
 
@@ -41,8 +42,10 @@ def list_scannet(folder: Path) -> Listing:
     Raises:
         ScanError: missing folders, a broken container, text file or alignment.
     """
-    listing = _exported(folder) if (folder / "intrinsic").is_dir() else _container(folder)
-    align = read_alignment(folder)
+    info = _read_info(folder)
+    exported = (folder / "intrinsic").is_dir()
+    listing = _exported(folder, info) if exported else _container(folder)
+    align = _alignment(info)
     mesh = next(iter(sorted(folder.glob("*_vh_clean_2.ply"))), None)
     assumptions = ["Colour was seen through the depth camera, as if both stood at one place."]
     if align is None:
@@ -70,7 +73,7 @@ def list_scannet(folder: Path) -> Listing:
     )
 
 
-def _exported(folder: Path) -> Listing:
+def _exported(folder: Path, info: Fields) -> Listing:
     colors = {path.stem: path for path in find_images(folder / "color")}
     depths = {path.stem: path for path in find_images(folder / "depth", (".png",))}
     pose_folder = folder / "pose"
@@ -94,16 +97,23 @@ def _exported(folder: Path) -> Listing:
     return Listing(
         frames=frames,
         skipped=skipped,
-        camera=_intrinsics(folder, "intrinsic_color.txt"),
-        depth_camera=_intrinsics(folder, "intrinsic_depth.txt"),
+        camera=_camera(folder, info, "color"),
+        depth_camera=_camera(folder, info, "depth"),
     )
 
 
-def _intrinsics(folder: Path, name: str) -> Camera:
-    path = folder / "intrinsic" / name
+def _camera(folder: Path, info: Fields, which: str) -> Camera:
+    """A camera, at the size of its sensor: exported images are often smaller."""
+    path = folder / "intrinsic" / f"intrinsic_{which}.txt"
     if not path.is_file():
         raise ScanError(path, "is missing", "Export the intrinsics of the scan")
-    return camera_from_file(path)
+    camera = camera_from_file(path)
+    if f"{which}Width" not in info or f"{which}Height" not in info:
+        return camera
+    width, height = info.number(f"{which}Width"), info.number(f"{which}Height")
+    if not (1 <= width < 1e6 and 1 <= height < 1e6):
+        raise ScanError(info.path, f"declares {width:g}x{height:g} images", "Copy it again")
+    return Camera(camera.matrix, (int(height), int(width)), None, path)
 
 
 def _container(folder: Path) -> Listing:
@@ -118,26 +128,24 @@ def _container(folder: Path) -> Listing:
     )
 
 
-def read_alignment(folder: Path) -> NDArray[np.float64] | None:
-    """The motion ``[4, 4]`` that makes a scan axis-aligned; None where nothing says it.
+def _alignment(info: Fields) -> NDArray[np.float64] | None:
+    """The motion ``[4, 4]`` that makes a scan axis-aligned; None where nothing says it."""
+    if "axisAlignment" not in info:
+        return None
+    return rigid_pose(info.path, "axisAlignment", info.array("axisAlignment", 4, 4))
 
-    Raises:
-        ScanError: it is no rigid motion.
-    """
+
+def _read_info(folder: Path) -> Fields:
+    """The numbers of ``<scan>.txt`` (``name = numbers``), by name; none where there is no file."""
     for path in sorted(folder.glob("*.txt")):
-        if path.stem.startswith("_") or path.name == "intrinsics.txt":
-            continue
+        values: dict[str, Any] = {}
         for line in read_lines(path):
-            name, _, numbers = line.partition("=")
-            if name.strip() != "axisAlignment":
-                continue
+            name, equals, text = line.partition("=")
             try:
-                matrix = np.array([float(word) for word in numbers.split()]).reshape(4, 4)
-                return rigid_pose(path, "axisAlignment", matrix)
-            except ScanError:
-                raise
-            except ValueError as error:
-                raise ScanError(
-                    path, "axisAlignment is not 16 numbers", "Copy the file again"
-                ) from error
-    return None
+                numbers = [float(word) for word in text.split()] if equals else []
+            except ValueError:
+                continue  # a text, such as the type of the scene
+            values[name.strip()] = numbers[0] if len(numbers) == 1 else numbers
+        if any(name in values for name in ("axisAlignment", "colorWidth", "numDepthFrames")):
+            return Fields(path, values)
+    return Fields(folder, {})
