@@ -79,7 +79,7 @@ def cluster_bootstrap(
     if len(table) < 2:
         return Interval(np.nan, np.nan, "undefined")
     total = table.sum(0)
-    return _interval(
+    return interval_of(
         _resampled(table, statistic, resamples, seed),
         float(statistic(total)),
         lambda: statistic(total - table),
@@ -115,7 +115,7 @@ def weighted_bootstrap(
     generator = np.random.default_rng(seed)
     copies = generator.multinomial(scenes, np.full(scenes, 1.0 / scenes), size=resamples)
     each = np.ones(scenes, dtype=np.int64)
-    return _interval(
+    return interval_of(
         np.array([statistic(row) for row in copies], dtype=np.float64),
         float(statistic(each)),
         lambda: np.array([statistic(row) for row in 1 - np.eye(scenes, dtype=np.int64)]),
@@ -186,7 +186,7 @@ def _check(function: str, method: str, confidence: float) -> None:
         raise ValueError(f"{function}: method must be one of {METHODS}, got {method!r}")
 
 
-def _interval(
+def interval_of(
     values: Array,
     estimate: float,
     left_out: Callable[[], Array],
@@ -194,6 +194,15 @@ def _interval(
     method: str,
     confidence: float,
 ) -> Interval:
+    """Return the interval that resampled values give.
+
+    Args:
+        values: ``[R]`` of the statistic; those that are not finite are left out.
+        estimate: the statistic itself.
+        left_out: gives ``[B]`` the statistic without each scene; asked for by BCa alone.
+        scenes: B.
+        method, confidence: as of :func:`cluster_bootstrap`.
+    """
     values = values[np.isfinite(values)]
     if values.size == 0:
         return Interval(np.nan, np.nan, "undefined")
