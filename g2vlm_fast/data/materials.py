@@ -32,6 +32,7 @@ class Material(IntEnum):
     KEYS = 15
     SPINES = 16
     PAINTING = 17
+    GRAIN = 18
 
 
 _NEVER = 1e9  # metres; no point lies so far beyond a face

@@ -46,6 +46,12 @@ def wood(place: Place) -> Tensor:
     return 0.93 + 0.07 * torch.sin(2 * pi * (12.0 * place.v + 0.4 * torch.sin(3 * pi * place.u)))
 
 
+def grain(place: Place) -> Tensor:
+    """Boards whose grain runs upwards, as that of doors does."""
+    line = 16.0 * place.u + 0.25 * torch.sin(2 * pi * 0.7 * place.v) + 1.2 * clouds(place, 0.35)
+    return 0.95 + 0.05 * torch.sin(2 * pi * line)
+
+
 def gradient(place: Place) -> Tensor:
     return 0.92 + 0.08 * place.rise
 

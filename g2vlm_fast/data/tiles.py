@@ -40,7 +40,11 @@ def nearest_primitives(
     Returns:
         Depth ``[V, H, W]`` in metres along z, ``NO_HIT`` or more where a ray meets nothing, and
         the row of the primitive ``[V, H, W]`` int64, -1 there; equal depths go to the lower row.
+
+    Raises:
+        ValueError: cameras of another dtype, device or shape.
     """
+    _check_cameras(primitives, intrinsics, poses, height, width)
     side = 16 if height * width >= _LARGE_IMAGE else 8
     budget = _PIXELS_ON_GPU if poses.is_cuda else _PIXELS_ON_CPU
     views_at_once = max(1, budget // (height * width))
@@ -52,6 +56,29 @@ def nearest_primitives(
     ]
     depth, row = (torch.cat(parts) for parts in zip(*found, strict=True))
     return depth, row
+
+
+def _check_cameras(
+    primitives: Primitives, intrinsics: Tensor, poses: Tensor, height: int, width: int
+) -> None:
+    count = len(poses)
+    wanted = primitives.center.dtype, primitives.center.device
+    for name, value, side in (("intrinsics", intrinsics, 3), ("poses", poses, 4)):
+        if value.shape != (count, side, side):
+            raise ValueError(
+                f"render: {name} must be [V, {side}, {side}] with one V for both, "
+                f"got {list(value.shape)} beside poses {list(poses.shape)}"
+            )
+        if (value.dtype, value.device) != wanted:
+            raise ValueError(
+                f"render: {name} must be {wanted[0]} on {wanted[1]} as the primitives are, "
+                f"got {value.dtype} on {value.device}; convert with .to(primitives.center)"
+            )
+    if count == 0 or height < 1 or width < 1:
+        raise ValueError(
+            "render: needs at least one view, row and column, "
+            f"got {count} views of {height} x {width}"
+        )
 
 
 def _nearest_of_views(

@@ -254,6 +254,27 @@ def test_no_solids_are_refused() -> None:
         solids((Shape.BOX, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))).rows(torch.zeros(1).bool())
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"intrinsics": INTRINSICS.double()}, "intrinsics must be torch.float32"),
+        ({"poses": torch.eye(4)[None].double()}, "poses must be torch.float32"),
+        ({"poses": torch.eye(4).repeat(2, 1, 1)}, r"intrinsics must be \[V, 3, 3\] with one V"),
+        ({"poses": torch.eye(4)}, r"must be \[V, 3, 3\]"),
+        ({"height": 0}, "at least one view, row and column"),
+        (
+            {"poses": torch.zeros(0, 4, 4), "intrinsics": torch.zeros(0, 3, 3)},
+            "at least one view, row and column",
+        ),
+    ],
+)
+def test_cameras_that_do_not_fit_are_refused(change: dict, message: str) -> None:
+    box = solids((Shape.BOX, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    arguments = {"intrinsics": INTRINSICS, "poses": torch.eye(4)[None], "height": 8, "width": 8}
+    with pytest.raises(ValueError, match=message):
+        render(box, **{**arguments, **change})
+
+
 @pytest.mark.gpu
 def test_the_gpu_renders_what_the_cpu_does() -> None:
     scene = generate_room(11, RoomConfig(sensor_noise=False))

@@ -89,7 +89,7 @@ def _vanity(draws: Draws) -> Furniture:
     width, height = even(draws, 600, 1200), even(draws, 780, 840)
     x = width // 2
     parts = [
-        box(-x, x, -200, 240, 120, height - 30, material=Material.WOOD),
+        box(-x, x, -200, 240, 120, height - 30, material=Material.GRAIN),
         *four_legs(width - 20, 400, 120, 50, "wood"),
         box(-x, x, -240, 240, height - 30, height, "light", Material.MARBLE),
         *doors(-x, x, -200, 130, height - 40, 2),

@@ -58,9 +58,12 @@ def _coat_hooks(draws: Draws) -> Furniture:
         x = -width // 2 + step // 2 + hook * step
         parts += [slab(20, 60, 1220, 1240, "metal", x=x, y=30), ball(16, x, 0, 1240, "metal")]
         if hook == coat:
-            length = even(draws, 800, 1100)
-            parts.append(slab(step - 20, 100, 1230 - length, 1230, "dark", x=x, y=8,
-                              material=Material.FOLDS))  # fmt: skip
+            bottom = 1230 - even(draws, 800, 1100)
+            parts += [
+                slab(step - 60, 60, 1140, 1230, "dark", x=x, y=8),
+                slab(step + 40, 80, 980, 1140, "dark", x=x, y=8, material=Material.FABRIC),
+                slab(step, 100, bottom, 980, "dark", x=x, y=8, material=Material.FOLDS),
+            ]
     return assemble("coat rack", parts, mount=Mount.WALL, has_front=True,
                     elevation=even(draws, 360, 460))  # fmt: skip
 

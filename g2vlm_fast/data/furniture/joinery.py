@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from g2vlm_fast.data.furniture.pieces import Part, box, slab
+from g2vlm_fast.data.materials import Material
 
 
 def drawer_fronts(
@@ -36,7 +37,9 @@ def even_steps(low: int, high: int, count: int) -> list[int]:
     return [low + step * index for index in range(count)]
 
 
-def doors(x0: int, x1: int, front: int, z0: int, z1: int, count: int) -> list[Part]:
+def doors(
+    x0: int, x1: int, front: int, z0: int, z1: int, count: int, look: Material = Material.PLAIN
+) -> list[Part]:
     """Doors side by side, 20 mm in front of a body, each with a bar for a handle."""
     parts = []
     step = (x1 - x0) // count // 4 * 4
@@ -46,7 +49,7 @@ def doors(x0: int, x1: int, front: int, z0: int, z1: int, count: int) -> list[Pa
         grip = right - 40 if index % 2 == 0 else left + 40
         middle = (z0 + z1) // 4 * 2
         parts += [
-            box(left + 4, right - 4, front - 20, front, z0 + 4, z1 - 4),
+            box(left + 4, right - 4, front - 20, front, z0 + 4, z1 - 4, material=look),
             slab(16, 20, middle - 80, middle + 80, "metal", x=grip, y=front - 30),
         ]
     return parts

@@ -39,7 +39,7 @@ def _plain_door(draws: Draws) -> Furniture:
     width, height = even(draws, 840, 1060), even(draws, 2040, 2160)
     x = width // 2
     grip = draws.choice((-1, 1))
-    leaf = Material.WOOD if draws.chance(0.4) else Material.PLAIN
+    leaf = Material.GRAIN if draws.chance(0.4) else Material.PLAIN
     parts = [
         *_door_frame(width, height),
         slab(width - 140, 40, 0, height - 70, material=leaf),

@@ -40,7 +40,7 @@ def _sideboard(draws: Draws) -> Furniture:
     x, y = width // 2, depth // 2
     middle = width // 6 // 2 * 2
     parts = [
-        box(-x, x, -y + 30, y, 140, height, material=Material.WOOD),
+        box(-x, x, -y + 30, y, 140, height, material=Material.GRAIN),
         *four_legs(width - 80, depth - 80, 140, 50, "dark"),
         *doors(-x + 10, -middle, -y + 30, 150, height - 10, 1),
         *doors(middle, x - 10, -y + 30, 150, height - 10, 1),
@@ -166,8 +166,8 @@ def _bookcase(draws: Draws) -> Furniture:
     height, boards = even(draws, 1400, 2100), draws.integer(4, 5)
     x, y = width // 2, depth // 2
     parts = [
-        box(-x, -x + 30, -y, y, 0, height - 30, material=Material.WOOD),
-        box(x - 30, x, -y, y, 0, height - 30, material=Material.WOOD),
+        box(-x, -x + 30, -y, y, 0, height - 30, material=Material.GRAIN),
+        box(x - 30, x, -y, y, 0, height - 30, material=Material.GRAIN),
         box(-x + 30, x - 30, y - 20, y, 0, height - 30),
         slab(width, depth, height - 30, height, material=Material.WOOD),
     ]
@@ -210,10 +210,10 @@ def _wardrobe(draws: Draws, leaves: int) -> Furniture:
     height = even(draws, 1900, 2180)
     x, y = width // 2, depth // 2
     parts = [
-        box(-x + 10, x - 10, -y + 30, y, 80, height - 40, material=Material.WOOD),
+        box(-x + 10, x - 10, -y + 30, y, 80, height - 40, material=Material.GRAIN),
         box(-x + 30, x - 30, -y + 60, y - 20, 0, 80, "dark"),
         box(-x, x, -y, y, height - 40, height),
-        *doors(-x + 10, x - 10, -y + 30, 84, height - 44, leaves),
+        *doors(-x + 10, x - 10, -y + 30, 84, height - 44, leaves, Material.GRAIN),
     ]
     return assemble("wardrobe", parts, has_front=True)
 
