@@ -24,7 +24,7 @@ from g2vlm_fast.data.programs import (
     relate,
     the,
 )
-from g2vlm_fast.data.questions.standpoints import draw_setting
+from g2vlm_fast.data.questions.settings import draw_setting
 from g2vlm_fast.data.scene import Query
 from g2vlm_fast.data.situations import SIDES
 from g2vlm_fast.data.speaker import FRAME, Speaker

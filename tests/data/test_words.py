@@ -22,7 +22,7 @@ from g2vlm_fast.data.phrasebook import (
 from g2vlm_fast.data.programs import SCENE, Program, of_class, relate, the
 from g2vlm_fast.data.situations import SIDES
 from g2vlm_fast.data.wording import Wording
-from g2vlm_fast.ontology import CLASSES, RELATIONS
+from g2vlm_fast.ontology import CLASSES, CONTAINERS, RELATIONS
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,11 @@ def test_numbers_are_words_up_to_twenty() -> None:
 def test_lists() -> None:
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"], "or") == "a, b or c"
+
+
+def test_classes_that_words_speak_of_exist() -> None:
+    assert set(NOUNS) <= set(CLASSES)
+    assert set(CONTAINERS) <= set(CLASSES)
 
 
 def test_no_noun_names_two_classes() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from g2vlm_fast.data.questions import attributes, comparisons, relations, standpoints
+from g2vlm_fast.data.questions import attributes, comparisons, relations, situated, standpoints
 from g2vlm_fast.data.scene import Query
 from g2vlm_fast.data.speaker import Speaker
 
@@ -47,7 +47,7 @@ QUESTIONS: dict[str, tuple[Ask, int]] = {
     },
     "route": (standpoints.route, 1),
     **{
-        kind: (partial(standpoints.situated, kind=kind), 1)
+        kind: (partial(situated.situated, kind=kind), 1)
         for kind in (
             "situated_what",
             "situated_color",
