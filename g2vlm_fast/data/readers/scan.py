@@ -137,7 +137,7 @@ def _scene(
             assumptions=tuple(assumptions),
         )
     except ValueError as error:
-        raise ScanError(folder, str(error), "Run g2vlm-fast check on it") from error
+        raise ScanError(folder, str(error), "Correct its files, or how it is read") from error
 
 
 def _depth(
