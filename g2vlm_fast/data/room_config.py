@@ -30,7 +30,7 @@ class RoomConfig:
     simple rooms have neither.
     """
 
-    programs: tuple[str, ...] = ("simple",)  # of PROGRAMS or "simple", all equally likely
+    programs: tuple[str, ...] = PROGRAMS  # of these or "simple", all equally likely
     side: tuple[float, float] = (3.0, 6.0)  # of a living room or office; others are smaller
     flat_side: tuple[float, float] = (6.0, 9.0)
     height: tuple[float, float] = (2.4, 3.0)

@@ -24,7 +24,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from g2vlm_fast.data.room_config import PROGRAMS, RoomConfig
+from g2vlm_fast.data.room_config import RoomConfig
 
 Split = Literal["train", "validation", "test"]
 
@@ -44,7 +44,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
 ROOM_SPLITS: tuple[str, ...] = tuple(_CHANGES)
 """The names of all splits of generated rooms."""
 
-_BASE = RoomConfig(programs=PROGRAMS, views=(4, 8))
+_BASE = RoomConfig(views=(4, 8))
 
 
 def split_of(seed: int) -> Split:

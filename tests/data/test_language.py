@@ -28,7 +28,7 @@ RELATION = "|".join(SIMPLE_RELATIONS)
 def spoken() -> list[tuple[RoomTruth, Query]]:
     found = []
     for seed in range(60):
-        room = generate_room(seed)
+        room = generate_room(seed, RoomConfig(programs=("simple",)))
         assert room.truth is not None
         found += [(room.truth, query) for query in queries(room, seed)]
     return found
