@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import IntEnum
 
 import torch
@@ -65,9 +66,16 @@ def surface_at(primitives: Primitives, row: Tensor, points: Tensor) -> tuple[Ten
     return normal.mT.contiguous(), color.mT.contiguous()
 
 
-def surface_by_axis(primitives: Primitives, row: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Do as :func:`surface_at` with points, normals and colours of shape ``[3, N]``."""
+def surface_by_axis(
+    primitives: Primitives, row: Tensor, points: Tensor, salt: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Do as :func:`surface_at` with points, normals and colours of shape ``[3, N]``.
+
+    ``salt [N]`` int64 tells the randomness of one solid from another's; None for ``row``.
+    """
     normal, place = _face_at(primitives, row, points)
+    if salt is not None:
+        place = replace(place, salt=salt)
     color = primitives.color.mT.index_select(1, row)
     return normal, _textured(primitives, place, row, color).clamp_(0, 1)
 

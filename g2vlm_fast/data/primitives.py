@@ -7,7 +7,7 @@ functions" (iquilezles.org/articles/distfunctions).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from functools import cached_property
@@ -43,6 +43,13 @@ class Primitives:
 
     def __len__(self) -> int:
         return self.shape.shape[0]
+
+    @classmethod
+    def joined(cls, sets: Sequence[Primitives]) -> Primitives:
+        """Return the solids of all ``sets``, one after the other."""
+        return cls(
+            **{item.name: torch.cat([getattr(s, item.name) for s in sets]) for item in fields(cls)}
+        )
 
     def to(self, device: torch.device | str) -> Primitives:
         """Return the set with every tensor on ``device``."""

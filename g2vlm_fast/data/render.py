@@ -7,7 +7,8 @@ one lamp and ambient light.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -52,16 +53,92 @@ def render(
         width: columns of the images.
         lamp: ``[3]`` metres, position of the lamp; None for light from straight above.
     """
+    lamps = None if lamp is None else lamp.to(poses).expand(len(poses), 3)
     depth, index = nearest_primitives(primitives, intrinsics, poses, height, width)
+    first_row = torch.zeros_like(index[:, 0, 0])
+    return _shade(primitives, intrinsics, poses, depth, index, lamps, first_row)
+
+
+def render_rooms(
+    rooms: Sequence[Primitives],
+    intrinsics: Tensor,
+    poses: Tensor,
+    height: int,
+    width: int,
+    *,
+    view_offsets: Tensor,
+    lamps: Tensor | None = None,
+) -> Rendering:
+    """Render views of several rooms at once, which keeps a GPU busy where rooms have few views.
+
+    Args:
+        rooms: the solids of each of B rooms.
+        intrinsics: ``[V, 3, 3]`` pixels.
+        poses: ``[V, 4, 4]`` camera to world of its own room.
+        height: rows of the images.
+        width: columns of the images.
+        view_offsets: ``[B + 1]`` int; views ``view_offsets[b]`` to ``view_offsets[b + 1]`` are
+            those of room ``b``.
+        lamps: ``[B, 3]`` metres; None for light from straight above.
+
+    Returns:
+        What :func:`render` gives for each room, one after the other; rows of primitives and
+        objects count from the start of the view's own room. The work of finding out which
+        primitives a view may see grows with views times primitives of all rooms.
+
+    Raises:
+        ValueError: no rooms, or offsets that do not divide the views among them.
+    """
+    counts = view_offsets.diff()
+    if (
+        not rooms
+        or view_offsets.shape != (len(rooms) + 1,)
+        or view_offsets[[0, -1]].tolist() != [0, len(poses)]
+        or bool((counts < 0).any())
+    ):
+        raise ValueError(
+            f"render_rooms: view_offsets must rise from 0 to {len(poses)} in {len(rooms)} steps, "
+            f"got {view_offsets.tolist()}"
+        )
+    device = poses.device
+    room_of_view = torch.arange(len(rooms), device=device).repeat_interleave(counts.to(device))
+    lengths = torch.tensor([len(room) for room in rooms], device=device)
+    room_of_primitive = torch.arange(len(rooms), device=device).repeat_interleave(lengths)
+    first = (lengths.cumsum(0) - lengths)[room_of_view]
+    joined = Primitives.joined(rooms)
+    depth, index = nearest_primitives(
+        joined, intrinsics, poses, height, width,
+        meets=room_of_view[:, None] == room_of_primitive,
+    )  # fmt: skip
+    lamp_of_view = None if lamps is None else lamps.to(poses)[room_of_view]
+    seen = _shade(joined, intrinsics, poses, depth, index, lamp_of_view, first)
+    own = (index - first[:, None, None]).masked_fill(index < 0, -1)
+    return replace(seen, primitive=own)
+
+
+def _shade(
+    primitives: Primitives,
+    intrinsics: Tensor,
+    poses: Tensor,
+    depth: Tensor,
+    index: Tensor,
+    lamps: Tensor | None,
+    first_row: Tensor,
+) -> Rendering:
+    """Shade what was found; ``lamps [V, 3]`` and ``first_row [V]`` are those of a view's room."""
+    height, width = depth.shape[1:]
     pixels = height * width
     views_at_once = max(1, (_PIXELS_ON_GPU if poses.is_cuda else _PIXELS_ON_CPU) // pixels)
     images, normal = (depth.new_empty(len(poses), 3, height, width) for _ in range(2))
     for begin in range(0, len(poses), views_at_once):
         part = slice(begin, begin + views_at_once)
-        seen = (index[part] >= 0).flatten().to(depth)
+        row = index[part].flatten()
+        seen = (row >= 0).to(depth)
         depth[part] = depth[part].nan_to_num(posinf=0) * seen.view_as(depth[part])
         points = _points_seen(intrinsics[part], poses[part], depth[part])
-        facing, color = surface_by_axis(primitives, index[part].flatten().clamp_min(0), points)
+        salt = (index[part] - first_row[part, None, None]).flatten()
+        facing, color = surface_by_axis(primitives, row.clamp_min(0), points, salt)
+        lamp = None if lamps is None else lamps[part].mT.repeat_interleave(pixels, 1)
         color = (color * _light(facing, points, lamp)).clamp_(0, 1)
         for image, values in ((images, color), (normal, facing)):
             image[part] = (values * seen).view(3, -1, height, width).transpose(0, 1)
@@ -132,11 +209,11 @@ def _points_seen(intrinsics: Tensor, poses: Tensor, depth: Tensor) -> Tensor:
 
 
 def _light(normal: Tensor, points: Tensor, lamp: Tensor | None) -> Tensor:
-    """Light ``[N]`` on surfaces with ``normal [3, N]`` at ``points [3, N]``."""
+    """Light ``[N]`` of ``lamp [3, N]`` on surfaces with ``normal [3, N]`` at ``points [3, N]``."""
     if lamp is None:
         lambert = normal[2]
     else:
-        toward = lamp.to(points)[:, None] - points
+        toward = lamp - points
         distance = toward.square().sum(0).sqrt().clamp_min(1e-9)
         lambert = (normal * toward).sum(0) / distance
     return 0.55 + 0.08 * normal[2] + 0.42 * lambert.clamp_min(0)

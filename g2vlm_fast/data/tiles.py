@@ -26,7 +26,13 @@ _PENALTY = 1e30
 
 
 def nearest_primitives(
-    primitives: Primitives, intrinsics: Tensor, poses: Tensor, height: int, width: int
+    primitives: Primitives,
+    intrinsics: Tensor,
+    poses: Tensor,
+    height: int,
+    width: int,
+    *,
+    meets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Find what every pixel sees.
 
@@ -36,6 +42,7 @@ def nearest_primitives(
         poses: ``[V, 4, 4]`` camera to world.
         height: rows of the images.
         width: columns of the images.
+        meets: ``[V, P]`` bool, which primitives are there for each view; None for all.
 
     Returns:
         Depth ``[V, H, W]`` in metres along z, ``NO_HIT`` or more where a ray meets nothing, and
@@ -48,12 +55,17 @@ def nearest_primitives(
     side = 16 if height * width >= _LARGE_IMAGE else 8
     budget = _PIXELS_ON_GPU if poses.is_cuda else _PIXELS_ON_CPU
     views_at_once = max(1, budget // (height * width))
-    found = [
-        _nearest_of_views(primitives, some_intrinsics, some_poses, (height, width), side)
-        for some_intrinsics, some_poses in zip(
-            intrinsics.split(views_at_once), poses.split(views_at_once), strict=True
+    found = []
+    for begin in range(0, len(poses), views_at_once):
+        part = slice(begin, begin + views_at_once)
+        rectangles = _image_rectangles(primitives, intrinsics[part], poses[part], height, width)
+        if meets is not None:
+            rectangles = rectangles * meets[part, :, None]
+        found.append(
+            _nearest_of_views(
+                primitives, intrinsics[part], poses[part], (height, width), side, rectangles
+            )
         )
-    ]
     depth, row = (torch.cat(parts) for parts in zip(*found, strict=True))
     return depth, row
 
@@ -87,13 +99,14 @@ def _nearest_of_views(
     poses: Tensor,
     image_size: tuple[int, int],
     side: int,
+    rectangles: Tensor,
 ) -> tuple[Tensor, Tensor]:
     height, width = image_size
     rows, columns = -(-height // side), -(-width // side)
     depth = intrinsics.new_full((len(poses) * rows * columns, side * side), torch.inf)
     met = []
     for shape, tile, primitive, values in _tile_pairs(
-        primitives, intrinsics, poses, image_size, side
+        primitives, intrinsics, poses, image_size, side, rectangles
     ):
         distance = _distances(shape, values, side)
         depth.scatter_reduce_(0, tile[:, None].expand_as(distance), distance, "amin")
@@ -133,6 +146,7 @@ def _tile_pairs(
     poses: Tensor,
     image_size: tuple[int, int],
     side: int,
+    rectangles: Tensor,
 ) -> Iterator[tuple[Shape, Tensor, Tensor, Tensor]]:
     """All n pairs of a shape: their tile ``[n]``, primitive ``[n]`` and values ``[15, n, 1]``.
 
@@ -141,10 +155,9 @@ def _tile_pairs(
     """
     height, width = image_size
     rows, columns = -(-height // side), -(-width // side)
-    rectangle = _image_rectangles(primitives, intrinsics, poses, height, width)
-    low = torch.div(rectangle[..., :2], side, rounding_mode="floor")
-    high = torch.div(rectangle[..., 2:] + (side - 1), side, rounding_mode="floor")
-    empty = (rectangle[..., 2:] <= rectangle[..., :2]).any(-1, keepdim=True)
+    low = torch.div(rectangles[..., :2], side, rounding_mode="floor")
+    high = torch.div(rectangles[..., 2:] + (side - 1), side, rounding_mode="floor")
+    empty = (rectangles[..., 2:] <= rectangles[..., :2]).any(-1, keepdim=True)
     tiles = torch.cat([low, high.masked_fill(empty, 0)], -1).flatten(0, 1)
     start = to_local(
         primitives.rotation, (poses[:, None, :3, 3] - primitives.center).permute(2, 1, 0)

@@ -14,7 +14,7 @@ from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.furniture import Part, make_furniture
 from g2vlm_fast.data.materials import Material
 from g2vlm_fast.data.primitives import Primitives, Shape
-from g2vlm_fast.data.render import cast, instances, render
+from g2vlm_fast.data.render import cast, instances, render, render_rooms
 from g2vlm_fast.data.tessellate import tessellate
 from g2vlm_fast.data.turns import rotation_of
 from g2vlm_fast.geometry.cameras import look_at, pixel_rays
@@ -252,6 +252,36 @@ def test_lamp_light_falls_on_faces_that_turn_towards_it() -> None:
 def test_no_solids_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one solid"):
         solids((Shape.BOX, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))).rows(torch.zeros(1).bool())
+
+
+def test_rooms_rendered_together_look_as_each_does_alone() -> None:
+    scenes = [generate_room(seed, RoomConfig(sensor_noise=False)) for seed in (1, 3, 11)]
+    solid_sets = [scene.truth.primitives for scene in scenes if scene.truth is not None]
+    lamps = torch.tensor([[0.0, 0.0, 2.0], [0.5, 0.0, 2.1], [0.0, -0.5, 2.2]])
+    views = torch.tensor([0, *(scene.num_views for scene in scenes)]).cumsum(0)
+    together = render_rooms(
+        solid_sets,
+        torch.cat([scene.intrinsics for scene in scenes]),
+        torch.cat([scene.poses for scene in scenes]),
+        48,
+        64,
+        view_offsets=views,
+        lamps=lamps,
+    )
+    for number, (scene, solid_set) in enumerate(zip(scenes, solid_sets, strict=True)):
+        alone = render(solid_set, scene.intrinsics, scene.poses, 48, 64, lamp=lamps[number])
+        part = slice(int(views[number]), int(views[number + 1]))
+        for name in ("images", "depth", "normal", "instance", "primitive"):
+            assert torch.equal(getattr(together, name)[part], getattr(alone, name)), name
+
+
+@pytest.mark.parametrize("offsets", [[0, 1], [0, 2, 1], [1, 1, 1], [0, 1, 2]])
+def test_offsets_that_do_not_divide_the_views_are_refused(offsets: list[int]) -> None:
+    box = solids((Shape.BOX, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    with pytest.raises(ValueError, match="view_offsets must rise from 0 to 1 in 2 steps"):
+        render_rooms(
+            [box, box], INTRINSICS, torch.eye(4)[None], 8, 8, view_offsets=torch.tensor(offsets)
+        )
 
 
 @pytest.mark.parametrize(
