@@ -7,7 +7,6 @@ would. Numbers over galleries of different sizes do not compare; chance is that 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -179,12 +178,12 @@ def retrieval_chance(
 def _first_within(gallery: int, relevant: int) -> NDArray[np.float64]:
     """Return ``[G]`` the probability that one of ``relevant`` items is among the first k."""
     drawn = np.arange(gallery)
-    missed = np.cumprod(np.maximum(gallery - relevant - drawn, 0) / (gallery - drawn))
-    return 1.0 - missed
+    missing = np.maximum(gallery - relevant - drawn, 0) / (gallery - drawn)
+    return 1.0 - np.cumprod(missing, dtype=np.float64)
 
 
 def _discounts(gallery: int) -> NDArray[np.float64]:
-    discount: NDArray[np.float64] = math.log(2) / np.log1p(np.arange(1, gallery + 1))
+    discount: NDArray[np.float64] = 1 / np.log2(1.0 + np.arange(1, gallery + 1))
     return discount
 
 
