@@ -26,7 +26,7 @@ from scan_layouts import (
     threerscan,
     tum,
 )
-from scan_layouts.files import row
+from scan_layouts.files import row, save_image
 from scan_layouts.room import BOXES, Room, rays, render, small_room
 
 from g2vlm_fast.data.annotations import ScanAnnotations
@@ -114,6 +114,24 @@ def test_scannet_colour_that_was_exported_smaller_keeps_its_camera(
         Image.open(path).resize((66, 50), Image.Resampling.BOX).save(path, quality=98)
     images = read_scan(scan).images.permute(0, 2, 3, 1).numpy().astype(float)
     assert abs(images - room.images).mean() < 5
+
+
+def test_scannet_colour_as_large_as_depth_keeps_its_camera(tmp_path: Path, room: Room) -> None:
+    """The same size does not make it the same camera."""
+    scan = scannet.write(tmp_path, room)
+    matrix = room.matrix + np.array([[4, 0, -2.5], [0, 4, 1.5], [0, 0, 0]])
+    np.savetxt(scan / "intrinsic" / "intrinsic_color.txt", matrix)
+    (scan / f"{scannet.NAME}.txt").write_text(f"axisAlignment = {row(scannet.alignment())}\n")
+    directions = rays(matrix, room.depth.shape[1:])
+    for index, pose in enumerate(room.poses):
+        save_image(scan / "color" / f"{index}.jpg", render(directions, pose)[2])
+    scene = read_scan(scan)
+    np.testing.assert_allclose(scene.intrinsics[0].numpy(), room.matrix, atol=1e-4)
+    assert scene.depth is not None
+    assert abs(scene.depth.numpy() - room.depth).max() < 6e-4
+    inner = (slice(None), slice(5, -5), slice(5, -5))
+    images = scene.images.permute(0, 2, 3, 1).numpy().astype(float)
+    assert abs(images - room.images)[inner].mean() < 3
 
 
 def test_scannet_without_alignment_says_so(tmp_path: Path, room: Room) -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,13 +122,13 @@ class _Reader:
         camera = frame.camera or self.camera
         assert camera is not None
         camera = self._fitting(camera, frame.color.path, color.shape[:2])
-        target = self._target(frame, camera, color, depth)
+        depth_camera = frame.depth_camera or self.listing.depth_camera
+        target = self._target(frame, camera, depth_camera, color, depth)
+        if depth is not None and depth_camera is None and depth.shape == color.shape[:2]:
+            depth = _seen_through(target, depth, camera, smooth=False)
         if target.size != color.shape[:2]:
             color, camera = _shrunk(color, camera, target)
-        elif depth is not None and target is not camera:
-            depth = resample(depth, camera, target, smooth=False)
-        if target is not camera:
-            color = resample(color, camera, target, smooth=True)
+        color = _seen_through(target, color, camera, smooth=True)
         if depth is not None and self.listing.depth_along_ray:
             depth = depth / _ray_lengths(target)
         pose, matrix = frame.pose, target.matrix
@@ -141,16 +142,17 @@ class _Reader:
         self,
         frame: Frame,
         camera: Camera,
+        depth_camera: Camera | None,
         color: NDArray[np.uint8],
         depth: NDArray[np.float32] | None,
     ) -> Camera:
-        """The pinhole that the view shall have: depth's own pixels, where it has others."""
-        depth_camera = frame.depth_camera or self.listing.depth_camera
-        if depth is None or depth.shape == color.shape[:2]:
+        """The pinhole that the view shall have: that of depth, where it has one of its own."""
+        if depth is None or frame.depth is None:
             return _without_lens(camera)
-        assert frame.depth is not None
         if depth_camera is not None:
             return self._fitting(depth_camera, frame.depth.path, depth.shape)
+        if depth.shape == color.shape[:2]:
+            return _without_lens(camera)
         if not self.listing.one_field_of_view:
             raise ScanError(
                 frame.depth.path,
@@ -203,6 +205,13 @@ def _at_size(camera: Camera, height: int, width: int) -> Camera:
     if camera.size is None or not _one_shape(camera.size, (height, width)):
         return Camera(camera.matrix, (height, width), camera.distortion, camera.source)
     return camera.scaled_to((height, width))
+
+
+def _seen_through(
+    target: Camera, image: NDArray[Any], camera: Camera, *, smooth: bool
+) -> NDArray[Any]:
+    """An image of ``camera`` as ``target`` sees it; the same where they are one."""
+    return image if target is camera else resample(image, camera, target, smooth=smooth)
 
 
 def _shrunk(
