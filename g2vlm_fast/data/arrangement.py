@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.footprints import Footprint
-from g2vlm_fast.data.furniture import Furniture, Mount, Part, make_furniture, mount_of
+from g2vlm_fast.data.furniture import Furniture, Mount, make_furniture, mount_of
 from g2vlm_fast.data.held_out import HELD_OUT_FACTS, drawable_variants
 from g2vlm_fast.data.outlines import Outline, Space, Wall
 from g2vlm_fast.data.palette import draw_color
 from g2vlm_fast.data.placement import Placed
-from g2vlm_fast.data.primitives import Shape
 from g2vlm_fast.data.room_config import RoomConfig
 
 CLEARANCE = 40
@@ -327,9 +326,9 @@ class Arrangement:
                 continue
             if index not in by_parts:
                 return False
-            parts = parts or parts_of(piece)
+            parts = parts or piece.part_solids()
             if index not in self._parts:
-                self._parts[index] = parts_of(self.placed[index])
+                self._parts[index] = self.placed[index].part_solids()
             if any(one.overlaps(two) for one in parts for two in self._parts[index]):
                 return False
         if solid.top <= _FLAT or piece.support is not None:
@@ -349,23 +348,6 @@ class Arrangement:
             and zone.overlaps(solid)
             for solid, other_group in zip(self._solids, self._groups, strict=True)
         )
-
-
-def parts_of(piece: Placed) -> list[Footprint]:
-    """Return the parts of a placed piece; tilted ones as the boxes around them."""
-    return [_part_footprint(piece, part) for part in piece.furniture.parts]
-
-
-def _part_footprint(piece: Placed, part: Part) -> Footprint:
-    x, y = piece.to_world(part.center[0], part.center[1])
-    middle = piece.z + part.center[2]
-    if part.tilt:
-        width, depth, height = part.reach()
-        return Footprint(x, y, piece.yaw, width, depth, middle - height, middle + height)
-    width, depth, height = (side / 2 for side in part.size)
-    is_round = part.shape in (Shape.CYLINDER, Shape.SPHERE)
-    yaw = piece.yaw + part.yaw
-    return Footprint(x, y, yaw, width, depth, middle - height, middle + height, is_round)
 
 
 def _front_zone(solid: Footprint, depth: int) -> Footprint:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from g2vlm_fast.data.footprints import Footprint
-from g2vlm_fast.data.furniture import Furniture
+from g2vlm_fast.data.furniture import Furniture, Part
+from g2vlm_fast.data.primitives import Shape
 from g2vlm_fast.data.turns import cosine_sine
 
 
@@ -32,6 +33,21 @@ class Placed:
         """Return the upright box around it."""
         width, depth, height = self.furniture.size
         return Footprint(self.x, self.y, self.yaw, width / 2, depth / 2, self.z, self.z + height)
+
+    def part_solids(self) -> list[Footprint]:
+        """Return its parts; of tilted ones the upright boxes around them."""
+        return [self._part_solid(part) for part in self.furniture.parts]
+
+    def _part_solid(self, part: Part) -> Footprint:
+        x, y = self.to_world(part.center[0], part.center[1])
+        middle = self.z + part.center[2]
+        if part.tilt:
+            width, depth, height = part.reach()
+            return Footprint(x, y, self.yaw, width, depth, middle - height, middle + height)
+        width, depth, height = (side / 2 for side in part.size)
+        is_round = part.shape in (Shape.CYLINDER, Shape.SPHERE)
+        yaw = self.yaw + part.yaw
+        return Footprint(x, y, yaw, width, depth, middle - height, middle + height, is_round)
 
     def to_world(self, x: float, y: float) -> tuple[float, float]:
         """Move a point of the ground plane from the frame of the furniture into the room."""
