@@ -7,7 +7,7 @@ one lamp and ambient light.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,7 +19,7 @@ from g2vlm_fast.data.primitives import Primitives, Shape, to_local
 from g2vlm_fast.data.tiles import nearest_primitives
 from g2vlm_fast.geometry.cameras import pixel_rays
 
-_PIXELS_ON_CPU = 2**15 - 1  # shaded at once
+_PIXELS_ON_CPU = 2**15 - 1  # shaded at once: too few to be divided among cores
 _PIXELS_ON_GPU = 2**24
 
 
@@ -126,22 +126,21 @@ def _shade(
     first_row: Tensor,
 ) -> Rendering:
     """Shade what was found; ``lamps [V, 3]`` and ``first_row [V]`` are those of a view's room."""
-    height, width = depth.shape[1:]
-    pixels = height * width
-    views_at_once = max(1, (_PIXELS_ON_GPU if poses.is_cuda else _PIXELS_ON_CPU) // pixels)
-    images, normal = (depth.new_empty(len(poses), 3, height, width) for _ in range(2))
-    for begin in range(0, len(poses), views_at_once):
-        part = slice(begin, begin + views_at_once)
-        row = index[part].flatten()
+    images, normal = (depth.new_empty(len(poses), 3, *depth.shape[1:]) for _ in range(2))
+    rays = pixel_rays(intrinsics, *depth.shape[1:])
+    for views, band in _bands(depth):
+        row = index[views, band]
         seen = (row >= 0).to(depth)
-        depth[part] = depth[part].nan_to_num(posinf=0) * seen.view_as(depth[part])
-        points = _points_seen(intrinsics[part], poses[part], depth[part])
-        salt = (index[part] - first_row[part, None, None]).flatten()
-        facing, color = surface_by_axis(primitives, row.clamp_min(0), points, salt)
-        lamp = None if lamps is None else lamps[part].mT.repeat_interleave(pixels, 1)
+        depth[views, band] = depth[views, band].nan_to_num(posinf=0) * seen
+        points = _points_seen(poses[views], rays[views, band], depth[views, band])
+        salt = (row - first_row[views, None, None]).flatten()
+        facing, color = surface_by_axis(primitives, row.flatten().clamp_min(0), points, salt)
+        lamp = None
+        if lamps is not None:
+            lamp = lamps[views].mT.repeat_interleave(row.shape[1] * row.shape[2], 1)
         color = (color * _light(facing, points, lamp)).clamp_(0, 1)
         for image, values in ((images, color), (normal, facing)):
-            image[part] = (values * seen).view(3, -1, height, width).transpose(0, 1)
+            image[views, :, band] = (values * seen.flatten()).view(3, *row.shape).transpose(0, 1)
     return Rendering(
         images=images,
         depth=depth,
@@ -149,6 +148,17 @@ def _shade(
         instance=_instance(primitives, index),
         primitive=index,
     )
+
+
+def _bands(depth: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Slices of views and rows that between them cover ``depth [V, H, W]`` in bearable parts."""
+    count, height, width = depth.shape
+    budget = _PIXELS_ON_GPU if depth.is_cuda else _PIXELS_ON_CPU
+    views_at_once = max(1, budget // (height * width))
+    rows_at_once = height if views_at_once > 1 else min(height, max(1, budget // width))
+    for view in range(0, count, views_at_once):
+        for row in range(0, height, rows_at_once):
+            yield slice(view, view + views_at_once), slice(row, row + rows_at_once)
 
 
 def instances(
@@ -195,14 +205,13 @@ def _instance(primitives: Primitives, index: Tensor) -> Tensor:
     return with_nothing.take(index)
 
 
-def _points_seen(intrinsics: Tensor, poses: Tensor, depth: Tensor) -> Tensor:
-    """World points ``[3, V * H * W]`` of depth ``[V, H, W]``."""
-    ray = pixel_rays(intrinsics, *depth.shape[1:])
-    x, y = (ray[..., axis] * depth for axis in range(2))
+def _points_seen(poses: Tensor, rays: Tensor, depth: Tensor) -> Tensor:
+    """World points ``[3, V * H * W]`` of ``depth [V, H, W]`` along ``rays [V, H, W, 3]``."""
+    x, y = (rays[..., axis] * depth for axis in range(2))
     entry = poses[..., None, None]
     return torch.stack(
         [
-            (entry[:, k, 0] * x + entry[:, k, 1] * y + entry[:, k, 2] * depth + entry[:, k, 3])
+            entry[:, k, 0] * x + entry[:, k, 1] * y + entry[:, k, 2] * depth + entry[:, k, 3]
             for k in range(3)
         ]
     ).flatten(1)
