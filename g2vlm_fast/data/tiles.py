@@ -49,7 +49,7 @@ def nearest_primitives(
         the row of the primitive ``[V, H, W]`` int64, -1 there; equal depths go to the lower row.
 
     Raises:
-        ValueError: cameras of another dtype, device or shape.
+        ValueError: cameras of another dtype, device or shape, or that are not finite.
     """
     _check_cameras(primitives, intrinsics, poses, height, width)
     side = 16 if height * width >= _LARGE_IMAGE else 8
@@ -85,6 +85,12 @@ def _check_cameras(
             raise ValueError(
                 f"render: {name} must be {wanted[0]} on {wanted[1]} as the primitives are, "
                 f"got {value.dtype} on {value.device}; convert with .to(primitives.center)"
+            )
+        if not value.isfinite().all():
+            view = int((~value.isfinite()).flatten(1).any(1).nonzero()[0])
+            raise ValueError(
+                f"render: {name} must be finite, got another value in view {view}; "
+                "leave that view out"
             )
     if count == 0 or height < 1 or width < 1:
         raise ValueError(

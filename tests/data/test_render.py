@@ -291,6 +291,8 @@ def test_offsets_that_do_not_divide_the_views_are_refused(offsets: list[int]) ->
         ({"poses": torch.eye(4)[None].double()}, "poses must be torch.float32"),
         ({"poses": torch.eye(4).repeat(2, 1, 1)}, r"intrinsics must be \[V, 3, 3\] with one V"),
         ({"poses": torch.eye(4)}, r"must be \[V, 3, 3\]"),
+        ({"poses": torch.full((1, 4, 4), torch.nan)}, "poses must be finite, .* in view 0"),
+        ({"intrinsics": INTRINSICS * torch.inf}, "intrinsics must be finite"),
         ({"height": 0}, "at least one view, row and column"),
         (
             {"poses": torch.zeros(0, 4, 4), "intrinsics": torch.zeros(0, 3, 3)},
