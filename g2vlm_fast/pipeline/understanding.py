@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,7 +216,7 @@ def _truth(query: Query) -> str | None:
 def _caption(text: str, objects: list[SceneObject]) -> Caption:
     """Link every noun of a caption that names a class with the objects of that class."""
     singular = {plural: name for name, plural in PLURALS.items()} | {n: n for n in PLURALS}
-    nouns = [word for word in split_words(text) if word in singular]
+    nouns = _nouns(split_words(text), singular)
     return Caption(
         text,
         [
@@ -224,3 +224,17 @@ def _caption(text: str, objects: list[SceneObject]) -> Caption:
             for noun in dict.fromkeys(nouns)
         ],
     )
+
+
+def _nouns(words: Sequence[str], known: Collection[str]) -> list[str]:
+    """The known nouns of a text in its order; of two that begin at one word the longer."""
+    found = []
+    longest = max(len(noun.split()) for noun in known)
+    place = 0
+    while place < len(words):
+        spans = (" ".join(words[place : place + size]) for size in range(longest, 0, -1))
+        noun = next((span for span in spans if span in known), None)
+        if noun is not None:
+            found.append(noun)
+        place += len(noun.split()) if noun is not None else 1
+    return found
