@@ -54,6 +54,11 @@ class ScanCheck:
     gravity_is_exact: bool
 
     @property
+    def is_decidable(self) -> bool:
+        """Whether views overlap, so that they can speak for or against a meaning."""
+        return self.corrected is not None and self.corrected.given.overlap >= MIN_OVERLAP
+
+    @property
     def is_right(self) -> bool:
         """Whether the scan may be used as it is."""
         return self.consistent and not self.changes
@@ -134,7 +139,7 @@ def _explain(read: ReadScan, as_read: ConventionReport) -> tuple[Reading, TimeOf
     plain = dataclasses.replace(best.reading, focal_factor=1.0)
     offsets = {
         tried: find_time_offset(scene.depth, scene.intrinsics, poses_at, tried)
-        for tried in {Reading(), reading, plain}
+        for tried in dict.fromkeys((Reading(), reading, plain))
     }
     late, offset = min(offsets.items(), key=lambda item: item[1].fit.error)
     if offset.seconds and is_clearly_better(
@@ -221,7 +226,7 @@ def _certainty(check: ScanCheck) -> str:
     """How sure the result is, from how much worse everything else fits."""
     report = check.corrected
     assert report is not None
-    if report.given.overlap < MIN_OVERLAP:
+    if not check.is_decidable:
         return "Nothing is sure: no two views overlap."
     if not check.consistent:
         return "Nothing is sure: no meaning that was tried explains the views."
@@ -231,12 +236,13 @@ def _certainty(check: ScanCheck) -> str:
 
 
 def require_consistent(check: ScanCheck, path: Path) -> None:
-    """Refuse a scan that nothing explains.
+    """Refuse a scan whose views contradict each other under every meaning.
 
     Raises:
-        ScanError: tells how far off the views are.
+        ScanError: tells how far off the views are, or that depth was never measured.
     """
-    if check.consistent:
+    nothing_overlaps = check.corrected is not None and not check.is_decidable
+    if check.consistent or nothing_overlaps:
         return
     problem = "holds no depth" if check.as_read is None else check.as_read.describe().rstrip(".")
     raise ScanError(path, problem, "See what is said by: g2vlm-fast check SCAN")

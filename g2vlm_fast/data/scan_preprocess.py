@@ -18,6 +18,7 @@ from g2vlm_fast.export.files import OutputError
 from g2vlm_fast.geometry.frames import align_to_gravity
 
 _DOWN = (0.0, 0.0, -1.0)
+_UNCHECKED = "The conventions of the scan could not be checked: no depth of two views overlaps."
 _EXACT = 1e-3
 """Length of the difference up to which the given gravity is along -z already."""
 
@@ -95,19 +96,21 @@ def write_checked(check: ScanCheck, scan: Path, out: Path, *, overwrite: bool) -
         ScanError: nothing that was tried explains the views, or too little was measured.
         OutputError: the folder may not be replaced or cannot be written.
     """
-    if check.as_read is not None:
-        require_consistent(check, scan)
+    require_consistent(check, scan)
     try:
         upright, sentence = put_upright(check.scene, gravity_is_exact=check.gravity_is_exact)
     except ValueError as error:
         raise ScanError(scan, str(error), "Give a scan with more depth") from error
-    upright = dataclasses.replace(upright, assumptions=(*upright.assumptions, sentence))
+    said = [] if check.is_decidable else [_UNCHECKED]
+    upright = dataclasses.replace(upright, assumptions=(*upright.assumptions, *said, sentence))
     changes = (*check.changes, sentence)
+    report = check.corrected if check.is_decidable else None
+    agreement = None if report is None else report.given.agreement_cm
     provenance = {
         "scan": scan.resolve().name,
         "layout": check.layout,
         "changes": list(changes),
-        "agreement_cm": None if check.corrected is None else check.corrected.given.agreement_cm,
+        "agreement_cm": agreement,
     }
     try:
         write_scene(upright, out, provenance=provenance, overwrite=overwrite)

@@ -393,8 +393,10 @@ def test_wrong_transforms_are_refused(
 def test_camera_angle_stands_for_the_focal_length(tmp_path: Path, room: Room) -> None:
     scan = nerfstudio.write(tmp_path, room)
     whole = json.loads((scan / "transforms.json").read_text())
-    for name in ("fl_x", "fl_y", "cx", "cy"):
+    for name in ("fl_x", "fl_y", "cx", "cy", "w", "h"):  # as in scenes that Blender rendered
         del whole[name]
+    for frame in whole["frames"]:
+        frame["file_path"] = frame["file_path"].removesuffix(".png")
     whole["camera_angle_x"] = np.radians(70)
     (scan / "transforms.json").write_text(json.dumps(whole))
     matrix = read_scan(scan).intrinsics[0].numpy()

@@ -104,7 +104,22 @@ def test_scan_without_depth_is_turned_by_its_cameras(room: Room, tmp_path: Path)
     assert not outcome.failed
     scene = read_scan(tmp_path / "out" / scan.name)
     assert scene.depth is None
-    assert any("no depth" in sentence for sentence in scene.assumptions)
+    assert any("has no depth images" in sentence for sentence in scene.assumptions)
+    assert any("could not be checked" in sentence for sentence in scene.assumptions)
+
+
+def test_single_view_is_written_unchecked(tmp_path: Path) -> None:
+    scan = frames.write(tmp_path, small_room(1, (72, 96)))
+    (outcome,) = preprocess_scans([scan], tmp_path / "out")
+    assert outcome.error == ""
+    scene = read_scan(tmp_path / "out" / scan.name)
+    assert any("could not be checked" in sentence for sentence in scene.assumptions)
+
+
+def test_scan_that_measured_nothing_is_refused(room: Room, tmp_path: Path) -> None:
+    scan = frames.write(tmp_path, dataclasses.replace(room, depth=0 * room.depth))
+    (outcome,) = preprocess_scans([scan], tmp_path / "out")
+    assert "no depth" in outcome.error
 
 
 @pytest.mark.parametrize("down", [[0, 0, 1.0], [0, 0, -1.0], [1.0, 0, 0], [0.6, 0.0, 0.8]])

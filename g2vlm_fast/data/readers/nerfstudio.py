@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from g2vlm_fast.data.readers.calibration import rigid_pose
 from g2vlm_fast.data.readers.errors import FrameError, ScanError
-from g2vlm_fast.data.readers.images import ColorFile, DepthFile
+from g2vlm_fast.data.readers.images import ColorFile, DepthFile, image_size
 from g2vlm_fast.data.readers.lens import Camera, Distortion, pinhole_matrix
 from g2vlm_fast.data.readers.listing import IMAGE_SUFFIXES, Frame, Listing
 from g2vlm_fast.data.readers.safe_files import Fields, inside
@@ -53,6 +53,7 @@ def list_transforms(path: Path, root: Path, images: Path) -> Listing:
         images: folder that names of files are relative to.
     """
     whole = Fields.read(path)
+    whole = _with_size(whole, root, images)
     undo, scale = _applied(whole)
     shared = _camera(whole) if _has_camera(whole) else None
     frames, skipped = [], []
@@ -69,6 +70,18 @@ def list_transforms(path: Path, root: Path, images: Path) -> Listing:
         assumptions=["transforms.json does not say whether its unit is the metre; it was taken "
                      "for it."],
     )  # fmt: skip
+
+
+def _with_size(whole: Fields, root: Path, images: Path) -> Fields:
+    """The file with the size of its images, which Blender's scenes leave to the images."""
+    if "w" in whole and "h" in whole:
+        return whole
+    for entry in whole.objects("frames"):
+        color = _named(entry.text("file_path"), entry.path, root, images)
+        if color.is_file():
+            height, width = image_size(color)
+            return Fields(whole.path, {**whole.values, "w": width, "h": height})
+    return whole
 
 
 def _frame(
