@@ -39,7 +39,10 @@ def _answers(generator: np.random.Generator, scenes: int) -> Array:
 POPULATIONS: Mapping[str, tuple[Population, float]] = {
     "normal": (lambda g, n: _means(g.normal(size=n)), 0.0),
     "skewed (exponential)": (lambda g, n: _means(g.exponential(size=n)), 1.0),
-    "binary, one a scene (30 %)": (lambda g, n: _means((g.random(n) < 0.3).astype(float)), 0.3),
+    "binary, one a scene (a third)": (
+        lambda g, n: _means((g.random(n) < 1 / 3).astype(float)),
+        1 / 3,
+    ),
     "binary, 5 to 15 a scene (67 %)": (_answers, 2 / 3),
     "heavy tail (log-normal)": (
         lambda g, n: _means(g.lognormal(0.0, 1.0, n)),
