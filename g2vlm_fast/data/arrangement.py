@@ -252,8 +252,21 @@ class Arrangement:
         del self.placed[pieces:], self._solids[pieces:], self._groups[pieces:], self._zones[zones:]
 
     def take_out(self, indices: Iterable[int]) -> None:
-        """Take out pieces and what stands on them; indices of later pieces change."""
+        """Take out pieces, what stands on them, and the chairs at tables that go.
+
+        Indices of later pieces change.
+        """
         gone = set(indices)
+        bereft = {
+            self._groups[index]
+            for index in gone
+            if self.placed[index].furniture.class_name in ("table", "desk")
+        }
+        gone |= {
+            index
+            for index, piece in enumerate(self.placed)
+            if piece.furniture.class_name == "chair" and self._groups[index] in bereft - {-1}
+        }
         for index, piece in enumerate(self.placed):
             if piece.support in gone:
                 gone.add(index)

@@ -40,7 +40,7 @@ _FLATS: tuple[tuple[str, ...], ...] = (
 _ESSENTIAL: dict[str, tuple[str, ...]] = {
     "bedroom": ("bed",),
     "living room": ("sofa",),
-    "kitchen": ("counter",),
+    "kitchen": ("counter", "table"),
     "office": ("desk", "chair"),
     "bathroom": ("toilet", "sink"),
 }
