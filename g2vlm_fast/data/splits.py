@@ -4,16 +4,17 @@
 hash of the seed alone. The other splits use the seeds of ``test`` and change one thing each that
 training rooms never show:
 
-===================  ==============================================================================
-split                what is different
-===================  ==============================================================================
-unseen furniture     pieces come in the variants of ``held_out.HELD_OUT_VARIANTS``
-unseen facts         every room realises at least one of ``held_out.HELD_OUT_FACTS``
-unseen viewpoints    cameras near the floor, or under the ceiling and looking down steeply
-unseen sizes         rooms larger than any of training
-stronger noise       the sensor's noise has 2.5 times its spread
-fewer views          two views of a room
-===================  ==============================================================================
+======================  ===========================================================================
+split                   what is different
+======================  ===========================================================================
+unseen furniture        pieces come in the variants of ``held_out.HELD_OUT_VARIANTS``
+unseen facts            every room realises at least one of ``held_out.HELD_OUT_FACTS``
+unseen low viewpoints   cameras 0.5 to 0.9 m above the floor, which look level or up
+unseen high viewpoints  cameras 2.05 to 2.3 m above the floor, which look down steeply
+unseen sizes            rooms larger than any of training
+stronger noise          the sensor's noise has 2.5 times its spread
+fewer views             two views of a room
+======================  ===========================================================================
 """
 
 from __future__ import annotations
