@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from itertools import combinations
 from pathlib import Path
 from statistics import median
 
@@ -161,6 +162,29 @@ def test_surfaces_are_free_and_carried(class_name: str, variant: str) -> None:
             for height in (2, 30, min(surface.room, 200) - 2):
                 above = over + torch.tensor([0.0, 0.0, height], dtype=torch.float64)
                 assert (primitives.signed_distance(above) > 0).all(), (surface, height)
+
+
+@pytest.mark.parametrize(("class_name", "variant"), EVERY_VARIANT)
+def test_no_two_faces_of_different_looks_share_a_plane(class_name: str, variant: str) -> None:
+    """Whoever is seen there would be left to rounding."""
+    for piece in pieces(class_name, variant)[:3]:
+        level = [
+            (np.subtract(part.center, part.reach()), np.add(part.center, part.reach()), part)
+            for part in piece.parts
+            if part.shape == Shape.BOX and not (part.yaw % 90 or part.tilt)
+        ]
+        for (low, high, one), (other_low, other_high, other) in combinations(level, 2):
+            if (one.role, one.material) == (other.role, other.material):
+                continue
+            shared = np.minimum(high, other_high) - np.maximum(low, other_low)
+            for axis in range(3):
+                across = np.delete(shared, axis)
+                if across.min() <= 0 or across.prod() <= 400:  # square millimetres
+                    continue
+                stands = axis == 2 and low[2] < 1  # on what carries it
+                hangs = axis == 1 and high[1] > piece.size[1] / 2 - 1  # before a wall
+                assert stands or low[axis] != other_low[axis], (one, other)
+                assert hangs or high[axis] != other_high[axis], (one, other)
 
 
 def test_pieces_are_made_of_few_parts() -> None:

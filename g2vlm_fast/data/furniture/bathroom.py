@@ -186,13 +186,13 @@ def _corner_shower(draws: Draws) -> Furniture:
         slab(side, side, 0, 120, "white"),
         upright(50, 120, 124, "metal"),
         *(slab(30, 30, 120, 2000, "metal", x=a, y=b)
-          for a, b in ((-x + 15, -x + 15), (x - 15, -x + 15), (-x + 15, x - 15))),
+          for a, b in ((-x + 17, -x + 17), (x - 17, -x + 17), (-x + 17, x - 17))),
         slab(side, 30, 2000, 2030, "metal", y=-x + 15),
-        slab(30, side, 2000, 2030, "metal", x=-x + 15),
+        slab(30, side - 8, 2000, 2030, "metal", x=-x + 17),
         slab(12, side - 60, 120, 900, "glass", x=-x + 15),
-        slab(side // 2, 12, 120, 2000, "glass", x=-side // 4, y=-x + 15),
+        slab(side // 2 - 20, 12, 120, 2000, "glass", x=-side // 4 + 10, y=-x + 15),
         slab(16, 40, 960, 1160, "metal", x=-20, y=-x + 10),
-        slab(side, 16, 120, 2100, y=x - 8, material=Material.TILES),
+        slab(side, 16, 116, 2100, y=x - 8, material=Material.TILES),
         *_shower_fittings(x // 2, x),
     ]  # fmt: skip
     return assemble("shower", parts, has_front=True)
@@ -200,17 +200,16 @@ def _corner_shower(draws: Draws) -> Furniture:
 
 def _walk_in_shower(draws: Draws) -> Furniture:
     width, depth = even(draws, 1000, 1400), even(draws, 800, 960)
-    x, y = width // 2, depth // 2
+    x, y, pane = width // 2, depth // 2, width * 3 // 5 // 4 * 4
     parts = [
         slab(width, depth, 0, 60, "white"),
         slab(width - 240, 60, 60, 66, "metal", y=y - 120),
         slab(width, 24, 60, 2120, y=y - 12, material=Material.TILES),
         slab(24, depth - 24, 60, 2120, x=-x + 12, y=-12, material=Material.TILES),
-        slab(width * 3 // 5 // 4 * 4, 12, 60, 1960, "glass", x=-x + width * 3 // 10 // 2 * 2,
-             y=-y + 10),
-        slab(width, 24, 1960, 1990, "metal", y=-y + 12),
+        slab(pane - 8, 12, 60, 1960, "glass", x=-x + pane // 2 + 4, y=-y + 10),
+        slab(width - 8, 24, 1960, 1990, "metal", y=-y + 14),
         slab(24, depth - 24, 1960, 1990, "metal", x=x - 12),
-        slab(30, 24, 60, 1960, "metal", x=x - 15, y=y - 30),
+        slab(30, 24, 60, 1960, "metal", x=x - 17, y=y - 30),
         *_shower_fittings(x // 2, y - 8),
     ]  # fmt: skip
     return assemble("shower", parts, has_front=True)

@@ -106,8 +106,8 @@ def _daybed(draws: Draws) -> Furniture:
     x, y = width // 2, length // 2
     parts = [
         box(-x, x, y - 40, y, 0, height, material=Material.PANELS),
-        box(-x, x, -y, -y + 40, 0, height - 160, material=Material.PANELS),
-        box(x - 40, x, -y + 40, y - 40, 0, height - 160, material=Material.PANELS),
+        box(-x, x, -y, -y + 44, 0, height - 160, material=Material.PANELS),
+        box(x - 40, x, -y + 44, y - 40, 0, height - 160, material=Material.PANELS),
         box(-x + 10, x - 40, -y + 40, y - 40, 120, 280, "wood", Material.WOOD),
     ]
     return _made_up(parts, _bedding(width - 80, -y + 50, y - 40, 280, draws))

@@ -94,7 +94,7 @@ def _chest(draws: Draws) -> Furniture:
         slab(width - 20, depth - 20, 0, lid, material=Material.WOOD),
         slab(width, depth, lid, height),
         slab(60, 16, lid - 60, lid + 20, "metal", y=-y + 2),
-        *(slab(40, depth + 4, 0, lid, "metal", x=s * (x - 140)) for s in (-1, 1)),
+        *(slab(40, depth + 4, 0, lid - 10, "metal", x=s * (x - 140)) for s in (-1, 1)),
     ]
     return assemble("box", parts, surfaces=[whole_top((width, depth, height))])
 

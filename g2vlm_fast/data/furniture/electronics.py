@@ -219,7 +219,7 @@ def _desk_telephone(draws: Draws) -> Furniture:
              material=Material.KEYS),
         slab(width - 100, 60, 60, 64, "screen", x=38, y=depth // 4),
         slab(44, depth - 20, 74, 96, "dark", x=x),
-        *(slab(48, 50, 36, 76, "dark", x=x, y=s * (depth // 2 - 40)) for s in (-1, 1)),
+        *(slab(48, 50, 34, 76, "dark", x=x, y=s * (depth // 2 - 40)) for s in (-1, 1)),
     ]  # fmt: skip
     return assemble("telephone", parts, mount=Mount.TOP, has_front=True)
 

@@ -110,7 +110,7 @@ def _casement_window(draws: Draws) -> Furniture:
     x = width // 2 - 60
     parts = [
         *_window_frame(width, height),
-        slab(width - 120, 12, 100, height - 60, "glass", y=20),
+        slab(width - 160, 12, 120, height - 80, "glass", y=20),
         *(slab(50, 60, 100, height - 60, x=s * (x - 25)) for s in (-1, 1)),
         *(slab(2 * x - 100, 60, z, z + 50) for z in (100, height - 110)),
         slab(20, 30, height // 4 * 2, height // 4 * 2 + 120, "metal", x=x - 24, y=-44),
@@ -124,8 +124,8 @@ def _double_window(draws: Draws) -> Furniture:
     x = width // 2 - 60
     parts = [
         *_window_frame(width, height),
-        slab(width - 120, 12, 100, height - 60, "glass", y=20),
-        slab(80, 80, 100, height - 60, "white"),
+        slab(width - 160, 12, 120, height - 80, "glass", y=20),
+        slab(80, 80, 98, height - 58, "white"),
         *(slab(50, 60, 100, height - 60, x=s * (x - 25)) for s in (-1, 1)),
         *(slab(2 * x - 100, 60, z, z + 50) for z in (100, height - 110)),
         *(slab(20, 30, height // 4 * 2, height // 4 * 2 + 120, "metal", x=s * 24, y=-54)

@@ -109,10 +109,10 @@ def _open_rack(draws: Draws) -> Furniture:
     ]
     surfaces = []
     for level, above in zip(levels, [*levels[1:], height], strict=True):
-        parts.append(box(-x, x, -y, y, level, level + 30, material=Material.WOOD))
+        parts.append(box(-x + 4, x - 4, -y + 4, y - 4, level, level + 30, material=Material.WOOD))
         parts += _books(draws, -x + 40, x - 40, -y + 40, y - 40, level + 30, above - level - 60)
         if len(parts) % 3 == 0:
-            surfaces.append(Surface(-x + 30, x - 30, -y, y, level + 30, above - level - 40))
+            surfaces.append(Surface(-x + 30, x - 30, -y + 4, y - 4, level + 30, above - level - 40))
     surfaces = [] if any(p.material == Material.SPINES for p in parts) else surfaces
     return assemble("shelf", parts, surfaces=surfaces, has_front=True)
 
