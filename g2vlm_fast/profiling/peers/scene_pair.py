@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +10,6 @@ from torch import Tensor
 from g2vlm_fast.eval.metrics.surface import THRESHOLDS, surface_scores
 from g2vlm_fast.ops.specs import Cost, InputFactory, Inputs, OpSpec, Tolerance
 from g2vlm_fast.ops.specs.clouds import room
-from g2vlm_fast.profiling.providers import Function, Provider
 
 Scores = tuple[Tensor, ...]
 
@@ -57,40 +55,38 @@ def _cost(inputs: Inputs) -> Cost:
     return Cost(sum(each.nbytes for each in inputs.values()), 0)
 
 
-def _tree(inputs: Inputs) -> Function:
-    """Two k-d trees, built and searched in every call by as many threads as torch has."""
+def _by_tree(
+    predicted: Tensor, truth: Tensor, predicted_normals: Tensor, truth_normals: Tensor
+) -> Scores:
+    """The same from two k-d trees of scipy and sums of NumPy, which share nothing with ours."""
     import numpy as np
     from scipy.spatial import cKDTree
 
-    arrays = {name: value.numpy() for name, value in inputs.items()}
-
-    def score(**_: Any) -> Scores:
-        threads = torch.get_num_threads()
-        there, forward = cKDTree(arrays["truth"]).query(arrays["predicted"], workers=threads)
-        back, backward = cKDTree(arrays["predicted"]).query(arrays["truth"], workers=threads)
-        means = there.mean(), back.mean()
-        precision = [(there < each).mean() for each in THRESHOLDS]
-        recall = [(back < each).mean() for each in THRESHOLDS]
-        f_score = [2 * p * r / max(p + r, 1e-300) for p, r in zip(precision, recall, strict=True)]
-        ours, theirs = arrays["predicted_normals"], arrays["truth_normals"]
-        dots = np.abs((ours * theirs[forward]).sum(1)).mean()
-        dots_back = np.abs((theirs * ours[backward]).sum(1)).mean()
-        flat = [
-            means[0],
-            np.median(there),
-            means[1],
-            np.median(back),
-            sum(means) / 2,
-            sum(means),
-            (there**2).mean() + (back**2).mean(),
-            *precision,
-            *recall,
-            *f_score,
-            (dots + dots_back) / 2,
-        ]
-        return tuple(torch.tensor(float(value), dtype=torch.float64) for value in flat)
-
-    return score
+    points, known = predicted.cpu().numpy(), truth.cpu().numpy()
+    ours, theirs = predicted_normals.cpu().numpy(), truth_normals.cpu().numpy()
+    threads = torch.get_num_threads()
+    there, forward = cKDTree(known).query(points, workers=threads)
+    back, backward = cKDTree(points).query(known, workers=threads)
+    means = there.mean(), back.mean()
+    precision = [(there < each).mean() for each in THRESHOLDS]
+    recall = [(back < each).mean() for each in THRESHOLDS]
+    f_score = [2 * p * r / max(p + r, 1e-300) for p, r in zip(precision, recall, strict=True)]
+    dots = np.abs((ours * theirs[forward]).sum(1)).mean()
+    dots_back = np.abs((theirs * ours[backward]).sum(1)).mean()
+    flat = [
+        means[0],
+        np.median(there),
+        means[1],
+        np.median(back),
+        sum(means) / 2,
+        sum(means),
+        (there**2).mean() + (back**2).mean(),
+        *precision,
+        *recall,
+        *f_score,
+        (dots + dots_back) / 2,
+    ]
+    return tuple(torch.tensor(float(value), dtype=torch.float64) for value in flat)
 
 
 _million: Callable[[torch.Generator], Inputs] = _pair(1_000_000)
@@ -99,14 +95,11 @@ SCENE_PAIR = OpSpec(
     op="scene_pair",
     kernels=("nearest_pair",),
     function=_own,
+    reference=_by_tree,
     small={"hundreds": _pair(400)},
     timed={"scene_pair_1M": _million, "cpu_scene_pair_1M": _million},
     grad_inputs=(),
     tolerance={torch.float32: Tolerance(1e-5, 1e-5)},
     cost=_cost,
     suite="metrics",
-)
-
-PEERS = (
-    Provider("scipy and NumPy", {"scene_pair": _tree}, ("scipy",), ("cpu",), differentiable=False),
 )
