@@ -43,7 +43,7 @@ RELATIONS: tuple[str, ...] = (
     "in", "above", "below", "higher than", "lower than", "bigger than", "smaller than", "facing",
     "aligned with",
 )  # fmt: skip
-"""Predicates of ordered pairs; their formulas are in ``data.relations``."""
+"""Predicates of ordered pairs; their formulas are in ``data.language.relations``."""
 
 DIRECTIONAL_RELATIONS = RELATIONS[:4]
 """Relations that hold in a named frame: the first view of the scene unless said otherwise."""

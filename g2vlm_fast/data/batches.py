@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from g2vlm_fast.data.answers import AnswerVocabulary
 from g2vlm_fast.data.collate import Tokenize, collate
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.language import queries
-from g2vlm_fast.data.room_config import RoomConfig
-from g2vlm_fast.data.rooms import generate_room
+from g2vlm_fast.data.language.answers import AnswerVocabulary
+from g2vlm_fast.data.language.texts import queries
+from g2vlm_fast.data.rooms.config import RoomConfig
+from g2vlm_fast.data.rooms.generate import generate_room
 from g2vlm_fast.data.scene import Query, Scene
 from g2vlm_fast.ontology import EVERYTHING, Ontology
 from g2vlm_fast.records import SceneBatch, Targets

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g2vlm_fast.data.answers import AnswerVocabulary
+from g2vlm_fast.data.language.answers import AnswerVocabulary
 from g2vlm_fast.data.resize import nearest, resized_depth, resized_images
 from g2vlm_fast.data.scene import Query, Scene
 from g2vlm_fast.data.targets import (

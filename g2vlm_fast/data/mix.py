@@ -20,8 +20,8 @@ from typing import Protocol
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.readers import ReadOptions, ScanError, read_scan
 from g2vlm_fast.data.readers.standard import is_standard
-from g2vlm_fast.data.room_config import RoomConfig
-from g2vlm_fast.data.rooms import generate_room
+from g2vlm_fast.data.rooms.config import RoomConfig
+from g2vlm_fast.data.rooms.generate import generate_room
 from g2vlm_fast.data.scene import Scene
 
 _START_STREAM, _SCENE_STREAM = 11, 12

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.data.annotations.records import ScanAnnotations
-from g2vlm_fast.data.primitives import Primitives
-from g2vlm_fast.data.programs import Program
-from g2vlm_fast.data.situations import Situation
-from g2vlm_fast.data.visibility import visible_pixels
+from g2vlm_fast.data.language.programs import Program
+from g2vlm_fast.data.language.situations import Situation
+from g2vlm_fast.data.language.visibility import visible_pixels
+from g2vlm_fast.data.rendering.primitives import Primitives
 from g2vlm_fast.records import Task
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from g2vlm_fast.data.observation import Visibility
+from g2vlm_fast.data.rendering.observation import Visibility
+from g2vlm_fast.data.rendering.sampling import sample_queries, sample_surface
 from g2vlm_fast.data.resize import nearest, resized_depth
-from g2vlm_fast.data.sampling import sample_queries, sample_surface
 from g2vlm_fast.data.scene import RoomTruth, Scene
 from g2vlm_fast.ontology import Ontology
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.data import Query, RoomTruth, Scene
-from g2vlm_fast.data.observation import Visibility, observed
-from g2vlm_fast.data.sampling import sample_queries
+from g2vlm_fast.data.rendering.observation import Visibility, observed
+from g2vlm_fast.data.rendering.sampling import sample_queries
 from g2vlm_fast.eval.heads.spatial import Graph
 from g2vlm_fast.eval.metrics.boxes import Boxes
 from g2vlm_fast.eval.priors import Answer, Objects, RoomFacts

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from g2vlm_fast.data import Query, Scene
-from g2vlm_fast.data.primitives import Primitives, Shape
-from g2vlm_fast.data.render import render
+from g2vlm_fast.data.rendering.primitives import Primitives, Shape
+from g2vlm_fast.data.rendering.render import render
 from g2vlm_fast.data.scene import RoomTruth
 from g2vlm_fast.export.scene_graph import SceneObject, SceneRelation, frame_of
 from g2vlm_fast.geometry.cameras import unproject

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from g2vlm_fast.data import Query, RoomConfig, Scene, generate_room, queries
-from g2vlm_fast.data.language import KINDS
-from g2vlm_fast.data.language_statistics import statistics_table
+from g2vlm_fast.data.language.statistics import statistics_table
+from g2vlm_fast.data.language.texts import KINDS
+from g2vlm_fast.data.rooms.splits import ROOM_SPLITS, room_config_of, seeds_of
 from g2vlm_fast.data.shards import write_shards
-from g2vlm_fast.data.splits import ROOM_SPLITS, room_config_of, seeds_of
 from g2vlm_fast.pipeline.config import ConfigError
 from g2vlm_fast.pipeline.data_config import StatisticsConfig, WriteConfig
 

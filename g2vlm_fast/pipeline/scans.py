@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import fields
 
 from g2vlm_fast.data.readers import ReadOptions, ScanError
-from g2vlm_fast.data.scan_check import check_scan
-from g2vlm_fast.data.scan_preprocess import Outcome, preprocess_scans, write_checked
+from g2vlm_fast.data.scans.check import check_scan
+from g2vlm_fast.data.scans.preprocess import Outcome, preprocess_scans, write_checked
 from g2vlm_fast.pipeline.config import ConfigError
 from g2vlm_fast.pipeline.scan_config import CheckConfig, PreprocessConfig, ScanOptions
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from g2vlm_fast.data import Query, RoomConfig, Scene, generate_room, queries
-from g2vlm_fast.data.language import KINDS
+from g2vlm_fast.data.language.texts import KINDS
 from g2vlm_fast.data.readers import ReadOptions, read_scan
-from g2vlm_fast.data.room_config import PROGRAMS
+from g2vlm_fast.data.rooms.config import PROGRAMS
 from g2vlm_fast.files import replacing
 from g2vlm_fast.pipeline.config import ConfigError
 from g2vlm_fast.pipeline.contact_sheet import contact_sheet

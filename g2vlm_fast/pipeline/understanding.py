@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.data import AnswerVocabulary, Query, Scene, collate
-from g2vlm_fast.data.answers import PLURALS, split_words
+from g2vlm_fast.data.language.answers import PLURALS, split_words
 from g2vlm_fast.data.transform import scene_of_views
 from g2vlm_fast.export.scene_graph import SceneObject, SceneRelation, boxes_in_views, frame_of
 from g2vlm_fast.model import G2VLM, Encoded

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from g2vlm_fast.data import Query, RoomConfig, Scene, generate_room
-from g2vlm_fast.data.language import KINDS, queries
-from g2vlm_fast.data.room_config import PROGRAMS
+from g2vlm_fast.data.language.texts import KINDS, queries
+from g2vlm_fast.data.rooms.config import PROGRAMS
 from g2vlm_fast.records import Task
 
 CONTAINERS = {

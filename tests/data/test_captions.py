@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from g2vlm_fast.data import AnswerVocabulary, Query, RoomConfig, RoomTruth, Scene, generate_room
-from g2vlm_fast.data.answers import LONGEST_ANSWER, PLURALS
-from g2vlm_fast.data.grammar import NUMBER_WORDS
-from g2vlm_fast.data.language import KINDS, queries
-from g2vlm_fast.data.phrasebook import RELATION_WORDS, SIDE_WORDS
-from g2vlm_fast.data.room_config import PROGRAMS
+from g2vlm_fast.data.language.answers import LONGEST_ANSWER, PLURALS
+from g2vlm_fast.data.language.grammar import NUMBER_WORDS
+from g2vlm_fast.data.language.phrasebook import RELATION_WORDS, SIDE_WORDS
+from g2vlm_fast.data.language.texts import KINDS, queries
+from g2vlm_fast.data.rooms.config import PROGRAMS
 from g2vlm_fast.ontology import COLORS, RELATIONS
 from g2vlm_fast.records import Task
 

@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.furniture import (
+from g2vlm_fast.data.rendering.primitives import Primitives, Shape
+from g2vlm_fast.data.rendering.tessellate import tessellate
+from g2vlm_fast.data.rooms.furniture import (
     ROLE_COLORS,
     VARIANTS,
     Furniture,
@@ -22,7 +24,7 @@ from g2vlm_fast.data.furniture import (
     make_simple_furniture,
     mount_of,
 )
-from g2vlm_fast.data.furniture.pieces import (
+from g2vlm_fast.data.rooms.furniture.pieces import (
     Part,
     around,
     assemble,
@@ -36,9 +38,7 @@ from g2vlm_fast.data.furniture.pieces import (
     stalk,
     upright,
 )
-from g2vlm_fast.data.primitives import Primitives, Shape
-from g2vlm_fast.data.tessellate import tessellate
-from g2vlm_fast.data.turns import rotation_of
+from g2vlm_fast.data.rooms.turns import rotation_of
 from g2vlm_fast.ontology import CLASSES, SIMPLE_CLASSES
 
 EVERY_VARIANT = [(name, variant) for name, variants in VARIANTS.items() for variant in variants]

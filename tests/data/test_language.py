@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from g2vlm_fast.data import AnswerVocabulary, Query, RoomConfig, Scene, generate_room, queries
-from g2vlm_fast.data.answers import END, NUMBER, PLURALS, START
-from g2vlm_fast.data.execution import Executor
-from g2vlm_fast.data.facts import Facts
-from g2vlm_fast.data.language import KINDS
-from g2vlm_fast.data.lexicon import Style, held_out
-from g2vlm_fast.data.phrasebook import PLAIN_WORDINGS, WORDINGS
-from g2vlm_fast.data.programs import Program, of_class, relate, the
+from g2vlm_fast.data.language.answers import END, NUMBER, PLURALS, START
+from g2vlm_fast.data.language.execution import Executor
+from g2vlm_fast.data.language.facts import Facts
+from g2vlm_fast.data.language.lexicon import Style, held_out
+from g2vlm_fast.data.language.phrasebook import PLAIN_WORDINGS, WORDINGS
+from g2vlm_fast.data.language.programs import Program, of_class, relate, the
+from g2vlm_fast.data.language.texts import KINDS
 from g2vlm_fast.data.scene import RoomObject, RoomTruth
 from g2vlm_fast.geometry.boxes import upright_box_gap
 from g2vlm_fast.ontology import CLASSES, COLORS, DIRECTIONAL_RELATIONS, RELATIONS, SIMPLE_RELATIONS

@@ -8,13 +8,13 @@ from collections import Counter
 import pytest
 
 from g2vlm_fast.data import Query, RoomConfig, Scene, generate_room
-from g2vlm_fast.data.blind import Blind, Majority, ShuffledGeometry, most_frequent, score
-from g2vlm_fast.data.execution import Executor
-from g2vlm_fast.data.facts import Facts
-from g2vlm_fast.data.language import KINDS, queries
-from g2vlm_fast.data.language_statistics import kind_statistics, statistics_table
-from g2vlm_fast.data.programs import Program, of_class
-from g2vlm_fast.data.room_config import PROGRAMS
+from g2vlm_fast.data.language.blind import Blind, Majority, ShuffledGeometry, most_frequent, score
+from g2vlm_fast.data.language.execution import Executor
+from g2vlm_fast.data.language.facts import Facts
+from g2vlm_fast.data.language.programs import Program, of_class
+from g2vlm_fast.data.language.statistics import kind_statistics, statistics_table
+from g2vlm_fast.data.language.texts import KINDS, queries
+from g2vlm_fast.data.rooms.config import PROGRAMS
 from g2vlm_fast.records import Task
 
 SMALL = RoomConfig(programs=PROGRAMS, image_size=(24, 32), sensor_noise=False, mesh_probability=0.0)

@@ -14,7 +14,7 @@ from scan_layouts.room import small_room
 
 from g2vlm_fast.data.mix import Mix, Place, ScanSource
 from g2vlm_fast.data.readers import ScanError, read_scan
-from g2vlm_fast.data.scan_writer import write_scene
+from g2vlm_fast.data.scans.writer import write_scene
 from g2vlm_fast.data.scene import Scene
 
 

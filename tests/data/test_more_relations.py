@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from g2vlm_fast.data.relations import between_labels, own_direction_labels, relation_labels
+from g2vlm_fast.data.language.relations import between_labels, own_direction_labels, relation_labels
 from g2vlm_fast.geometry.cameras import look_at
 from g2vlm_fast.ontology import INVERSE, RELATIONS, SYMMETRIC_RELATIONS
 

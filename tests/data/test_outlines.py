@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.footprints import Footprint
-from g2vlm_fast.data.free_floor import free_floor
-from g2vlm_fast.data.outlines import Outline, draw_flat_outline, draw_room_outline
+from g2vlm_fast.data.rooms.footprints import Footprint
+from g2vlm_fast.data.rooms.free_floor import free_floor
+from g2vlm_fast.data.rooms.outlines import Outline, draw_flat_outline, draw_room_outline
 from g2vlm_fast.geometry.boxes import footprint_overlap
 
 FLAT = ("living room", "bedroom", "kitchen", "bathroom")

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from g2vlm_fast.data import RoomConfig, Scene, generate_room
-from g2vlm_fast.data.observation import Visibility, observed, visibility
-from g2vlm_fast.data.partial_mesh import Scan, scanned_mesh
-from g2vlm_fast.data.room_records import draw_room
+from g2vlm_fast.data.rendering.observation import Visibility, observed, visibility
+from g2vlm_fast.data.rooms.partial_mesh import Scan, scanned_mesh
+from g2vlm_fast.data.rooms.records import draw_room
 from g2vlm_fast.geometry.cameras import project, unproject
 
 CONFIG = RoomConfig(

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from g2vlm_fast.data.intersect import NO_HIT, first_hit
-from g2vlm_fast.data.materials import Material, normals_at
-from g2vlm_fast.data.primitives import Primitives, Shape
-from g2vlm_fast.data.render import cast, render
-from g2vlm_fast.data.sampling import sample_surface
-from g2vlm_fast.data.tessellate import tessellate
-from g2vlm_fast.data.turns import rotation_of
+from g2vlm_fast.data.rendering.intersect import NO_HIT, first_hit
+from g2vlm_fast.data.rendering.materials import Material, normals_at
+from g2vlm_fast.data.rendering.primitives import Primitives, Shape
+from g2vlm_fast.data.rendering.render import cast, render
+from g2vlm_fast.data.rendering.sampling import sample_surface
+from g2vlm_fast.data.rendering.tessellate import tessellate
+from g2vlm_fast.data.rooms.turns import rotation_of
 from g2vlm_fast.geometry.cameras import look_at, unproject
 
 INTRINSICS = torch.tensor([[[60.0, 0.0, 31.5], [0.0, 60.0, 23.5], [0.0, 0.0, 1.0]]])

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from g2vlm_fast.data import RoomConfig, Scene, generate_room
-from g2vlm_fast.data.execution import Executor
-from g2vlm_fast.data.facts import Facts, Matches
-from g2vlm_fast.data.programs import (
+from g2vlm_fast.data.language.execution import Executor
+from g2vlm_fast.data.language.facts import Facts, Matches
+from g2vlm_fast.data.language.programs import (
     OPERATIONS,
     SCENE,
     Program,
@@ -23,7 +23,7 @@ from g2vlm_fast.data.programs import (
     relate,
     the,
 )
-from g2vlm_fast.data.situations import SIDES, Situation
+from g2vlm_fast.data.language.situations import SIDES, Situation
 from g2vlm_fast.ontology import COLORS, DIRECTIONAL_RELATIONS, RELATIONS, SIMPLE_CLASSES
 
 PROGRAMS_OF_ROOMS = ("living room", "office")

@@ -9,9 +9,9 @@ import pytest
 
 from g2vlm_fast.data import room_config_of
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.footprints import Footprint
-from g2vlm_fast.data.layout import draw_layout
-from g2vlm_fast.data.realism import (
+from g2vlm_fast.data.rooms.footprints import Footprint
+from g2vlm_fast.data.rooms.layout import draw_layout
+from g2vlm_fast.data.rooms.realism import (
     Box,
     boxes_of,
     class_counts,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.data import generate_room
-from g2vlm_fast.data.relations import relation_labels
+from g2vlm_fast.data.language.relations import relation_labels
 from g2vlm_fast.geometry.cameras import look_at
 from g2vlm_fast.ontology import INVERSE, RELATIONS
 

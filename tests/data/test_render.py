@@ -11,12 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from g2vlm_fast.data import RoomConfig, generate_room
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.furniture import Part, make_furniture
-from g2vlm_fast.data.materials import Material
-from g2vlm_fast.data.primitives import Primitives, Shape
-from g2vlm_fast.data.render import cast, instances, render, render_rooms
-from g2vlm_fast.data.tessellate import tessellate
-from g2vlm_fast.data.turns import rotation_of
+from g2vlm_fast.data.rendering.materials import Material
+from g2vlm_fast.data.rendering.primitives import Primitives, Shape
+from g2vlm_fast.data.rendering.render import cast, instances, render, render_rooms
+from g2vlm_fast.data.rendering.tessellate import tessellate
+from g2vlm_fast.data.rooms.furniture import Part, make_furniture
+from g2vlm_fast.data.rooms.turns import rotation_of
 from g2vlm_fast.geometry.cameras import look_at, pixel_rays
 from g2vlm_fast.ontology import CLASSES
 
@@ -212,8 +212,8 @@ def test_rendering_views_apart_gives_the_same_pixels(monkeypatch: pytest.MonkeyP
     scene = generate_room(1, RoomConfig(sensor_noise=False))
     assert scene.truth is not None
     together = instances(scene.truth.primitives, scene.intrinsics, scene.poses, 48, 64)
-    monkeypatch.setattr("g2vlm_fast.data.tiles._PIXELS_ON_CPU", 48 * 64)
-    monkeypatch.setattr("g2vlm_fast.data.tiles._PAIRED_PIXELS_ON_CPU", 5 * 64)
+    monkeypatch.setattr("g2vlm_fast.data.rendering.tiles._PIXELS_ON_CPU", 48 * 64)
+    monkeypatch.setattr("g2vlm_fast.data.rendering.tiles._PAIRED_PIXELS_ON_CPU", 5 * 64)
     apart = instances(scene.truth.primitives, scene.intrinsics, scene.poses, 48, 64)
     assert torch.equal(together, apart)
 

@@ -12,9 +12,9 @@ import torch
 
 from g2vlm_fast.data import PROGRAMS, RoomConfig, Scene, generate_room, room_record
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.free_floor import PERSON_RADIUS, free_floor, is_reached, stands_on_floor
-from g2vlm_fast.data.furniture import Mount
-from g2vlm_fast.data.layout import Layout, draw_layout
+from g2vlm_fast.data.rooms.free_floor import PERSON_RADIUS, free_floor, is_reached, stands_on_floor
+from g2vlm_fast.data.rooms.furniture import Mount
+from g2vlm_fast.data.rooms.layout import Layout, draw_layout
 from g2vlm_fast.geometry.boxes import box_corners
 from g2vlm_fast.ontology import CLASSES
 

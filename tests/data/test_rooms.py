@@ -12,8 +12,8 @@ import torch
 
 from g2vlm_fast.data import RoomConfig, Scene, generate_room, room_record, seeds_of, split_of
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.furniture import SMALL_CLASSES, make_simple_furniture
-from g2vlm_fast.data.sensor import axial_sigma, sense_depth
+from g2vlm_fast.data.rendering.sensor import axial_sigma, sense_depth
+from g2vlm_fast.data.rooms.furniture import SMALL_CLASSES, make_simple_furniture
 from g2vlm_fast.geometry.boxes import box_corners, footprint_overlap, points_in_boxes
 from g2vlm_fast.geometry.cameras import unproject
 from g2vlm_fast.ontology import SIMPLE_CLASSES

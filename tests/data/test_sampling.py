@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from g2vlm_fast.data import RoomConfig, Scene, generate_room
-from g2vlm_fast.data.observation import Visibility, observed
-from g2vlm_fast.data.partial_mesh import partial_mesh
-from g2vlm_fast.data.primitives import Primitives, Shape
-from g2vlm_fast.data.sampling import sample_queries, sample_surface
-from g2vlm_fast.data.tessellate import tessellate
+from g2vlm_fast.data.rendering.observation import Visibility, observed
+from g2vlm_fast.data.rendering.primitives import Primitives, Shape
+from g2vlm_fast.data.rendering.sampling import sample_queries, sample_surface
+from g2vlm_fast.data.rendering.tessellate import tessellate
+from g2vlm_fast.data.rooms.partial_mesh import partial_mesh
 from g2vlm_fast.geometry.cameras import project, unproject
 
 

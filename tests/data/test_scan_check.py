@@ -12,7 +12,7 @@ from scan_layouts import frames, tum
 from scan_layouts.room import Room, small_room
 
 from g2vlm_fast.data.readers import ReadOptions, read_scan
-from g2vlm_fast.data.scan_check import ScanCheck, check_scan
+from g2vlm_fast.data.scans.check import ScanCheck, check_scan
 from g2vlm_fast.geometry.readings import Reading
 
 SHRINK = 4

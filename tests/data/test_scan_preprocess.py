@@ -15,8 +15,8 @@ from scan_layouts.room import Room, small_room
 
 from g2vlm_fast.data.annotations import ScanQuestion, join_language
 from g2vlm_fast.data.readers import ScanError, read_scan
-from g2vlm_fast.data.scan_preprocess import preprocess_scans, put_upright
-from g2vlm_fast.data.scan_writer import write_scene
+from g2vlm_fast.data.scans.preprocess import preprocess_scans, put_upright
+from g2vlm_fast.data.scans.writer import write_scene
 from g2vlm_fast.export.files import OutputError
 from g2vlm_fast.geometry.cameras import transform_points, unproject
 
@@ -176,7 +176,7 @@ def test_interrupted_write_leaves_nothing(
     def fail(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("g2vlm_fast.data.scan_writer._write_json", fail)
+    monkeypatch.setattr("g2vlm_fast.data.scans.writer._write_json", fail)
     with pytest.raises(KeyboardInterrupt):
         write_scene(scene, tmp_path / "out")
     assert os.listdir(tmp_path) == ["scan"]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from g2vlm_fast.data import sensor
-from g2vlm_fast.data.sensor import axial_sigma, sense_depth, sense_images
+from g2vlm_fast.data.rendering import sensor
+from g2vlm_fast.data.rendering.sensor import axial_sigma, sense_depth, sense_images
 
 
 def source(seed: int = 0) -> np.random.Generator:

@@ -17,17 +17,17 @@ from g2vlm_fast.data import (
     split_of,
 )
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.furniture import VARIANTS, mount_of
-from g2vlm_fast.data.held_out import (
+from g2vlm_fast.data.rooms.furniture import VARIANTS, mount_of
+from g2vlm_fast.data.rooms.held_out import (
     HELD_OUT_FACTS,
     HELD_OUT_VARIANTS,
     drawable_variants,
     held_out_facts,
 )
-from g2vlm_fast.data.layout import draw_layout
-from g2vlm_fast.data.room_records import draw_room
-from g2vlm_fast.data.room_truth import objects_of, relations_of
-from g2vlm_fast.data.solids import build_primitives
+from g2vlm_fast.data.rooms.layout import draw_layout
+from g2vlm_fast.data.rooms.records import draw_room
+from g2vlm_fast.data.rooms.solids import build_primitives
+from g2vlm_fast.data.rooms.truth import objects_of, relations_of
 from g2vlm_fast.ontology import RELATIONS
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from g2vlm_fast.data import RoomConfig, generate_room
-from g2vlm_fast.data.atlas import pack
-from g2vlm_fast.data.primitives import Primitives, Shape
-from g2vlm_fast.data.tessellate import TexturedMesh, tessellate, textured_mesh
+from g2vlm_fast.data.rendering.atlas import pack
+from g2vlm_fast.data.rendering.primitives import Primitives, Shape
+from g2vlm_fast.data.rendering.tessellate import TexturedMesh, tessellate, textured_mesh
 
 
 @pytest.fixture(scope="module")

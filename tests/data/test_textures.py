@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from g2vlm_fast.data import textures
-from g2vlm_fast.data.materials import Material, surface_at
-from g2vlm_fast.data.primitives import Primitives, Shape
-from g2vlm_fast.data.textures import Place
+from g2vlm_fast.data.rendering import textures
+from g2vlm_fast.data.rendering.materials import Material, surface_at
+from g2vlm_fast.data.rendering.primitives import Primitives, Shape
+from g2vlm_fast.data.rendering.textures import Place
 
 HASHES = [0.32911616563796997, 0.16396629810333252, 0.6522205471992493]
 COLORED = {Material.SPINES, Material.PAINTING}

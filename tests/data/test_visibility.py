@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from g2vlm_fast.data.predicates_3dssg import (
+from g2vlm_fast.data.language.predicates_3dssg import (
     FROM_3DSSG,
     ONLY_OURS,
     ONLY_THEIRS,
     PREDICATES_3DSSG,
     TO_3DSSG,
 )
-from g2vlm_fast.data.visibility import (
+from g2vlm_fast.data.language.visibility import (
     all_relation_views,
     least_pixels,
     relation_views,

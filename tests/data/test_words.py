@@ -8,20 +8,20 @@ import string
 import pytest
 
 from g2vlm_fast.data import AnswerVocabulary
-from g2vlm_fast.data.answers import PLURALS
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.grammar import listed, numbered, plural, with_article
-from g2vlm_fast.data.lexicon import Lexicon, held_out
-from g2vlm_fast.data.phrasebook import (
+from g2vlm_fast.data.language.answers import PLURALS
+from g2vlm_fast.data.language.grammar import listed, numbered, plural, with_article
+from g2vlm_fast.data.language.lexicon import Lexicon, held_out
+from g2vlm_fast.data.language.phrasebook import (
     NOUNS,
     PLAIN_WORDINGS,
     RELATION_WORDS,
     SIDE_WORDS,
     WORDINGS,
 )
-from g2vlm_fast.data.programs import SCENE, Program, of_class, relate, the
-from g2vlm_fast.data.situations import SIDES
-from g2vlm_fast.data.wording import Wording
+from g2vlm_fast.data.language.programs import SCENE, Program, of_class, relate, the
+from g2vlm_fast.data.language.situations import SIDES
+from g2vlm_fast.data.language.wording import Wording
 from g2vlm_fast.ontology import CLASSES, CONTAINERS, RELATIONS
 
 

@@ -1,7 +1,7 @@
 """The package's own layout: ``scene.json`` beside ``color/``, ``depth/`` and what else is known.
 
 Everything is metric, gravity along -z, cameras OpenCV, poses camera to world; nothing has to be
-assumed. :mod:`g2vlm_fast.data.scan_writer` writes it, ``docs/datasets.md`` describes it.
+assumed. :mod:`g2vlm_fast.data.scans.writer` writes it, ``docs/datasets.md`` describes it.
 """
 
 from __future__ import annotations

@@ -27,9 +27,9 @@ _LEAST_OPERATIONS = 60  # a pixel: one intersection and its shading
 @cache
 def _median_room() -> tuple[Any, int]:
     """The solids of a room of median size, and its seed."""
-    from g2vlm_fast.data.room_config import PROGRAMS, RoomConfig
-    from g2vlm_fast.data.room_records import draw_room
-    from g2vlm_fast.data.solids import build_primitives
+    from g2vlm_fast.data.rooms.config import PROGRAMS, RoomConfig
+    from g2vlm_fast.data.rooms.records import draw_room
+    from g2vlm_fast.data.rooms.solids import build_primitives
 
     config = RoomConfig(programs=PROGRAMS)
     rooms = [
@@ -70,8 +70,8 @@ def _views(count: int, height: int, width: int) -> InputFactory:
 def _render(
     *, intrinsics: Tensor, poses: Tensor, lamp: Tensor, height: int, width: int, **solids: Tensor
 ) -> tuple[Tensor, ...]:
-    from g2vlm_fast.data.primitives import Primitives
-    from g2vlm_fast.data.render import render
+    from g2vlm_fast.data.rendering.primitives import Primitives
+    from g2vlm_fast.data.rendering.render import render
 
     seen = render(Primitives(**solids), intrinsics, poses, height, width, lamp=lamp)
     return seen.primitive, seen.depth, seen.normal, seen.images
@@ -81,9 +81,9 @@ def _cast_every_ray(
     *, intrinsics: Tensor, poses: Tensor, lamp: Tensor, height: int, width: int, **solids: Tensor
 ) -> tuple[Tensor, ...]:
     """Meet every ray with every primitive, and shade what it hits: nothing is culled."""
-    from g2vlm_fast.data.materials import surface_at
-    from g2vlm_fast.data.primitives import Primitives
-    from g2vlm_fast.data.render import cast
+    from g2vlm_fast.data.rendering.materials import surface_at
+    from g2vlm_fast.data.rendering.primitives import Primitives
+    from g2vlm_fast.data.rendering.render import cast
     from g2vlm_fast.geometry.cameras import pixel_rays
 
     primitives = Primitives(**solids)
@@ -157,8 +157,8 @@ def _scene(generator: torch.Generator) -> Inputs:
 def _lay_out_and_speak(seed: int) -> Tensor:
     """Lay a room out and say all there is to say of it, on one core; the digest of the texts."""
     from g2vlm_fast.data import generate_room
-    from g2vlm_fast.data.language import KINDS, queries
-    from g2vlm_fast.data.room_config import PROGRAMS, RoomConfig
+    from g2vlm_fast.data.language.texts import KINDS, queries
+    from g2vlm_fast.data.rooms.config import PROGRAMS, RoomConfig
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
