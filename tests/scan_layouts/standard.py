@@ -9,7 +9,7 @@ from scan_layouts.files import box_mesh
 from scan_layouts.room import BOXES, Room
 
 from g2vlm_fast.data.annotations import ScanAnnotations, ScanObject
-from g2vlm_fast.data.scan_writer import write_scene
+from g2vlm_fast.data.scans.writer import write_scene
 from g2vlm_fast.data.scene import Scene
 
 

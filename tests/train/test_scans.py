@@ -14,7 +14,7 @@ pytest.importorskip("transformers", reason="models need the extra `model`")
 from g2vlm_fast import recipes
 from g2vlm_fast.data import RoomConfig, Scene, generate_room
 from g2vlm_fast.data.readers import ScanError
-from g2vlm_fast.data.scan_writer import write_scene
+from g2vlm_fast.data.scans.writer import write_scene
 from g2vlm_fast.train import DataConfig
 from g2vlm_fast.train.scans import MixedExamples, ScanExamples
 
