@@ -325,7 +325,7 @@ def test_the_number_of_operations_grows_with_neither_views_nor_primitives(
 ) -> None:
     """As every operation is a kernel launch on a GPU, where all is done at once."""
     for name in ("tiles._PIXELS_ON_CPU", "tiles._PAIRED_PIXELS_ON_CPU", "render._PIXELS_ON_CPU"):
-        monkeypatch.setattr(f"g2vlm_fast.data.{name}", 2**30)
+        monkeypatch.setattr(f"g2vlm_fast.data.rendering.{name}", 2**30)
     hall = every_class(0)
     twice = torch.cat([torch.arange(len(hall)), torch.arange(1, len(hall))])
     counts = []

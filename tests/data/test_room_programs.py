@@ -21,12 +21,12 @@ from g2vlm_fast.ontology import CLASSES
 CONFIG = RoomConfig(programs=PROGRAMS, views=(4, 8))
 
 RECORDS = {
-    "bedroom": "938e4a8f22915ab24bd76971fc9f9f23c824ca47f85a73ef87ec73c574c814b4",
+    "bedroom": "c3ffb617fd717821cffa11e3a95de24302f8a87820c4851044956d18b9b51fdd",
     "living room": "c895bc4bf5af95381c28f428bd974e9756d6d4c8d4df2271ca18ca54d6f1f091",
     "kitchen": "11a9c82d80aab73d230eb145a48d8a7d1d5c24e27628e965b9e7fe9e10ba862f",
-    "office": "5e549025c967c220dd0f4fada51edda0342b5bdf58218f67706ccc473bc0db26",
-    "bathroom": "cfa0cdf9bf75be03646f0bde29ec0c37a33512657646d505580c2983a60f1702",
-    "flat": "f4e7c1fa98a1c3e1309f073736d471546f8e4de643cf766c286ff4056187bac2",
+    "office": "4b67013f1b2928d0e4d97ff205902f9f9946783a6f9e67fae37826776e3c77e8",
+    "bathroom": "7f465ec29e630c98d24049d46680353ce6c8ebfb570a946e3d6e4ece0c428fb4",
+    "flat": "b9097c8c1352821932bf8076ce3c113b168cbd4e775d56a539a761649e15e31e",
 }
 
 
