@@ -61,7 +61,8 @@ def make_batch(
 class RoomBatches:
     """Batches of generated rooms; batch ``index`` is a function of the arguments alone.
 
-    Every epoch goes through all rooms in an order of its own, with texts and samples of its own;
+    Every epoch goes through the rooms in an order of its own, but for those at its end that do not
+    fill a batch, with texts and samples of its own;
     rooms are made when first needed and kept, about 0.4 MB each at 3 views of 48 x 64.
 
     Args:

@@ -157,6 +157,8 @@ class Mix:
 
         Scenes do not repeat within a batch, unless the source has fewer than ``count``.
         """
+        if count < 1:
+            raise ValueError(f"Mix: count must be positive, got {count}")
         name = self.source_at(index)
         size = len(self.sources[name])
         draws = Draws(self.seed, _SCENE_STREAM, index)

@@ -71,14 +71,23 @@ def packed_batches(
         ValueError: a budget that is not positive, a negative place, or a scene that alone is
             beyond the budget; names it.
     """
-    if budget < 1 or place < 0:
+    if not isinstance(budget, int) or budget < 1 or place < 0:
         raise ValueError(
-            f"packed_batches: budget must be positive and place 0 or larger, got {budget}, {place}"
+            "packed_batches: budget must be a positive whole number and place 0 or larger, got "
+            f"{budget}, {place}"
         )
+    return _packed(_scenes_from(scene_at, place, workers, ahead), cost, budget)
+
+
+def _packed(
+    numbered: Iterable[tuple[int, tuple[Scene, list[Query]]]],
+    cost: Callable[[Scene, Sequence[Query]], int],
+    budget: int,
+) -> Iterator[Packed]:
     scenes: list[Scene] = []
     texts: list[list[Query]] = []
     tokens = 0
-    for number, (scene, said) in _scenes_from(scene_at, place, workers, ahead):
+    for number, (scene, said) in numbered:
         own = cost(scene, said)
         if own > budget:
             raise ValueError(

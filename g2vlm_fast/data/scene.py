@@ -27,7 +27,7 @@ class Query:
 
     ``answer`` is in the closed words of the answer vocabulary; where the answer is a number it
     is ``"<number>"`` and ``value`` holds it. ``spoken`` is the sentence for people, which names
-    the frame of every direction.
+    the view of every direction that is meant from one.
     """
 
     text: str

@@ -71,9 +71,11 @@ def write_shards(folder: Path, scenes: Iterable[Scene], *, scenes_per_shard: int
         How many scenes were written.
 
     Raises:
-        ValueError: the folder holds shards already.
+        ValueError: the folder holds shards already, or no scenes may go into a file.
         OSError: a file cannot be written.
     """
+    if scenes_per_shard < 1:
+        raise ValueError(f"write_shards: scenes_per_shard must be positive, got {scenes_per_shard}")
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.glob(f"*{_SUFFIX}")):
         raise ValueError(f"write_shards: {folder} holds shards already; name another folder")
@@ -169,7 +171,7 @@ def _add_to_sum(total: int, tensor: Tensor) -> int:
 def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """Return what is no tensor as JSON values; tensors go aside under the name of their place."""
     if isinstance(value, Tensor):
-        tensors[name] = value.contiguous()
+        tensors[name] = value.contiguous().clone()  # two places may share memory
         return name
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {

@@ -37,6 +37,8 @@ class ShowConfig(SceneConfig):
         """
         if self.out.suffix.lower() != ".png":
             raise ConfigError(f"--out must end in .png, got {self.out}")
+        if not self.out.resolve().parent.is_dir():
+            raise ConfigError(f"--out {self.out}: its folder does not exist; make it first")
         check_image_size(self.image_size)
 
 

@@ -41,7 +41,8 @@ class ScanExamples:
         seed: of the order of scans and views, and of what is hidden.
 
     Raises:
-        ScanError: a folder cannot be read, has no depth, too few views, or is not upright.
+        ScanError: a folder is not there; and when the first example is made, one that cannot be
+            read, has no depth, too few views, or is not upright.
     """
 
     def __init__(self, folders: Sequence[str], data: DataConfig, *, seed: int) -> None:
@@ -50,6 +51,9 @@ class ScanExamples:
         self.seed = seed
         if not self.folders:
             raise ValueError("ScanExamples: folders must name at least one scan")
+        for folder in self.folders:
+            if not folder.is_dir():
+                raise ScanError(folder, "is no folder", "Name the folder of a preprocessed scan")
 
     @cached_property
     def scenes(self) -> list[Scene]:

@@ -164,3 +164,30 @@ def test_captions_of_objects_fit_them_alone(rooms: list[tuple[Scene, list[Query]
                     assert truth.relations[query.referred, anchor, predicate] == 1
                     count += 1
     assert count > 30
+
+
+def test_a_list_counts_all_of_a_kind_in_the_room() -> None:
+    for seed in (7, 9, 11):
+        room = generate_room(seed, RoomConfig(image_size=(24, 32), views=(6, 6)))
+        there = present(truth_of(room))
+        for draw in range(6):
+            answer = queries(room, draw, kinds=())[1].answer
+            assert answer is not None
+            named = counted(answer.split(". ")[0])
+            assert named
+            assert all(number == there[kind] for kind, number in named.items()), answer
+
+
+def test_nobody_asks_for_what_is_inside_or_for_the_nearest_of_one() -> None:
+    for seed in range(6):
+        room = generate_room(seed, RoomConfig(image_size=(24, 32), views=(6, 6)))
+        classes = [thing.class_name for thing in truth_of(room).objects]
+        for query in queries(room, seed, kinds=KINDS, style="training"):
+            steps = [] if query.program is None else list(query.program.walk())
+            assert not any(step.value == "in" for step in steps), query.text
+            for step in steps:
+                if step.operation in ("nearest", "farthest") and query.task == Task.REFERRING:
+                    head = step.inputs[0]
+                    while head.operation != "filter_class":
+                        head = head.inputs[0]
+                    assert classes.count(head.value) > 1, query.text

@@ -113,3 +113,9 @@ def test_preprocessed_scenes_are_found_and_read(tmp_path: Path) -> None:
     assert {scene.name for scene in mix.scenes_at(0, 2)} == {"a", "b"}
     with pytest.raises(ScanError, match="preprocess"):
         ScanSource.below(tmp_path / "standard" / "notes")
+
+
+def test_no_scenes_at_all_are_refused() -> None:
+    mix = Mix({"a": Numbers(3)}, {"a": 1}, seed=0)
+    with pytest.raises(ValueError, match="count"):
+        mix.places_at(0, 0)

@@ -74,3 +74,9 @@ def test_a_scene_beyond_the_budget_and_impossible_arguments_are_refused() -> Non
         first(1, 0)
     with pytest.raises(ValueError, match="place"):
         first(1, 100, place=-1)
+
+
+@pytest.mark.parametrize("budget", [float("nan"), float("inf"), 8.5])
+def test_a_budget_that_is_no_whole_number_is_refused_at_once(budget: float) -> None:
+    with pytest.raises(ValueError, match="whole number"):
+        packed_batches(scene_at, COST, budget)  # type: ignore[arg-type]

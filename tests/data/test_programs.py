@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -230,3 +231,17 @@ def test_what_is_underfoot_is_on_no_side() -> None:
     place = Situation(0, 0, 0).standpoint()
     assert place.sector("left or right", 0.1, 0.3) is None
     assert {place.side_label(name, 0.1, 0.3) for name in SIDES} == {-1}
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {"operation": ["scene"]},
+        {"operation": "scene", "inputs": 5},
+        {"operation": "situation", "value": 5},
+        {"operation": "scene", "frame": 5},
+    ],
+)
+def test_values_of_other_types_are_no_program(plain: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="Program"):
+        Program.from_json(plain)

@@ -176,3 +176,13 @@ def test_right_clock_is_left_alone(tmp_path: Path) -> None:
     assert check.time is not None
     assert check.time.seconds == 0
     assert check.is_right
+
+
+def test_poses_in_millimetres_are_what_is_mended(tmp_path: Path) -> None:
+    room = small_room(16, (72, 96))
+    poses = room.poses.copy()
+    poses[:, :3, 3] *= 1000
+    check = check_scan(frames.write(tmp_path, dataclasses.replace(room, poses=poses)))
+    assert any("positions were divided by 1000" in sentence for sentence in check.changes)
+    assert any("sure but for the unit" in sentence for sentence in check.describe())
+    _assert_mended(check, room)

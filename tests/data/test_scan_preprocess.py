@@ -227,3 +227,15 @@ def test_real_scan_without_poses_is_registered_to_centimetres(
     wanted = torch.linalg.inv(known.poses[0]) @ known.poses[: scene.num_views]
     drift = (scene.poses[:, :3, 3] - wanted[:, :3, 3]).norm(dim=-1)
     assert drift.max() < 0.03
+
+
+def test_what_the_layout_does_not_keep_is_told(room: Room, tmp_path: Path) -> None:
+    scene = read_scan(scannet.write(tmp_path, room))
+    assert scene.depth is not None
+    loose = dataclasses.replace(
+        scene, faces=None, annotations=None, depth_sigma=torch.full_like(scene.depth, 0.01)
+    )
+    write_scene(loose, tmp_path / "out")
+    told = " ".join(read_scan(tmp_path / "out").assumptions)
+    assert "points without faces were not kept" in told
+    assert "standard deviations of its depth were not kept" in told

@@ -115,3 +115,17 @@ def test_an_index_beyond_the_end_is_refused(rooms: list[Scene], tmp_path: Path) 
     write_shards(tmp_path, rooms[:1])
     with pytest.raises(IndexError, match="below 1"):
         Shards(tmp_path)[1]
+
+
+def test_scenes_whose_parts_share_memory_are_written(rooms: list[Scene], tmp_path: Path) -> None:
+    exact = generate_room(
+        3, RoomConfig(sensor_noise=False, depth_probability=1.0, image_size=(16, 16))
+    )
+    write_shard(tmp_path / "a.safetensors", [exact, exact])
+    for scene in Shards(tmp_path):
+        assert_same(scene, exact)
+
+
+def test_files_hold_at_least_one_scene(rooms: list[Scene], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="scenes_per_shard"):
+        write_shards(tmp_path, rooms, scenes_per_shard=0)

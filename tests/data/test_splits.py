@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -163,3 +164,35 @@ def test_stronger_noise_is_stated_in_sigma_and_found_in_depth() -> None:
 def test_fewer_views_are_two() -> None:
     config = room_config_of("fewer views")
     assert all(len(draw_room(seed, config).viewpoints.eyes) == 2 for seed in (1, 2))
+
+
+@pytest.mark.parametrize(
+    "split", ["unseen furniture", "unseen facts", "unseen low viewpoints", "unseen high viewpoints"]
+)
+def test_splits_that_change_nothing_of_simple_rooms_are_refused(split: str) -> None:
+    with pytest.raises(ValueError, match="simple rooms"):
+        room_config_of(split, RoomConfig(programs=("simple",)))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"noise_scale": float("nan")},
+        {"l_shaped": float("nan")},
+        {"l_shaped": 7.0},
+        {"depth_probability": -1.0},
+        {"eye_height": (1.0, 3.5)},
+        {"side": (3.0, float("inf"))},
+        {"views": (2.5, 3.5)},
+        {"image_size": (16, 16, 16)},
+    ],
+)
+def test_impossible_rooms_are_refused_by_name(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(fields))):
+        RoomConfig(**fields)
+
+
+def test_cameras_of_one_height_stand_there() -> None:
+    config = RoomConfig(programs=("office",), eye_height=(1.5, 1.5), image_size=(16, 16))
+    heights = generate_room(1, config).poses[:, 2, 3]
+    assert (heights - 1.5).abs().max() <= 0.061

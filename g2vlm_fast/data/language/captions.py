@@ -7,6 +7,7 @@ relates two things is a relation that holds, and what is said of an object singl
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from g2vlm_fast.data.language.answers import (
     CAPTION_TEMPLATES,
@@ -94,7 +95,7 @@ def object_caption(speaker: Speaker) -> Query | None:
             break
     if not clauses or speaker.executor.referent(matching) != index:
         return None
-    (noun,) = _counted(speaker, speaker.wording, [index])
+    (noun,) = _counted(speaker, speaker.wording, [index], [index])
     height = f"{facts.heights[index]:.1f}"
     return Query(
         text=f"this is {noun}, {height} meters tall. it is {listed(clauses)}.",
@@ -118,8 +119,9 @@ def situated_description(speaker: Speaker) -> Query | None:
         seen = frozenset.intersection(*(speaker.executor.run(p).certain for p in places))
         told = speaker.draws.shuffled(sorted(seen))[:_SIDE_THINGS]
         if told:
-            verb = "is" if len(told) == 1 else "are"
-            things = listed(_counted(speaker, speaker.wording, told))
+            nouns = _counted(speaker, speaker.wording, told, seen)
+            verb = "is" if len(nouns) == 1 and nouns[0].startswith(("a ", "an ")) else "are"
+            things = listed(nouns)
             sentences.append(f"{speaker.lexicon.side(side)} there {verb} {things}.")
             objects |= set(told)
     if len(sentences) == 1:
@@ -145,17 +147,21 @@ def _anchors(speaker: Speaker, matching: Program) -> set[int]:
     return {index for index in found if index is not None}
 
 
-def _counted(speaker: Speaker, wording: Wording, things: list[int]) -> list[str]:
-    numbers = Counter((speaker.facts.classes[i], speaker.facts.colors[i]) for i in things)
+def _counted(
+    speaker: Speaker, wording: Wording, things: Sequence[int], among: Iterable[int]
+) -> list[str]:
+    """Kinds of things, by class and colour, each with how many there are among some objects."""
+    kinds = list(zip(speaker.facts.classes, speaker.facts.colors, strict=True))
+    numbers = Counter(kinds[i] for i in among)
     return [
-        numbered(number, wording.noun_phrase(of_class(name, color)))
-        for (name, color), number in numbers.items()
+        numbered(numbers[name, color], wording.noun_phrase(of_class(name, color)))
+        for name, color in dict.fromkeys(kinds[i] for i in things)
     ]
 
 
 def _list_sentence(speaker: Speaker, wording: Wording, things: list[int]) -> str:
     template = speaker.draws.choice(CAPTION_TEMPLATES)
-    things_said = listed(_counted(speaker, wording, things))
+    things_said = listed(_counted(speaker, wording, things, range(len(speaker.facts))))
     return template.format(place=speaker.facts.place, things=things_said)
 
 

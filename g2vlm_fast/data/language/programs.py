@@ -201,8 +201,14 @@ class Program:
         """
         if not isinstance(plain, dict) or "operation" not in plain:
             raise ValueError(f"Program: expected a mapping with an operation, got {plain!r}")
-        inputs = tuple(cls.from_json(part) for part in plain.get("inputs", []))
-        return cls(plain["operation"], inputs, plain.get("value", ""), plain.get("frame", ""))
+        words = {name: plain.get(name, "") for name in ("operation", "value", "frame")}
+        inputs = plain.get("inputs", [])
+        if not all(isinstance(word, str) for word in words.values()) or not isinstance(
+            inputs, list
+        ):
+            raise ValueError(f"Program: expected texts and a list of inputs, got {plain!r}")
+        parts = tuple(cls.from_json(part) for part in inputs)
+        return cls(words["operation"], parts, words["value"], words["frame"])
 
 
 def view_of(frame: str) -> int | None:

@@ -85,6 +85,6 @@ class References:
             held = [r for r in self._relations if facts.labels(r)[index, other] == 1]
             for head in heads:
                 found = [relate(head, relation, anchor) for relation in held]
-                if not self._simple:
+                if not self._simple and len(self._executor.run(head).possible - {other}) > 1:
                     found += [Program(word, (head, anchor)) for word in ("nearest", "farthest")]
                 yield from self._draws.shuffled(found)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from g2vlm_fast.data.readers.calibration import camera_beside, read_numbers, rigid_pose
 from g2vlm_fast.data.readers.errors import FrameError, ScanError
 from g2vlm_fast.data.readers.images import ColorFile, DepthFile
-from g2vlm_fast.data.readers.listing import IMAGE_SUFFIXES, Frame, Listing
+from g2vlm_fast.data.readers.listing import IMAGE_SUFFIXES, Frame, Listing, in_order
 
 
 def is_frame_folder(folder: Path) -> bool:
@@ -43,7 +43,7 @@ def find_frames(
         folder: of the frames.
         depth_suffixes: what the names of depth images end in.
     """
-    stems = sorted({path.name.split(".")[0] for path in folder.glob("frame-*.*")})
+    stems = in_order({path.name.split(".")[0] for path in folder.glob("frame-*.*")})
     posed = any(folder.glob("frame-*.pose.txt"))
     frames, skipped = [], []
     for stem in stems:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -84,9 +84,14 @@ def find_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> lis
     if not folder.is_dir():
         return []
     found = (path for path in folder.iterdir() if path.suffix.lower() in suffixes)
-    return sorted((path for path in found if path.is_file()), key=_order)
+    return sorted((path for path in found if path.is_file()), key=lambda p: _order(p.stem, p.name))
 
 
-def _order(path: Path) -> tuple[int, str]:
-    digits = "".join(filter(str.isdecimal, path.stem))[-18:]
-    return (int(digits) if digits else -1, path.name)
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names in the order of the numbers in them: 2 before 10."""
+    return sorted(names, key=lambda name: _order(name, name))
+
+
+def _order(numbered: str, name: str) -> tuple[int, str]:
+    digits = "".join(filter(str.isdecimal, numbered))[-18:]
+    return (int(digits) if digits else -1, name)

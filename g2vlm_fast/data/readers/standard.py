@@ -1,7 +1,8 @@
 """The package's own layout: ``scene.json`` beside ``color/``, ``depth/`` and what else is known.
 
-Everything is metric, gravity along -z, cameras OpenCV, poses camera to world; nothing has to be
-assumed. :mod:`g2vlm_fast.data.scans.writer` writes it, ``docs/datasets.md`` describes it.
+Everything is metric, cameras OpenCV, poses camera to world; ``gravity`` points down, along -z in
+what ``preprocess`` writes; nothing has to be assumed. :mod:`g2vlm_fast.data.scans.writer` writes
+it, ``docs/datasets.md`` describes it.
 """
 
 from __future__ import annotations

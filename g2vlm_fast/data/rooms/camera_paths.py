@@ -60,7 +60,9 @@ def draw_views(draws: Draws, config: RoomConfig, layout: Layout, count: int) -> 
 
 def _draw_height(draws: Draws, config: RoomConfig, layout: Layout) -> int:
     low, high = (round(limit * 1000) for limit in config.eye_height)
-    return min(draws.integer(low + 60, max(low, high - 60)), layout.size[2] - _UNDER_CEILING - 60)
+    middle = (low + high) // 2
+    height = draws.integer(min(low + 60, middle), max(high - 60, middle))
+    return min(height, layout.size[2] - _UNDER_CEILING - 60)
 
 
 def _level(draws: Draws, config: RoomConfig, eye: Point, target: Point) -> View:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,8 +27,9 @@ class RoomConfig:
     """What rooms are drawn from. Ranges are (low, high), both included; lengths are metres.
 
     ``objects`` counts the pieces of simple rooms; the other programs furnish by floor area.
-    ``variants`` and ``facts`` name what :mod:`g2vlm_fast.data.rooms.held_out` keeps from training;
-    simple rooms have neither.
+    ``variants`` and ``facts`` name what :mod:`g2vlm_fast.data.rooms.held_out` keeps from training.
+    Simple rooms have neither, and look at their furniture from heights of their own:
+    ``trajectories``, ``eye_height`` and ``pitch`` do not change them.
     """
 
     programs: tuple[str, ...] = PROGRAMS  # of these or "simple", all equally likely
@@ -54,8 +56,20 @@ class RoomConfig:
     def __post_init__(self) -> None:
         for name in ("side", "flat_side", "height", "objects", "views", "focal", "eye_height"):
             low, high = getattr(self, name)
-            if not 0 < low <= high:
+            if not 0 < low <= high < math.inf:
                 raise ValueError(f"RoomConfig: {name} must be 0 < low <= high, got {(low, high)}")
+        for name in ("objects", "views", "image_size"):
+            value = getattr(self, name)
+            if len(value) != 2 or not all(isinstance(number, int) for number in value):
+                raise ValueError(f"RoomConfig: {name} must be two whole numbers, got {value}")
+        for name in ("l_shaped", "depth_probability", "mesh_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"RoomConfig: {name} must be 0 to 1, got {getattr(self, name)}")
+        if self.eye_height[1] > self.height[0]:
+            raise ValueError(
+                f"RoomConfig: eye_height must stay below the lowest ceiling ({self.height[0]} m), "
+                f"got {self.eye_height}"
+            )
         if not -80 <= self.pitch[0] <= self.pitch[1] <= 80:
             raise ValueError(
                 f"RoomConfig: pitch must be -80 <= low <= high <= 80, got {self.pitch}"
@@ -64,7 +78,7 @@ class RoomConfig:
             raise ValueError("RoomConfig: rooms must be at least 2.5 m wide and 2.2 m high")
         if self.flat_side[0] < 5.0:
             raise ValueError(f"RoomConfig: flats must be 5 m wide or more, got {self.flat_side}")
-        if self.noise_scale < 0:
+        if not 0 <= self.noise_scale < math.inf:
             raise ValueError(f"RoomConfig: noise_scale must be >= 0, got {self.noise_scale}")
         if min(self.image_size) < 8:
             raise ValueError(f"RoomConfig: image_size must be >= 8, got {self.image_size}")

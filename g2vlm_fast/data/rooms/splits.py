@@ -42,6 +42,10 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "fewer views": {"views": (2, 2)},
 }
 
+_NOT_OF_SIMPLE_ROOMS = (
+    "unseen furniture", "unseen facts", "unseen low viewpoints", "unseen high viewpoints",
+)  # fmt: skip
+
 ROOM_SPLITS: tuple[str, ...] = tuple(_CHANGES)
 """The names of all splits of generated rooms."""
 
@@ -83,10 +87,17 @@ def room_config_of(split: str, base: RoomConfig | None = None) -> RoomConfig:
             for rooms of all programs with 4 to 8 views.
 
     Raises:
-        ValueError: a split that is none of ``ROOM_SPLITS``.
+        ValueError: a split that is none of ``ROOM_SPLITS``, or one that changes what simple rooms
+            do not have, of simple rooms.
     """
     _check(split)
-    return replace(base or _BASE, **_CHANGES[split])
+    base = base or _BASE
+    if "simple" in base.programs and split in _NOT_OF_SIMPLE_ROOMS:
+        raise ValueError(
+            f"room_config_of: simple rooms are the same in split {split!r} as in training; choose "
+            "other programs, or another split"
+        )
+    return replace(base, **_CHANGES[split])
 
 
 def _check(split: str) -> None:

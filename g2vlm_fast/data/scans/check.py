@@ -26,6 +26,8 @@ from g2vlm_fast.geometry.frames import gravity_from_cameras
 from g2vlm_fast.geometry.readings import MIN_OVERLAP, Reading
 from g2vlm_fast.geometry.time_offset import TimeOffset, find_time_offset
 
+_BUILDING = 20.0  # metres: the median depth that no scan of a room has
+
 
 @dataclass(frozen=True, eq=False)
 class ScanCheck:
@@ -108,7 +110,8 @@ def check_scan(path: Path | str, options: ReadOptions | None = None) -> ScanChec
     as_read = compare_conventions(scene.depth, scene.intrinsics, scene.poses)
     reading, time = _explain(read, as_read)
     fixed = _corrected(read, reading, time)
-    changes = _changes(reading, time)
+    kept = fixed.depth is not None and torch.equal(fixed.depth, scene.depth)
+    changes = _changes(reading, time, poses_are_scaled=reading.depth_factor != 1 and kept)
     after = as_read
     if changes:
         assert fixed.depth is not None
@@ -178,10 +181,25 @@ def _corrected(read: ReadScan, reading: Reading, time: TimeOffset | None) -> Sce
     if reading == Reading() and poses is scene.poses:
         return scene
     depth, intrinsics, poses = reading.correct(scene.depth, scene.intrinsics, poses)
+    if _poses_are_scaled(depth, reading):
+        depth, poses = depth / reading.depth_factor, poses.clone()
+        poses[:, :3, 3] /= reading.depth_factor
     gravity = scene.gravity if _gravity_is_said(read, reading) else gravity_from_cameras(poses)
     return dataclasses.replace(
         scene, depth=depth, intrinsics=intrinsics, poses=poses, gravity=gravity
     )
+
+
+def _poses_are_scaled(depth: Tensor, reading: Reading) -> bool:
+    """Whether it is the poses that are in another unit.
+
+    Views tell only that depth and poses differ by a factor: of the two the one is mended that
+    leaves surfaces within a building.
+    """
+    measured = depth[depth > 0]
+    if reading.depth_factor == 1 or len(measured) == 0:
+        return False
+    return float(measured[:: max(1, len(measured) // 100_000)].median()) > _BUILDING
 
 
 def _gravity_is_said(read: ReadScan, reading: Reading) -> bool:
@@ -190,7 +208,9 @@ def _gravity_is_said(read: ReadScan, reading: Reading) -> bool:
     return read.listing.gravity is not None and right_world
 
 
-def _changes(reading: Reading, time: TimeOffset | None) -> tuple[str, ...]:
+def _changes(
+    reading: Reading, time: TimeOffset | None, *, poses_are_scaled: bool
+) -> tuple[str, ...]:
     """One sentence for everything that is not what it was read as."""
     said = []
     if reading.pose != "camera-to-world":
@@ -199,7 +219,10 @@ def _changes(reading: Reading, time: TimeOffset | None) -> tuple[str, ...]:
         said.append("Cameras have OpenGL axes; y and z were turned round.")
     if reading.depth != "z":
         said.append("Depth is the distance from the camera centre; it was turned into z.")
-    if reading.depth_factor != 1:
+    if poses_are_scaled:
+        factor = reading.depth_factor
+        said.append(f"Poses are in another unit; their positions were divided by {factor:.5g}.")
+    elif reading.depth_factor != 1:
         said.append(f"Depth is in another unit; it was multiplied by {reading.depth_factor:.5g}.")
     if reading.matrix_factor != 1:
         said.append(
@@ -230,6 +253,11 @@ def _certainty(check: ScanCheck) -> str:
         return "Nothing is sure: no two views overlap."
     if not check.consistent:
         return "Nothing is sure: no meaning that was tried explains the views."
+    if report.decided and check.reading.depth_factor != 1:
+        return (
+            "This is sure but for the unit: views tell only how depth and poses differ, not which "
+            "of them is in metres."
+        )
     if report.decided:
         return "This is sure: every other meaning fits clearly worse."
     return "This is likely, but the camera moves too little to rule out every other meaning."

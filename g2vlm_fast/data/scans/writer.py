@@ -33,6 +33,9 @@ def write_scene(
 ) -> None:
     """Write a scene into a folder that appears when it is complete.
 
+    The layout keeps no points without faces and no standard deviations of depth; where a scene has
+    them, the ``assumptions`` that are written say that they were left out.
+
     Args:
         scene: without truth (generated rooms are made from their seed, not stored).
         out: the folder.
@@ -55,7 +58,7 @@ def write_scene(
             "depth_unit": unit,
             "gravity": _numbers(scene.gravity),
             "poses_estimated": scene.poses_estimated,
-            "assumptions": list(scene.assumptions),
+            "assumptions": [*scene.assumptions, *_left_out(scene)],
             "provenance": dict(provenance or {}),
             "frames": frames,
         }
@@ -66,6 +69,15 @@ def write_scene(
             whole["annotations"] = "annotations.json"
             _write_json(folder / "annotations.json", annotations_to_json(scene.annotations))
         _write_json(folder / SCENE_FILE, whole)
+
+
+def _left_out(scene: Scene) -> list[str]:
+    told = []
+    if scene.vertices is not None and scene.faces is None:
+        told.append(f"Its {len(scene.vertices)} points without faces were not kept.")
+    if scene.depth_sigma is not None:
+        told.append("The standard deviations of its depth were not kept.")
+    return told
 
 
 def _depth_unit(scene: Scene) -> float:

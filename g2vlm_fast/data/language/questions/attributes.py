@@ -14,10 +14,10 @@ from g2vlm_fast.data.language.questions.asking import (
 )
 from g2vlm_fast.data.language.speaker import Speaker
 from g2vlm_fast.data.scene import Query
-from g2vlm_fast.ontology import CLASSES, COLORS, CONTAINERS, SIMPLE_CLASSES
+from g2vlm_fast.ontology import CLASSES, COLORS, SIMPLE_CLASSES
 from g2vlm_fast.records import Task
 
-_COUNTED_RELATIONS = ("left of", "right of", "in front of", "behind", "near", "on", "in")
+_COUNTED_RELATIONS = ("left of", "right of", "in front of", "behind", "near", "on")
 
 
 def phrase(speaker: Speaker) -> Query | None:
@@ -51,7 +51,10 @@ def existence(speaker: Speaker) -> Query | None:
         color, name = facts.colors[index], facts.classes[index]
         color = color if speaker.draws.chance(0.5) else ""
     else:
-        color, name = _absent(speaker)
+        absent = _absent(speaker)
+        if absent is None:
+            return None
+        color, name = absent
     things = of_class(name, color)
     thing = with_article(speaker.wording.noun_phrase(things))
     note = f", there is {thing}" if present else f", there is not {thing}"
@@ -60,10 +63,10 @@ def existence(speaker: Speaker) -> Query | None:
     )
 
 
-def _absent(speaker: Speaker) -> tuple[str, str]:
+def _absent(speaker: Speaker) -> tuple[str, str] | None:
     """What the scene lacks: by turns a class, and one of its classes in a new colour.
 
-    So a question with a colour is as often answered "no" as one without.
+    So a question with a colour is as often answered "no" as one without. None where all are there.
     """
     facts = speaker.facts
     missing = [name for name in SIMPLE_CLASSES if name not in facts.classes]
@@ -72,7 +75,7 @@ def _absent(speaker: Speaker) -> tuple[str, str]:
     name = facts.classes[speaker.any_object()]
     taken = {c for c, n in zip(facts.colors, facts.classes, strict=True) if n == name}
     free = [color for color in COLORS if color not in taken]
-    return speaker.draws.choice(free or list(COLORS)), name
+    return (speaker.draws.choice(free), name) if free else None
 
 
 def _colored(speaker: Speaker) -> Proposal | None:
@@ -88,13 +91,8 @@ def _related(speaker: Speaker) -> Proposal | None:
     if anchor is None:
         return None
     name = speaker.facts.classes[speaker.any_object()]
-    return _is_there(speaker, relate(of_class(name), _relation_to(speaker, anchor), anchor))
-
-
-def _relation_to(speaker: Speaker, anchor: Program) -> str:
-    """Draw a relation that people ask for: "in" of containers alone."""
-    contains = speaker.facts.classes[speaker.executor.run(anchor)] in CONTAINERS
-    return speaker.draws.choice([r for r in _COUNTED_RELATIONS if contains or r != "in"])
+    relation = speaker.draws.choice(_COUNTED_RELATIONS)
+    return _is_there(speaker, relate(of_class(name), relation, anchor))
 
 
 def _is_there(speaker: Speaker, things: Program) -> Proposal:
@@ -129,7 +127,7 @@ def _counted(speaker: Speaker) -> Proposal | None:
         anchor = speaker.references.plain(speaker.any_object())
         if anchor is None:
             return None
-        things = relate(of_class(name), _relation_to(speaker, anchor), anchor)
+        things = relate(of_class(name), speaker.draws.choice(_COUNTED_RELATIONS), anchor)
     return Proposal(Program("count", (things,)), {"things": things})
 
 

@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2vlm_fast.data.language.execution import Executor
+from g2vlm_fast.data.language.facts import ASKED_RELATIONS
 from g2vlm_fast.data.language.grammar import with_article
 from g2vlm_fast.data.language.programs import OWN_FRAME, SCENE, Program, holds, relate
 from g2vlm_fast.data.language.questions.asking import Proposal, Slot, ask, ask_balanced
 from g2vlm_fast.data.language.speaker import FRAME, Speaker
 from g2vlm_fast.data.language.visibility import least_pixels
 from g2vlm_fast.data.scene import Query
-from g2vlm_fast.ontology import DIRECTIONAL_RELATIONS, RELATIONS, SIMPLE_RELATIONS
+from g2vlm_fast.ontology import DIRECTIONAL_RELATIONS, SIMPLE_RELATIONS
 
 _NOTHING_SHARE = 0.15  # of the direction questions, where the scene has some
 _LEAST_DISTANCE = 0.05  # metres; nearer things touch, and nobody asks how far apart they are
@@ -22,7 +23,7 @@ _TRIES = 12  # pairs that a question about a relation tries
 
 def direction(speaker: Speaker) -> Query | None:
     """Ask what is in a direction of an object, or on it; a fixed share of answers is "nothing"."""
-    more = () if speaker.simple else ("in", "above", "below")
+    more = () if speaker.simple else ("above", "below")
     found: list[tuple[str, Proposal, str]] = []
     for index in speaker.draws.shuffled(range(len(speaker.facts)))[:_ANCHORS]:
         anchor = speaker.references.any(index)
@@ -64,7 +65,7 @@ def relation(speaker: Speaker) -> Query | None:
 
     The predicate is chosen first, then whether it holds, so that neither tells the answer.
     """
-    names = SIMPLE_RELATIONS if speaker.simple else RELATIONS
+    names = SIMPLE_RELATIONS if speaker.simple else ASKED_RELATIONS
     labels = {name: speaker.facts.labels(name) for name in names}
     return _holds(speaker, "relation", labels, FRAME)
 
