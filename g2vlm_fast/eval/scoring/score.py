@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from g2vlm_fast.eval.protocol.systems import Task
-from g2vlm_fast.eval.statistics import Statistic, ratio_of_sums
+from g2vlm_fast.eval.statistics import Array, Statistic, ratio_of_sums
+
+VERSION = 1
+"""Raised whenever the same prediction of the same case may get other rows than before."""
+
+
+def second_sum(sums: Array) -> Array:
+    """Return the denominator of a ratio of sums: ``[..., columns] -> [...]``."""
+    return sums[..., 1]
 
 
 @dataclass(frozen=True)
@@ -15,6 +23,7 @@ class Score:
     Attributes:
         formula: one line, in words, for the report.
         statistic: its value from the rows of scenes, added up, ``[..., columns] -> [...]``.
+        items: on how many points, boxes or answers, from the same.
         headline: whether it is shown first.
         rate: whether it is a share of counted items, so that a score interval exists.
     """
@@ -27,3 +36,4 @@ class Score:
     headline: bool = False
     rate: bool = False
     statistic: Statistic = ratio_of_sums
+    items: Statistic = second_sum
