@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from html import escape
-from importlib.resources import files
-from string import Template
 
-from g2vlm_fast.report.pictures import Picture
-
-_PAGE = Template(
-    """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>$style</style>
-</head>
-<body>
-<main>
-$body
-</main>
-$script
-</body>
-</html>
-"""
+from g2vlm_fast.report.markup import (
+    Markup,
+    document,
+    facts,
+    figure,
+    join,
+    picture_source,
+    script,
+    tag,
 )
+from g2vlm_fast.report.pictures import Picture
 
 
 @dataclass(frozen=True)
@@ -85,113 +71,100 @@ class Page:
 def to_html(page: Page) -> str:
     """Return the page as one HTML text."""
     body = [
-        f'<header><p class="kicker">{escape(page.kicker)}</p><h1>{escape(page.title)}</h1>'
-        f'<p class="lead">{escape(page.lead)}</p></header>',
+        tag(
+            "header",
+            tag("p", page.kicker, class_="kicker"),
+            tag("h1", page.title),
+            tag("p", page.lead, class_="lead"),
+        ),
         _viewer(page),
-        _facts(page.facts),
+        facts(page.facts),
     ]
     if page.warnings:
-        body.append('<div class="warning">' + "".join(map(_paragraph, page.warnings)) + "</div>")
-    body.extend(map(_section, page.sections))
-    body.append("<footer>" + "".join(map(_paragraph, page.footer)) + "</footer>")
-    resources = files("g2vlm_fast.report")
-    script = (
-        f'<script type="application/json" id="viewer-data">{page.viewer}</script>\n'
-        f"<script>{(resources / 'viewer.js').read_text(encoding='utf-8')}</script>"
+        body.append(tag("div", *_paragraphs(page.warnings), class_="warning"))
+    body += map(_section, page.sections)
+    body.append(tag("footer", *_paragraphs(page.footer)))
+    data = tag("script", Markup(page.viewer), type="application/json", id="viewer-data")
+    return document(page.title, join(body, "\n"), scripts=(data, script("viewer.js")))
+
+
+def _viewer(page: Page) -> Markup:
+    still = tag("img", class_="still", alt="The reconstruction", src=picture_source(page.still))
+    switches = (
+        tag("label", tag("input", type="checkbox", name=name, checked=checked), f" {told}")
+        for name, told, checked in (
+            ("predicted", "predicted points", False),
+            ("boxes", "objects", True),
+        )
     )
-    return _PAGE.substitute(
-        title=escape(page.title),
-        style=(resources / "style.css").read_text(encoding="utf-8"),
-        body="\n".join(body),
-        script=script,
+    hint = tag(
+        "div",
+        tag("span", "Drag to turn, scroll to zoom"),
+        tag("span", *switches),
+        class_="hint",
     )
+    return tag("div", tag("canvas"), still, hint, id="viewer")
 
 
-def picture_source(picture: Picture) -> str:
-    """A picture as a data URI: JPEG, as reports hold many photographs."""
-    from PIL import Image
-
-    memory = io.BytesIO()
-    Image.fromarray(picture).save(memory, "JPEG", quality=88, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(memory.getvalue()).decode()
+def _paragraphs(texts: Iterable[str]) -> list[Markup]:
+    return [tag("p", text) for text in texts]
 
 
-def _viewer(page: Page) -> str:
-    return (
-        '<div id="viewer"><canvas></canvas>'
-        f'<img class="still" alt="The reconstruction" src="{picture_source(page.still)}">'
-        '<div class="hint"><span>Drag to turn, scroll to zoom</span>'
-        '<span><label><input type="checkbox" name="predicted"> predicted points</label>'
-        '<label><input type="checkbox" name="boxes" checked> objects</label></span></div></div>'
-    )
-
-
-def _facts(facts: Iterable[tuple[str, str]]) -> str:
-    cells = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts
-    )
-    return f'<dl class="facts">{cells}</dl>'
-
-
-def _paragraph(text: str) -> str:
-    return f"<p>{escape(text)}</p>"
-
-
-def _section(section: Section) -> str:
-    parts = [f"<section><h2>{escape(section.title)}</h2>"]
-    parts.extend(map(_paragraph, section.paragraphs))
+def _section(section: Section) -> Markup:
+    parts = [tag("h2", section.title), *_paragraphs(section.paragraphs)]
     if section.quote:
-        parts.append(f"<blockquote>{escape(section.quote)}</blockquote>")
+        parts.append(tag("blockquote", section.quote))
     if section.points:
-        parts.append("<ul>" + "".join(f"<li>{escape(p)}</li>" for p in section.points) + "</ul>")
+        parts.append(tag("ul", *(tag("li", point) for point in section.points)))
     if section.cards:
-        parts.append('<div class="cards">' + "".join(map(_card, section.cards)) + "</div>")
+        parts.append(tag("div", *map(_card, section.cards), class_="cards"))
     if section.pictures:
-        figures = "".join(_figure(*picture) for picture in section.pictures)
-        parts.append(f'<div class="pair">{figures}</div>')
-    parts.extend(_figure(*picture) for picture in section.wide_pictures)
+        pair = (figure(*captioned) for captioned in section.pictures)
+        parts.append(tag("div", *pair, class_="pair"))
+    parts += [figure(*captioned) for captioned in section.wide_pictures]
     if section.table is not None:
         parts.append(_table(section.table))
     if section.note:
-        parts.append(f'<p class="note">{escape(section.note)}</p>')
-    return "\n".join([*parts, "</section>"])
+        parts.append(tag("p", section.note, class_="note"))
+    return tag("section", join(parts, "\n"))
 
 
-def _figure(picture: Picture, caption: str) -> str:
-    return (
-        f'<figure><img alt="{escape(caption)}" src="{picture_source(picture)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def _card(card: AnswerCard) -> str:
-    picture = ""
+def _card(card: AnswerCard) -> Markup:
+    picture = None
     if card.picture is not None:
-        source = picture_source(card.picture)
-        picture = f'<img alt="Where the answer points" src="{source}">'
-    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in card.notes)
-    return (
-        f'<div class="card"><p class="question">{escape(card.question)}</p>'
-        f'<p class="answer">{escape(card.answer)}</p>{notes}{picture}</div>'
+        picture = tag("img", alt="Where the answer points", src=picture_source(card.picture))
+    return tag(
+        "div",
+        tag("p", card.question, class_="question"),
+        tag("p", card.answer, class_="answer"),
+        *(tag("p", note, class_="note") for note in card.notes),
+        picture,
+        class_="card",
     )
 
 
-def _table(table: Table) -> str:
-    def cells(tag: str, row: Sequence[str]) -> str:
-        return "".join(
-            f'<{tag} class="number">{escape(cell)}</{tag}>'
-            if column in table.numbers
-            else f"<{tag}>{escape(cell)}</{tag}>"
+def _table(table: Table) -> Markup:
+    def line(name: str, row: Sequence[str], dot: Markup | None = None) -> Markup:
+        cells = [
+            tag(
+                name,
+                dot if column == 0 else None,
+                cell,
+                class_="number" if column in table.numbers else None,
+            )
             for column, cell in enumerate(row)
-        )
+        ]
+        return tag("tr", *cells)
 
-    rows = []
-    for number, row in enumerate(table.rows):
-        line = cells("td", row)
-        if table.dots is not None:
-            red, green, blue = table.dots[number]
-            dot = f'<span class="dot" style="background:rgb({red},{green},{blue})"></span>'
-            line = line.replace("<td>", f"<td>{dot}", 1)
-        rows.append(f"<tr>{line}</tr>")
-    head = cells("th", table.columns)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    dots = [None] * len(table.rows) if table.dots is None else map(_dot, table.dots)
+    rows = (line("td", row, dot) for row, dot in zip(table.rows, dots, strict=True))
+    return tag(
+        "div",
+        tag("table", tag("thead", line("th", table.columns)), tag("tbody", *rows)),
+        class_="scroll",
+    )
+
+
+def _dot(color: tuple[int, int, int]) -> Markup:
+    red, green, blue = color
+    return tag("span", class_="dot", style=f"background:rgb({red},{green},{blue})")
