@@ -1,5 +1,6 @@
 """What any system predicts of a scene, in two files that anyone can write."""
 
+from g2vlm_fast.data.interchange.arrays import PredictionError
 from g2vlm_fast.data.interchange.files import (
     ARRAY_FILE,
     JSON_FILE,
@@ -9,9 +10,9 @@ from g2vlm_fast.data.interchange.files import (
 from g2vlm_fast.data.interchange.records import (
     PredictedAnswer,
     PredictedCaption,
+    PredictedGrounding,
     PredictedObject,
     PredictedRelation,
-    PredictionError,
     ScenePrediction,
 )
 
@@ -20,6 +21,7 @@ __all__ = [
     "JSON_FILE",
     "PredictedAnswer",
     "PredictedCaption",
+    "PredictedGrounding",
     "PredictedObject",
     "PredictedRelation",
     "PredictionError",

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from g2vlm_fast.data.interchange.arrays import ARRAYS, PredictionError
 from g2vlm_fast.data.interchange.records import (
-    ARRAYS,
     PredictedAnswer,
     PredictedCaption,
+    PredictedGrounding,
     PredictedObject,
     PredictedRelation,
-    PredictionError,
     ScenePrediction,
 )
 from g2vlm_fast.data.readers.annotation_files import integers
@@ -35,9 +35,9 @@ JSON_FILE, ARRAY_FILE = "prediction.json", "prediction.npz"
 
 _RECORDS: dict[str, type] = {
     "objects": PredictedObject, "relations": PredictedRelation, "answers": PredictedAnswer,
-    "captions": PredictedCaption,
+    "groundings": PredictedGrounding, "captions": PredictedCaption,
 }  # fmt: skip
-_FIELDS = ["format", "version", "scene", "system", "views", *_RECORDS]
+_FIELDS = ["format", "version", "scene", "system", "views", "texts", *_RECORDS]
 
 
 def write_prediction(prediction: ScenePrediction, out: Path, *, overwrite: bool = False) -> None:
@@ -49,7 +49,8 @@ def write_prediction(prediction: ScenePrediction, out: Path, *, overwrite: bool 
     whole: dict[str, Any] = {"format": FORMAT, "version": VERSION}
     for name in ("scene", "system"):
         whole[name] = getattr(prediction, name)
-    whole["views"] = list(prediction.views)
+    for name in ("views", "texts"):
+        whole[name] = list(getattr(prediction, name))
     for name in _RECORDS:
         whole[name] = [_to_json(record) for record in getattr(prediction, name)]
     arrays = {name: getattr(prediction, name) for name in ARRAYS}
@@ -79,12 +80,14 @@ def read_prediction(folder: Path) -> ScenePrediction:
         raise ScanError(
             path, f"has the unknown field {unknown[0]!r}", f"Known are {', '.join(_FIELDS)}"
         )
-    arrays = read_npz(folder / ARRAY_FILE, ARRAYS) if (folder / ARRAY_FILE).exists() else {}
+    dtypes = {name: np.dtype(field.dtype) for name, field in ARRAYS.items()}
+    arrays = read_npz(folder / ARRAY_FILE, dtypes) if (folder / ARRAY_FILE).exists() else {}
     try:
         return ScenePrediction(
             scene=whole.text("scene"),
             system=whole.text("system"),
             views=integers(whole, "views"),
+            texts=_texts(whole),
             objects=tuple(_object(entry) for entry in _entries(whole, "objects")),
             relations=tuple(
                 PredictedRelation(
@@ -104,8 +107,20 @@ def read_prediction(folder: Path) -> ScenePrediction:
                 )
                 for entry in _entries(whole, "answers")
             ),
+            groundings=tuple(
+                PredictedGrounding(
+                    text=entry.text("text"),
+                    objects=integers(entry, "objects"),
+                    scores=tuple(entry.array("scores", -1).tolist()),
+                )
+                for entry in _entries(whole, "groundings")
+            ),
             captions=tuple(
-                PredictedCaption(text=entry.text("text"), objects=integers(entry, "objects"))
+                PredictedCaption(
+                    text=entry.text("text"),
+                    objects=integers(entry, "objects"),
+                    request=entry.text("request", ""),
+                )
                 for entry in _entries(whole, "captions")
             ),
             **arrays,
@@ -127,6 +142,13 @@ def _entries(whole: Fields, name: str) -> list[Fields]:
                 f"Known are {', '.join(sorted(known))}",
             )  # fmt: skip
     return entries
+
+
+def _texts(whole: Fields) -> tuple[str, ...]:
+    texts = whole.list("texts") if "texts" in whole else []
+    if not all(isinstance(text, str) for text in texts):
+        raise ScanError(whole.path, "texts must be a list of texts", "Correct the file")
+    return tuple(texts)
 
 
 def _object(entry: Fields) -> PredictedObject:

@@ -6,27 +6,18 @@ OpenCV, poses camera to world.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-ARRAYS: dict[str, tuple[Any, ...]] = {
-    # name: shape, by letters that must agree
-    "points": ("N", 3),
-    "colors": ("N", 3),
-    "depth": ("V", "H", "W"),
-    "poses": ("V", 4, 4),
-    "intrinsics": ("V", 3, 3),
-}
-_TOGETHER = {"colors": "points", "depth": "intrinsics", "poses": "intrinsics"}
-_ORTHONORMAL = 1e-3
-
-
-class PredictionError(ValueError):
-    """A prediction contradicts itself or the format; names the field, what came and what to do."""
+from g2vlm_fast.data.interchange.arrays import (
+    ARRAYS,
+    PredictionError,
+    check_arrays,
+    check_rotations,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +53,24 @@ class PredictedAnswer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictedGrounding:
+    """What a phrase means: objects, each with how sure the system is of it."""
+
+    text: str
+    objects: tuple[int, ...]
+    scores: tuple[float, ...]  # in [0, 1], one for each object
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictedCaption:
-    """A sentence about the scene, or about the objects that it names."""
+    """A sentence about the scene, or about the objects that it names.
+
+    ``request`` is the text that asked for it; empty where nobody did.
+    """
 
     text: str
     objects: tuple[int, ...] = ()
+    request: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,10 +82,16 @@ class ScenePrediction:
         system: name and version of what predicted.
         points: ``[N, 3]`` float32 metres.
         colors: ``[N, 3]`` float32 in [0, 1], of the points.
+        vertices: ``[M, 3]`` float32 metres, of a mesh.
+        faces: ``[F, 3]`` int32 rows of the vertices, counter-clockwise seen from free space.
         depth: ``[V, H, W]`` float32 metres along z, 0 = not predicted.
         poses: ``[V, 4, 4]`` float32 camera to world.
         intrinsics: ``[V, 3, 3]`` float32 pixels of depth.
         views: the views of the scene that depth, poses and intrinsics are of, V of them.
+        scene_embedding: ``[C]`` float32; embeddings are compared by the cosine of their angle.
+        object_embeddings: ``[K, C]`` float32, of the objects in their order.
+        text_embeddings: ``[T, C]`` float32, of ``texts``.
+        texts: what was asked or said about the scene, as far as it has an embedding.
 
     Raises:
         PredictionError: see the message.
@@ -91,94 +101,60 @@ class ScenePrediction:
     system: str
     points: NDArray[np.float32] | None = None
     colors: NDArray[np.float32] | None = None
+    vertices: NDArray[np.float32] | None = None
+    faces: NDArray[np.int32] | None = None
     depth: NDArray[np.float32] | None = None
     poses: NDArray[np.float32] | None = None
     intrinsics: NDArray[np.float32] | None = None
     views: tuple[int, ...] = ()
+    scene_embedding: NDArray[np.float32] | None = None
+    object_embeddings: NDArray[np.float32] | None = None
+    text_embeddings: NDArray[np.float32] | None = None
+    texts: tuple[str, ...] = ()
     objects: tuple[PredictedObject, ...] = ()
     relations: tuple[PredictedRelation, ...] = ()
     answers: tuple[PredictedAnswer, ...] = ()
+    groundings: tuple[PredictedGrounding, ...] = ()
     captions: tuple[PredictedCaption, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.scene or not self.system:
             raise PredictionError("scene and system must be named, got an empty text")
-        _check_arrays(self)
+        counts = {"V": len(self.views), "K": len(self.objects), "T": len(self.texts)}
+        check_arrays({name: getattr(self, name) for name in ARRAYS}, counts)
+        if min(self.views, default=0) < 0:
+            raise PredictionError(f"views must be 0 or larger, got {min(self.views)}")
+        _check_once("views", self.views)
+        _check_once("texts", self.texts)
         _check_objects(self.objects)
+        self._check_language()
+
+    def _check_language(self) -> None:
         known = {thing.id for thing in self.objects}
         for relation in self.relations:
             _check_known(f"relation {relation.name!r}", (relation.subject, relation.object), known)
             _check_score(f"relation {relation.name!r}", relation.score)
+        _check_once("questions of answers", [answer.question for answer in self.answers])
         for answer in self.answers:
             _check_known(f"the answer to {answer.question!r}", answer.objects, known)
             if answer.value is not None and not np.isfinite(answer.value):
                 raise PredictionError(f"value of {answer.question!r} must be finite")
+        _check_once("texts of groundings", [grounding.text for grounding in self.groundings])
+        for grounding in self.groundings:
+            what = f"the grounding of {grounding.text[:40]!r}"
+            _check_known(what, grounding.objects, known)
+            _check_once(f"objects of {what}", grounding.objects)
+            if len(grounding.scores) != len(grounding.objects):
+                raise PredictionError(
+                    f"{what} must have a score for each of {len(grounding.objects)} objects, got "
+                    f"{len(grounding.scores)}"
+                )
+            for score in grounding.scores:
+                _check_score(what, score)
+        requests = [caption.request for caption in self.captions if caption.request]
+        _check_once("requests of captions", requests)
         for caption in self.captions:
             _check_known(f"caption {caption.text[:40]!r}", caption.objects, known)
-
-
-def _check_arrays(prediction: ScenePrediction) -> None:
-    sizes: dict[str, int] = {"V": len(prediction.views)} if prediction.views else {}
-    for name, shape in ARRAYS.items():
-        value = getattr(prediction, name)
-        if value is None:
-            continue
-        if not isinstance(value, np.ndarray) or value.dtype != np.float32:
-            came = getattr(value, "dtype", type(value).__name__)
-            raise PredictionError(f"{name} must be a float32 array, got {came}")
-        wanted = [sizes.get(size, size) for size in shape]
-        fits = value.ndim == len(shape) and all(
-            isinstance(size, str) or size == actual
-            for size, actual in zip(wanted, value.shape, strict=True)
-        )
-        if not fits:
-            told = ", ".join(map(str, wanted))
-            raise PredictionError(f"{name} must have shape [{told}], got {list(value.shape)}")
-        sizes |= {s: n for s, n in zip(shape, value.shape, strict=True) if isinstance(s, str)}
-        if not np.isfinite(value).all():
-            raise PredictionError(f"{name} must be finite; write 0 for depth that is not predicted")
-        other = _TOGETHER.get(name)
-        if other is not None and getattr(prediction, other) is None:
-            raise PredictionError(f"{name} must be given together with {other}")
-    if "V" in sizes and not prediction.views:
-        raise PredictionError("views must say which views of the scene depth and cameras are of")
-    if prediction.views and (min(prediction.views) < 0 or "V" not in _given(prediction)):
-        raise PredictionError("views must be 0 or larger, and come with intrinsics")
-    if prediction.depth is not None and (prediction.depth < 0).any():
-        raise PredictionError("depth must be 0 (not predicted) or positive")
-    if (
-        prediction.colors is not None
-        and not ((prediction.colors >= 0) & (prediction.colors <= 1)).all()
-    ):
-        raise PredictionError("colors must lie in [0, 1]; divide by 255")
-    if prediction.poses is not None:
-        _check_rotations("poses", prediction.poses[:, :3, :3])
-        if not np.array_equal(
-            prediction.poses[:, 3], np.tile(_LAST_ROW, (len(prediction.poses), 1))
-        ):
-            raise PredictionError("the last rows of poses must be 0 0 0 1")
-    if prediction.intrinsics is not None and (prediction.intrinsics[:, [0, 1], [0, 1]] <= 0).any():
-        raise PredictionError("intrinsics must have positive focal lengths")
-
-
-_LAST_ROW = np.array([0, 0, 0, 1], dtype=np.float32)
-
-
-def _given(prediction: ScenePrediction) -> set[str]:
-    """The letters of the shapes of the arrays that are there."""
-    return {
-        letter
-        for name, shape in ARRAYS.items()
-        for letter in shape
-        if isinstance(letter, str) and getattr(prediction, name) is not None
-    }
-
-
-def _check_rotations(name: str, rotation: NDArray[np.float32]) -> None:
-    matrix = rotation.astype(np.float64)
-    error = abs(matrix @ np.swapaxes(matrix, -1, -2) - np.eye(3)).max(initial=0.0)
-    if error > _ORTHONORMAL or (np.linalg.det(matrix) < 0).any():
-        raise PredictionError(f"{name} must have orthonormal rotations of determinant 1")
 
 
 def _check_objects(objects: tuple[PredictedObject, ...]) -> None:
@@ -195,13 +171,21 @@ def _check_objects(objects: tuple[PredictedObject, ...]) -> None:
             raise PredictionError(f"the box of {what} must be numbers") from error
         if numbers.shape != (15,) or not (abs(numbers) < 1e6).all() or min(thing.size) < 0:
             raise PredictionError(f"the box of {what} must be 3 + 3 + 3x3 finite numbers in metres")
-        _check_rotations(f"rotation of {what}", numbers[6:].reshape(1, 3, 3))
+        check_rotations(f"rotation of {what}", numbers[6:].reshape(1, 3, 3))
         _check_score(what, thing.score)
 
 
 def _check_score(what: str, score: float) -> None:
     if not 0 <= score <= 1:
         raise PredictionError(f"score of {what} must lie in [0, 1], got {score}")
+
+
+def _check_once(what: str, entries: Sequence[object]) -> None:
+    seen: set[object] = set()
+    for entry in entries:
+        if entry in seen:
+            raise PredictionError(f"{what} must differ, but {entry!r} comes twice")
+        seen.add(entry)
 
 
 def _check_known(what: str, ids: Iterable[int], known: set[int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,34 +19,34 @@ MOST_BYTES = 8 * 2**30
 _MOST_SWELLING = 200
 """How many times its compressed size an archive may take; photographs of a wall take less."""
 
-_REMEDY = "Write it with numpy.savez or numpy.savez_compressed, in float32"
+_REMEDY = "Write it with numpy.savez or numpy.savez_compressed"
 
 
-def read_npz(path: Path, names: Collection[str]) -> dict[str, NDArray[np.float32]]:
-    """The float32 arrays of an ``.npz`` file.
+def read_npz(path: Path, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays of an ``.npz`` file.
 
     Args:
         path: the file.
-        names: arrays that may be there.
+        dtypes: of the arrays that may be there, by name; integers or floats.
 
     Raises:
         ScanError: no archive, cut off, an unknown or repeated name, another dtype, a pickle, or
             an entry whose header and size do not agree.
     """
-    arrays: dict[str, NDArray[np.float32]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             _check_size(path, sum(entry.file_size for entry in entries), path.stat().st_size)
             for entry in entries:
                 name = entry.filename.removesuffix(".npy")
-                if name not in names or name in arrays:
+                if name not in dtypes or name in arrays:
                     raise ScanError(
                         path, f"holds the unknown or repeated array {entry.filename[:40]!r}",
-                        f"Known are {', '.join(names)}",
+                        f"Known are {', '.join(dtypes)}",
                     )  # fmt: skip
                 with archive.open(entry) as file:
-                    arrays[name] = _read_array(path, name, file, entry.file_size)
+                    arrays[name] = _read_array(path, name, file, entry.file_size, dtypes[name])
     except ScanError:
         raise
     except Exception as error:  # zipfile and zlib raise what they like on damaged files
@@ -62,7 +62,9 @@ def _check_size(path: Path, inflated: int, stored: int) -> None:
         )
 
 
-def _read_array(path: Path, name: str, file: IO[bytes], size: int) -> NDArray[np.float32]:
+def _read_array(
+    path: Path, name: str, file: IO[bytes], size: int, dtype: np.dtype[Any]
+) -> NDArray[Any]:
     version = np.lib.format.read_magic(file)
     readers: dict[tuple[int, int], Any] = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -70,11 +72,12 @@ def _read_array(path: Path, name: str, file: IO[bytes], size: int) -> NDArray[np
     }
     if version not in readers:
         raise ScanError(path, f"{name} is stored in version {version}", _REMEDY)
-    shape, fortran_order, dtype = readers[version](file)
-    if dtype != np.dtype("<f4"):
-        raise ScanError(path, f"{name} must be float32, got {dtype}", _REMEDY)
-    expected = 4 * math.prod(shape)
+    shape, fortran_order, came = readers[version](file)
+    stored = dtype.newbyteorder("<")
+    if came != stored:
+        raise ScanError(path, f"{name} must be {dtype}, got {came}", _REMEDY)
+    expected = dtype.itemsize * math.prod(shape)
     if expected != size - file.tell():
         raise ScanError(path, f"{name} declares {shape}, but holds other data", _REMEDY)
-    values = np.frombuffer(file.read(expected), dtype="<f4")
-    return values.reshape(shape, order="F" if fortran_order else "C").astype(np.float32)
+    values = np.frombuffer(file.read(expected), dtype=stored)
+    return values.reshape(shape, order="F" if fortran_order else "C").astype(dtype)
