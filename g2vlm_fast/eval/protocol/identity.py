@@ -1,0 +1,130 @@
+"""What makes two runs the same: who was judged, on what, and by which scores."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from g2vlm_fast.data.readers.errors import ScanError
+from g2vlm_fast.data.readers.safe_files import Fields
+from g2vlm_fast.eval.protocol.cases import Benchmark
+from g2vlm_fast.eval.protocol.systems import TASKS, System, Task
+from g2vlm_fast.eval.scoring.score import VERSION, Score
+
+_NAME = re.compile(r"[^\W_][\w .,+=@()-]{0,199}(?<![. ])", re.ASCII)
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Of which system, benchmark and scores a run is; runs that differ in it are different runs.
+
+    Attributes:
+        tasks: what the system attempts, in the order of :data:`TASKS`.
+        scenes: names of all cases of the benchmark, in its order.
+        scoring: version of the scores.
+
+    Raises:
+        ValueError: the benchmark is empty, a name comes twice or cannot name a folder, or a task
+            is unknown.
+    """
+
+    system: str
+    system_fingerprint: str
+    looks_at_truth: bool
+    tasks: tuple[Task, ...]
+    benchmark: str
+    benchmark_fingerprint: str
+    scenes: tuple[str, ...]
+    scoring: str
+
+    def __post_init__(self) -> None:
+        unknown = [task for task in self.tasks if task not in get_args(Task)]
+        if unknown or not self.tasks:
+            raise ValueError(
+                f"system {self.system!r}: tasks must be some of {', '.join(TASKS)}, "
+                f"got {unknown[0] if unknown else 'none'}"
+            )
+        _check_scenes(self.benchmark, self.scenes)
+
+    @staticmethod
+    def of(system: System, benchmark: Benchmark, scores: Sequence[Score]) -> RunIdentity:
+        """The identity of the run of a system on a benchmark."""
+        unknown = sorted(set(system.tasks) - set(TASKS))
+        return RunIdentity(
+            system=system.name,
+            system_fingerprint=system.fingerprint,
+            looks_at_truth=system.looks_at_truth,
+            tasks=(*(task for task in TASKS if task in system.tasks), *unknown),
+            benchmark=benchmark.name,
+            benchmark_fingerprint=benchmark.fingerprint,
+            scenes=tuple(benchmark.names),
+            scoring=scoring_version(scores),
+        )
+
+    @staticmethod
+    def from_json(path: Path, values: Any) -> RunIdentity:
+        """The identity that ``values`` hold, which :meth:`to_json` gave and ``path`` kept.
+
+        Raises:
+            ScanError: something else stands there.
+        """
+        entry = Fields.of(path, values, "identity")
+        texts = {
+            name: entry.text(name)
+            for name in (
+                "system", "system_fingerprint", "benchmark", "benchmark_fingerprint", "scoring",
+            )
+        }  # fmt: skip
+        try:
+            return RunIdentity(
+                **texts,
+                looks_at_truth=entry.values.get("looks_at_truth") is True,
+                tasks=tuple(entry.list("tasks")),
+                scenes=tuple(entry.list("scenes")),
+            )
+        except (TypeError, ValueError) as error:
+            raise ScanError(path, str(error), "Restore the file, or evaluate again") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def differences(self, other: RunIdentity) -> list[str]:
+        """Say in which fields two identities differ, each with both values in short."""
+        ours, theirs = asdict(self), asdict(other)
+        return [
+            f"{name.replace('_', ' ')} {_short(ours[name])}, not {_short(theirs[name])}"
+            for name in ours
+            if ours[name] != theirs[name]
+        ]
+
+
+def scoring_version(scores: Sequence[Score]) -> str:
+    """Name the version of scoring, which another set of scores changes as well."""
+    named = "\n".join(f"{score.task} {score.name}" for score in scores)
+    return f"{VERSION}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
+
+
+def _check_scenes(benchmark: str, scenes: Sequence[Any]) -> None:
+    if not scenes:
+        raise ValueError(f"benchmark {benchmark!r} has no cases")
+    folded: set[str] = set()
+    for name in scenes:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(
+                f"benchmark {benchmark!r}: the name of a case must be fit for a folder (a letter "
+                f"or digit first, then those and - _ . , + = @ and spaces), got {name!r}"
+            )
+        if name.casefold() in folded:  # file systems may not tell them apart
+            raise ValueError(f"benchmark {benchmark!r}: the case {name!r} comes twice")
+        folded.add(name.casefold())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"{len(value)} ({', '.join(map(str, value[:3]))}{', ...' * (len(value) > 3)})"
+    return str(value)[:80]
