@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any
-
 import pytest
 import torch
+from attention_inputs import HEADS, KEYS, QUERIES, OnBackend, assert_shut_gates_keep_nan_in, draw
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -23,31 +20,12 @@ from g2vlm_fast.ops import (
     use_backend,
 )
 
-QUERIES, KEYS, HEADS, DIM = 9, 12, 2, 8
 RADIAL, AXIS = RadialTable(6, 2.0, 0.1), AxisTable(3, 0.5)
-OnBackend = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture(params=["reference", "cpu"])
 def on_backend(request: pytest.FixtureRequest) -> OnBackend:
     return lambda: use_backend(request.param)
-
-
-def draw(spec: BiasSpec, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
-    generator = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-
-    return {
-        "q": normal(QUERIES, HEADS, DIM),
-        "k": normal(KEYS, HEADS, DIM),
-        "v": normal(KEYS, HEADS, DIM),
-        "bias": spec,
-        "bias_parameters": normal(HEADS, spec.num_parameters),
-        "q_position": normal(QUERIES, 3),
-        "k_position": normal(KEYS, 3),
-    }
 
 
 def test_each_query_may_bring_its_own_tables(on_backend: OnBackend) -> None:
@@ -73,29 +51,7 @@ def test_each_query_may_bring_its_own_tables(on_backend: OnBackend) -> None:
 def test_rows_with_a_shut_gate_leak_nothing_of_what_is_not_a_number(
     on_backend: OnBackend, broken: str
 ) -> None:
-    x = draw(BiasSpec(RADIAL, AXIS))
-    x["bias_parameters"] = x["bias_parameters"].repeat(QUERIES, 1, 1)
-    x["q_gate"] = torch.full((QUERIES, HEADS), 0.7, dtype=torch.float64)
-    x["q_gate"][3:5] = x["q_gate"][6, 1] = 0
-    whole = {**x, broken: x[broken].clone()}
-    x[broken][3] = torch.nan
-    if broken == "bias_parameters":
-        x[broken][6, 1] = torch.nan
-    runs = []
-    for inputs in (x, whole):
-        leaves = {n: v.requires_grad_() for n, v in inputs.items() if isinstance(v, Tensor)}
-        with on_backend():
-            out = geometry_attention(**inputs)
-        grads = torch.autograd.grad(out.square().sum(), list(leaves.values()))
-        runs.append((out, dict(zip(leaves, grads, strict=True))))
-    (out, grads), (expected_out, expected_grads) = runs
-    torch.testing.assert_close(out, expected_out, rtol=0, atol=0)
-    assert (grads["q_gate"][3] == 0).all()
-    for name, grad in grads.items():
-        if name == "q_gate":
-            grad, expected_grads[name] = grad[4:6], expected_grads[name][4:6]
-            assert (grad != 0).all()  # what stands somewhere can still open
-        torch.testing.assert_close(grad, expected_grads[name], rtol=0, atol=0, msg=name)
+    assert_shut_gates_keep_nan_in(draw(BiasSpec(RADIAL, AXIS)), broken, on_backend)
 
 
 def test_a_table_entry_that_is_not_a_number_reaches_those_alone_who_look_there() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 import torch
+from attention_inputs import HEADS, KEYS, OnBackend, attend, draw
 from torch import Tensor
 
 from g2vlm_fast.ops import (
@@ -21,37 +20,12 @@ from g2vlm_fast.ops import (
     use_backend,
 )
 
-QUERIES, KEYS, HEADS, DIM = 9, 12, 2, 8
 RADIAL, AXIS = RadialTable(6, 2.0, 0.1), AxisTable(3, 0.5)
-OnBackend = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture(params=["reference", "cpu"])
 def on_backend(request: pytest.FixtureRequest) -> OnBackend:
     return lambda: use_backend(request.param)
-
-
-def draw(spec: BiasSpec, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
-    generator = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-
-    return {
-        "q": normal(QUERIES, HEADS, DIM),
-        "k": normal(KEYS, HEADS, DIM),
-        "v": normal(KEYS, HEADS, DIM),
-        "bias": spec,
-        "bias_parameters": normal(HEADS, spec.num_parameters),
-        "q_position": normal(QUERIES, 3),
-        "k_position": normal(KEYS, 3),
-    }
-
-
-def attend(x: dict[str, Any], bias: Tensor) -> Tensor:
-    """Plain softmax attention with a bias ``[H, Lq, Lk]``."""
-    scores = torch.einsum("ihd,jhd->hij", x["q"], x["k"]) / DIM**0.5 + bias
-    return torch.einsum("hij,jhd->ihd", scores.softmax(-1), x["v"])
 
 
 def difference_of(x: dict[str, Any]) -> Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
+import attention_inputs
 import pytest
 import torch
+from attention_inputs import HEADS, KEYS, QUERIES, OnBackend, assert_shut_gates_keep_nan_in, attend
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -25,34 +25,20 @@ from g2vlm_fast.ops import (
 from g2vlm_fast.ops.specs import draw_case
 from g2vlm_fast.ops.specs.geometry_attention import SPEC
 
-QUERIES, KEYS, HEADS, DIM = 9, 12, 2, 8
-OnBackend = Callable[[], AbstractContextManager[None]]
-
 
 def draw(spec: BiasSpec, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
+    x = attention_inputs.draw(spec, dtype, generator)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
-    return {
-        "q": normal(QUERIES, HEADS, DIM),
-        "k": normal(KEYS, HEADS, DIM),
-        "v": normal(KEYS, HEADS, DIM),
-        "bias": spec,
-        "bias_parameters": normal(HEADS, spec.num_parameters).abs(),
-        "q_position": normal(QUERIES, 3),
-        "k_position": normal(KEYS, 3),
+    return x | {
+        "bias_parameters": x["bias_parameters"].abs(),
         "q_normal": normalize(normal(QUERIES, 3), dim=-1),
         "k_normal": normalize(normal(KEYS, 3), dim=-1),
         "q_frame": torch.linalg.qr(normal(QUERIES, 3, 3)).Q,
     }
-
-
-def attend(x: dict[str, Any], bias: Tensor) -> Tensor:
-    """Plain softmax attention with a bias ``[H, Lq, Lk]``."""
-    scores = torch.einsum("ihd,jhd->hij", x["q"], x["k"]) / DIM**0.5 + bias
-    return torch.einsum("hij,jhd->ihd", scores.softmax(-1), x["v"])
 
 
 def square_of(x: dict[str, Any]) -> Tensor:
@@ -121,29 +107,7 @@ def test_rows_with_a_shut_gate_leak_nothing_of_what_is_not_a_number(
     on_backend: OnBackend, broken: str
 ) -> None:
     x = draw(BiasSpec(Distance(), Direction(), NormalDot(), GaussianPowers(2)))
-    x["bias_parameters"] = x["bias_parameters"].repeat(QUERIES, 1, 1)
-    x["q_gate"] = torch.ones(QUERIES, HEADS)
-    x["q_gate"][3:5] = x["q_gate"][6, 1] = 0
-    whole = {**x, broken: x[broken].clone()}
-    if broken == "bias_parameters":
-        x[broken][3] = x[broken][6, 1] = torch.nan
-    else:
-        x[broken][3] = torch.nan
-    runs = []
-    for inputs in (x, whole):
-        leaves = {n: v.requires_grad_() for n, v in inputs.items() if isinstance(v, Tensor)}
-        with on_backend():
-            out = geometry_attention(**inputs)
-        grads = torch.autograd.grad(out.square().sum(), list(leaves.values()))
-        runs.append((out, dict(zip(leaves, grads, strict=True))))
-    (out, grads), (expected_out, expected_grads) = runs
-    torch.testing.assert_close(out, expected_out, rtol=0, atol=0)
-    assert (grads["q_gate"][3] == 0).all()
-    for name, grad in grads.items():
-        if name == "q_gate":
-            grad, expected_grads[name] = grad[4:6], expected_grads[name][4:6]
-            assert (grad != 0).all()  # what stands somewhere can still open
-        torch.testing.assert_close(grad, expected_grads[name], rtol=0, atol=0, msg=name)
+    assert_shut_gates_keep_nan_in(x, broken, on_backend)
 
 
 def test_gradients_of_every_term_and_option_are_right() -> None:
