@@ -8,6 +8,7 @@ from itertools import product
 
 import pytest
 import torch
+from padded_clouds import batch, close, gradients
 from torch import Tensor
 from torch.nn import functional
 
@@ -74,23 +75,6 @@ def true_reduction(terms, lengths, weights, point, batch):  # type: ignore[no-un
         return loss
     divisor = 1 if batch == "sum" else len(loss) if weights is None else weights.sum()
     return loss.sum() / divisor
-
-
-def batch(lengths, size, generator, dim=3):  # type: ignore[no-untyped-def]
-    points = torch.rand(len(lengths), size, dim, generator=generator, dtype=torch.float64)
-    return points.requires_grad_(), torch.tensor(lengths)
-
-
-def close(ours, truth) -> None:  # type: ignore[no-untyped-def]
-    torch.testing.assert_close(ours, truth, rtol=1e-12, atol=1e-12)
-
-
-def gradients(value, leaves):  # type: ignore[no-untyped-def]
-    values = value if isinstance(value, tuple) else (value,)
-    total = sum(
-        (each * torch.linspace(1, 2, each.numel()).view(each.shape)).sum() for each in values
-    )
-    return torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
 
 
 def test_the_signature_is_that_of_pytorch3d() -> None:

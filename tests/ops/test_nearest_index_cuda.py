@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from point_distributions import DISTRIBUTIONS
 from torch import Tensor
 
 from g2vlm_fast.ops import BackendError, NearestIndex, nearest, use_backend
@@ -16,20 +17,6 @@ from g2vlm_fast.ops.specs.clouds import room
 from g2vlm_fast.ops.specs.points import offsets
 
 pytestmark = pytest.mark.gpu
-
-DISTRIBUTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "plain": lambda x: x,
-    "grid": lambda x: (4 * x).round() / 4,
-    "all_identical": torch.zeros_like,
-    "a_million_away": lambda x: x + 1e6,
-    "denormal": lambda x: x * 1e-39,
-    "overflowing": lambda x: x * 1e38,
-    "many_huge_outliers": lambda x: torch.where(x[:, :1] > 2, x * 1e25, x),
-    "mixed_scales": lambda x: x * torch.exp2((40 * x[:, :1].sin()).round()),
-    "half_unknown": lambda x: torch.where(x[:, :1] > 0, torch.nan, x),
-    "one_axis_unknown": lambda x: torch.stack([x[:, 0], x[:, 1], x[:, 2] * torch.nan], 1),
-    "infinite": lambda x: torch.where(x > 1, torch.inf, x),
-}
 
 
 def _points(count: int, seed: int = 0, dim: int = 3) -> Tensor:

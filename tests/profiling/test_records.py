@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from timing_record import RECORD
 
 from g2vlm_fast.profiling.records import (
     DirtyTreeError,
@@ -17,20 +18,6 @@ from g2vlm_fast.profiling.records import (
     store,
 )
 
-RECORD = Record(
-    suite="nearest",
-    case="room_B32_N2048",
-    provider="g2vlm_fast",
-    direction="fwd_bwd",
-    ms=0.05,
-    floor_ms=0.01,
-    peak_mib=1.5,
-    error=3e-8,
-    device="NVIDIA H100 80GB HBM3",
-    torch="2.11.0+cu130",
-    commit="0123456789ab",
-    date="2026-11-22T12:00:00+00:00",
-)
 KEYS = {
     "suite", "case", "provider", "pass", "ms", "floor_ms", "peak_mib", "error", "device", "torch",
     "commit", "date",

@@ -5,29 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from timing_record import RECORD
 
 from g2vlm_fast.profiling.cases import Case
 from g2vlm_fast.profiling.providers import OWN, REFERENCE, Provider
-from g2vlm_fast.profiling.records import Record, load, store
+from g2vlm_fast.profiling.records import load, store
 from g2vlm_fast.profiling.report import Notes, write_report
 from g2vlm_fast.profiling.results import Results, merge_runs
 from g2vlm_fast.profiling.runner import Job, Workbench, measure
 from g2vlm_fast.profiling.timing import Plan
-
-RECORD = Record(
-    suite="nearest",
-    case="room_B32_N2048",
-    provider="g2vlm_fast",
-    direction="fwd_bwd",
-    ms=0.05,
-    floor_ms=0.01,
-    peak_mib=1.5,
-    error=3e-8,
-    device="NVIDIA H100 80GB HBM3",
-    torch="2.11.0+cu130",
-    commit="0123456789ab",
-    date="2026-11-22T12:00:00+00:00",
-)
 
 
 def test_report_holds_hardware_date_floors_ratios_refusals_and_absentees(tmp_path: Path) -> None:
