@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from g2vlm_fast.eval.protocol.records import Item, Row
 from g2vlm_fast.eval.protocol.systems import Task
 from g2vlm_fast.eval.statistics import Array, Statistic, ratio_of_sums
 
@@ -16,6 +17,11 @@ def second_sum(sums: Array) -> Array:
     return sums[..., 1]
 
 
+def third_per_second_sum(sums: Array) -> Array:
+    """Return ``sums[..., 2] / sums[..., 1]``: the chance level of rows of (hits, tries, luck)."""
+    return ratio_of_sums(sums[..., [2, 1]])
+
+
 @dataclass(frozen=True)
 class Score:
     """A score of a task.
@@ -26,6 +32,8 @@ class Score:
         items: on how many points, boxes or answers, from the same.
         headline: whether it is shown first.
         rate: whether it is a share of counted items, so that a score interval exists.
+        chance: what a blind guess among what the system offers is expected to get, from the
+            same; None where no such guess is defined.
     """
 
     name: str
@@ -37,3 +45,12 @@ class Score:
     rate: bool = False
     statistic: Statistic = ratio_of_sums
     items: Statistic = second_sum
+    chance: Statistic | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the scores of one task find in one scene; nothing where the task is not asked there."""
+
+    rows: dict[str, Row] = field(default_factory=dict)  # by name of the score
+    items: tuple[Item, ...] = ()
