@@ -7,20 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from g2vlm_fast.data import Query, Scene
-from g2vlm_fast.data.rendering.primitives import Primitives, Shape
-from g2vlm_fast.data.rendering.render import render
 from g2vlm_fast.data.scene import RoomTruth
 from g2vlm_fast.export.scene_graph import SceneObject, SceneRelation, frame_of
 from g2vlm_fast.geometry.cameras import unproject
 from g2vlm_fast.ontology import RELATIONS
 from g2vlm_fast.report.cameras import VirtualCamera
-from g2vlm_fast.report.from_above import FromAbove, camera_above, points_from_above
+from g2vlm_fast.report.from_above import points_from_above, solids_from_above
 from g2vlm_fast.report.pictures import (
-    BACKGROUND,
     GAP,
     Picture,
     depth_in_colors,
@@ -126,7 +122,7 @@ def _plan(scene: Scene, objects: Sequence[SceneObject]) -> Picture | None:
     if scene.truth is not None:
         room = scene.truth.room_size
         region = torch.stack([-room[:2], room[:2]]) / 2
-        from_above = _solids_from_above(scene.truth.primitives, float(room[2]) - _BELOW_CEILING)
+        from_above = solids_from_above(scene.truth.primitives, float(room[2]) - _BELOW_CEILING)
     elif scene.depth is not None and bool((scene.depth > 0).any()):
         seen = (scene.depth > 0).flatten()
         points = unproject(scene.depth, scene.intrinsics, scene.poses).flatten(0, 2)[seen]
@@ -144,20 +140,6 @@ def _plan(scene: Scene, objects: Sequence[SceneObject]) -> Picture | None:
         scene.poses[0].numpy(),
         region=region.numpy(),
     )
-
-
-def _solids_from_above(primitives: Primitives, ceiling: float) -> FromAbove:
-    bottom = primitives.center[:, 2] - primitives.half_size[:, 2]
-    below = primitives.rows((primitives.shape != Shape.ROOM) & (bottom < ceiling))
-
-    def draw(lowest: NDArray[np.float32], highest: NDArray[np.float32]) -> Picture:
-        camera = camera_above(lowest, highest)
-        seen = render(below, camera.intrinsics[None], camera.pose[None], *camera.size)
-        paper = torch.from_numpy(BACKGROUND)[:, None, None].expand_as(seen.images[0])
-        shown = torch.where(seen.depth > 0, seen.images[0], paper)
-        return to_picture((shown * 255).round().to(torch.uint8))
-
-    return draw
 
 
 def _lines(scene: Scene, texts: Sequence[Query]) -> list[str]:

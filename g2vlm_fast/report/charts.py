@@ -51,6 +51,7 @@ class DotChart:
     subtitle: str
     rows: tuple[DotRow, ...]
     axis: Axis
+    unit: str = ""
     higher_is_better: bool = True
     reference: float | None = None  # a line through all rows: chance, or no difference
 

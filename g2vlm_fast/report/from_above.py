@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from g2vlm_fast.data.rendering.primitives import Primitives, Shape
+from g2vlm_fast.data.rendering.render import render
 from g2vlm_fast.export.mesh import ColoredMesh
 from g2vlm_fast.export.raycast import MeshRaycaster
 from g2vlm_fast.report.cameras import VirtualCamera
-from g2vlm_fast.report.pictures import BACKGROUND, Picture
+from g2vlm_fast.report.pictures import BACKGROUND, Picture, to_picture
 
 FromAbove = Callable[[NDArray[np.float32], NDArray[np.float32]], Picture]
 """Draws the rectangle between lowest and highest (x, y) in metres, y upwards in the picture."""
@@ -76,13 +78,40 @@ def points_from_above(
         columns, rows = np.maximum(2, size / size.max() * _CELLS).astype(np.int64).tolist()
         column, row = ((points[:, :2] - lowest) / size * (columns, rows)).astype(np.int64).T
         inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
-        paper = (BACKGROUND * 255).astype(np.uint8)
-        picture = np.broadcast_to(paper, (rows, columns, 3)).copy()
+        empty = (BACKGROUND * 255).astype(np.uint8)
+        picture = np.broadcast_to(empty, (rows, columns, 3)).copy()
         picture[rows - 1 - row[inside], column[inside]] = colors[inside]
         image = Image.fromarray(picture)
         return np.asarray(image.resize((_WIDTH, _height_of(size)), Image.Resampling.BILINEAR))
 
     return draw
+
+
+def solids_from_above(primitives: Primitives, ceiling: float) -> FromAbove:
+    """See the solids of a generated room from above.
+
+    Args:
+        primitives: what the room is made of.
+        ceiling: metres; solids that begin higher, and the room itself, are left out.
+    """
+    bottom = primitives.center[:, 2] - primitives.half_size[:, 2]
+    below = primitives.rows((primitives.shape != Shape.ROOM) & (bottom < ceiling))
+
+    def draw(lowest: NDArray[np.float32], highest: NDArray[np.float32]) -> Picture:
+        camera = camera_above(lowest, highest)
+        seen = render(below, camera.intrinsics[None], camera.pose[None], *camera.size)
+        empty = torch.from_numpy(BACKGROUND)[:, None, None].expand_as(seen.images[0])
+        shown = torch.where(seen.depth > 0, seen.images[0], empty)
+        return to_picture((shown * 255).round().to(torch.uint8))
+
+    return draw
+
+
+def paper(lowest: NDArray[np.float32], highest: NDArray[np.float32]) -> Picture:
+    """Draw nothing: the background of a scene of which boxes alone are known."""
+    picture = np.empty((_height_of(highest - lowest), _WIDTH, 3), dtype=np.uint8)
+    picture[:] = np.round(BACKGROUND * 255)
+    return picture
 
 
 def _height_of(size: NDArray[np.float32]) -> int:

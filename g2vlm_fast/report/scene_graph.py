@@ -21,7 +21,7 @@ def draw_top_view(
     from_above: FromAbove,
     objects: Sequence[SceneObject],
     relations: Sequence[SceneRelation],
-    first_pose: NDArray[np.float32],
+    first_pose: NDArray[np.float32] | None,
     *,
     region: NDArray[np.float32],
 ) -> Picture:
@@ -31,7 +31,8 @@ def draw_top_view(
         from_above: draws the scene without them.
         objects: nodes.
         relations: edges; of both directions of a pair the surer is drawn.
-        first_pose: ``[4, 4]`` camera to world, of the view that directions are meant from.
+        first_pose: ``[4, 4]`` camera to world, of the view that directions are meant from, if
+            there is one.
         region: ``[2, 2]`` metres, lowest and highest x and y that are shown at least.
     """
     import matplotlib
@@ -63,7 +64,8 @@ def draw_top_view(
         _arrow(axes, places[edge.subject], places[edge.object], edge)
     for thing in objects:
         _name(axes, thing, font_size=11 if len(objects) <= _FEW else 8)
-    _camera(axes, first_pose, 0.04 * float((high - low).max()))
+    if first_pose is not None:
+        _camera(axes, first_pose, 0.04 * float((high - low).max()))
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
     axes.set_axis_off()

@@ -52,6 +52,22 @@ def whisker(
     )  # fmt: skip
 
 
+def marks(rows: Sequence[DotRow], axis: Axis) -> Markup:
+    """Draw the values of several systems on one axis, without intervals."""
+    parts = [tag("line", class_="axis", x1="0%", x2="100%", y1="50%", y2="50%")]
+    parts += [
+        tag(
+            "g", _mark(row.series, _percent(axis, row.value)),
+            class_=f"series-{series_class(row.series)}",
+        )
+        for row in rows
+        if math.isfinite(row.value)
+    ]  # fmt: skip
+    told = ", ".join(f"{row.label}: {row.value:.3g}" for row in rows)
+    title = tag("title", told)
+    return tag("svg", title, *parts, class_="whisker", role="img", aria_label=told, width="100%")
+
+
 def mark(series: int) -> Markup:
     """Return the mark of a system, for a legend."""
     return tag(
