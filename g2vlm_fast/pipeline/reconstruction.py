@@ -137,8 +137,8 @@ def reconstruct(model: G2VLM, scene: Scene, fused: Fused, seen: Understanding) -
     def field(points: Tensor) -> Tensor:
         parts = []
         for chunk in points.split(_CHUNK):
-            offsets = torch.tensor([0, len(chunk)], dtype=torch.int32)
-            parts.append(model.signed_distance(encoded, chunk, offsets))
+            offsets = torch.tensor([0, len(chunk)], dtype=torch.int32, device=model.device)
+            parts.append(model.signed_distance(encoded, chunk.to(model.device), offsets).cpu())
         return torch.cat(parts)
 
     mesh = fused.mesh
@@ -203,8 +203,7 @@ def _area_samples(mesh: ColoredMesh, generator: torch.Generator) -> Tensor:
 
 def _cloud(measured: SurfacePoints, seen: Understanding) -> Cloud:
     """What was measured; then the model's depth at pixels where nothing was measured."""
-    prediction = seen.encoded.prediction()
-    batch = seen.batch
+    prediction, batch = seen.prediction, seen.batch
     if prediction.depth is None or prediction.normal is None or prediction.confidence is None:
         raise RuntimeError("the model returned no depth, normal or confidence")
     missing = torch.ones_like(prediction.depth) if batch.depth is None else batch.depth

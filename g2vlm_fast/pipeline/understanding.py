@@ -60,8 +60,10 @@ class Understanding:
     scene: Scene  # the views that the model was shown, at full size
     view_numbers: list[int]  # which views of the whole scan these are
     batch: SceneBatch
-    encoded: Encoded
+    encoded: Encoded  # on the device of the model; everything else is on the CPU
+    prediction: Prediction  # text 0 is the request for the caption, then come the questions
     objects: list[SceneObject]
+    rows: list[int]  # of the objects in the prediction
     relations: list[SceneRelation]
     caption: Caption
     answers: list[Answer]
@@ -101,8 +103,9 @@ def understand(
         tokenize=model.tokenizer(),
         answer_vocabulary=vocabulary,
     )
-    encoded = model.encode(batch)
-    prediction = model.answer(batch, encoded)
+    given = batch.to(model.device)
+    encoded = model.encode(given)
+    prediction = model.answer(given, encoded).to("cpu")
     objects, rows = _objects(model, prediction)
     texts = [
         _answer_text(prediction, vocabulary, row, whole=_counts(query.text))
@@ -123,7 +126,9 @@ def understand(
         list(views),
         batch,
         encoded,
+        prediction,
         objects,
+        rows,
         _relations(model, prediction, rows),
         _caption(texts[0][0], objects),
         answers,
@@ -177,12 +182,23 @@ def _relations(model: G2VLM, prediction: Prediction, rows: list[int]) -> list[Sc
     ]
 
 
+def grounding_scores(prediction: Prediction, text: int, rows: Sequence[int]) -> Tensor:
+    """How likely a text means each of some objects: ``[K]`` in [0, 1], sum 1.
+
+    Args:
+        prediction: on the CPU, of a scene with texts.
+        text: which of them.
+        rows: of the objects in the prediction, K of them.
+    """
+    offsets = _need(prediction.grounding_offsets, "grounding_offsets")
+    logits = _need(prediction.grounding_logits, "grounding_logits")
+    return logits[int(offsets[text]) : int(offsets[text + 1])][list(rows)].float().softmax(0)
+
+
 def _grounding(prediction: Prediction, text: int, rows: list[int]) -> Grounding | None:
     if not rows:
         return None
-    offsets = _need(prediction.grounding_offsets, "grounding_offsets")
-    logits = _need(prediction.grounding_logits, "grounding_logits")
-    scores = torch.softmax(logits[int(offsets[text]) : int(offsets[text + 1])][rows].float(), 0)
+    scores = grounding_scores(prediction, text, rows)
     best = int(scores.argmax())
     return Grounding(best, float(scores[best]))
 

@@ -44,6 +44,8 @@ class Estimate:
     """A score over scenes with its 95 % interval.
 
     ``scenes`` counts those that have it, ``count`` what it was measured on: points, boxes, answers.
+    ``chance`` is what a blind guess among what the system offers would get, NaN where none is
+    defined.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Estimate:
     interval: str  # method
     scenes: int
     count: float
+    chance: float = float("nan")
 
 
 @dataclass(frozen=True)

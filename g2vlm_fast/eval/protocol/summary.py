@@ -90,6 +90,7 @@ def estimate(score: Score, rows: Sequence[Row], *, seed: int = 0) -> Estimate:
         interval=interval.method,
         scenes=len(table),
         count=float(score.items(total)),
+        chance=float("nan") if score.chance is None else float(score.chance(total)),
     )
 
 
