@@ -117,7 +117,8 @@ def average_precision(similarity: ArrayLike, relevant: NDArray[np.bool_]) -> NDA
     for row, wanted in zip(scores, relevant, strict=True):
         order = np.argsort(-row, kind="stable")
         hits = np.cumsum(wanted[order])
-        ends = np.append(np.flatnonzero(np.diff(row[order])), len(row) - 1)
+        ranked = row[order]
+        ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(row) - 1)
         rise = np.diff(hits[ends], prepend=0) / hits[-1]
         values.append(float((rise * hits[ends] / (ends + 1)).sum()))
     return np.array(values)

@@ -1,0 +1,230 @@
+"""Surfaces: a predicted cloud and mesh against the complete surface of a scene.
+
+Nothing is aligned; both are taken in the world of what was given. A cloud is scored by its points
+as they come, a mesh by :data:`MESH_SAMPLES` points drawn evenly by area; where a system gives a
+mesh alone, these are its cloud. How far a predicted point is from the truth is exact where the
+truth is made of solids, and else its distance to the nearest true sample. Every distance is cut
+off at :data:`LIMIT`, which is also how far away a prediction of nothing is: no failure leaves a
+mean, and none sways it without bound.
+
+Numbers are of one scene each and averaged over scenes, but for the IoU of voxels, whose counts are
+added up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from g2vlm_fast.data.interchange import ScenePrediction
+from g2vlm_fast.data.rendering.primitives import Primitives
+from g2vlm_fast.eval.metrics.mesh import sample_mesh
+from g2vlm_fast.eval.metrics.surface import (
+    THRESHOLDS,
+    SurfaceDistances,
+    normal_consistency,
+    surface_distances,
+)
+from g2vlm_fast.eval.protocol.cases import Case, SurfaceTruth
+from g2vlm_fast.eval.protocol.records import Row
+from g2vlm_fast.eval.scoring.score import Judgement, Score
+from g2vlm_fast.ops import point_to_mesh
+
+LIMIT = 2.0
+"""Metres at which distances are cut off."""
+
+MESH_SAMPLES = 100_000
+VOXEL = 0.10
+"""Metres, side of the voxels of the occupancy IoU."""
+
+_POINT_SOLID_PAIRS = 20_000_000  # at once, which bounds the memory
+_FARTHEST_VOXEL = 2**20  # along an axis, so that three of them fit into 63 bits
+
+_CUT = f"distances cut off at {LIMIT:g} m"
+_CENTIMETRES = {threshold: f"{100 * threshold:.0f}cm" for threshold in THRESHOLDS}
+
+
+def _metres(name: str, formula: str, *, headline: bool = False, unit: str = "m") -> Score:
+    return Score(
+        name, "surface", f"{formula}; {_CUT}", unit=unit, higher_is_better=False, headline=headline
+    )
+
+
+SCORES = (
+    _metres("chamfer_l1", "half the sum of accuracy and completeness", headline=True),
+    _metres("chamfer_sum", "accuracy + completeness"),
+    _metres(
+        "chamfer_squared",
+        "mean squared distance there, plus the same back",
+        unit="m\N{SUPERSCRIPT TWO}",
+    ),
+    _metres("accuracy", "mean distance of predicted points to the true surface"),
+    _metres("accuracy_median", "median distance of predicted points to the true surface"),
+    _metres("completeness", "mean distance of true points to the predicted ones"),
+    _metres("completeness_median", "median distance of true points to the predicted ones"),
+    *(
+        Score(
+            f"f_score_{told}",
+            "surface",
+            f"harmonic mean of the shares of predicted and of true points closer than {told}",
+            headline=threshold == 0.05,
+        )
+        for threshold, told in _CENTIMETRES.items()
+    ),
+    _metres(
+        "completeness_hidden",
+        "mean distance to the predicted points, of true points that no given view sees",
+        headline=True,
+    ),
+    *(
+        Score(
+            f"recall_hidden_{told}",
+            "surface",
+            "share of the true points that no given view sees, with a predicted one closer than "
+            f"{told}",
+            headline=threshold == 0.05,
+        )
+        for threshold, told in _CENTIMETRES.items()
+    ),
+    *(
+        Score(
+            f"mesh_f_score_{told}",
+            "surface",
+            f"harmonic mean of the share of the predicted mesh's area closer than {told} to the "
+            "true surface, and of the share of true points as close to its triangles",
+        )
+        for told in _CENTIMETRES.values()
+    ),
+    Score(
+        "mesh_normal_consistency",
+        "surface",
+        "mean |cosine| between the normals of the mesh and those of the nearest true points, and "
+        "back",
+    ),
+    Score(
+        "occupancy_iou_10cm",
+        "surface",
+        "10 cm voxels that hold predicted and true surface, of those that hold either; everywhere",
+    ),
+    Score(
+        "occupancy_iou_10cm_hidden",
+        "surface",
+        "the same without the voxels that hold surface which a given view sees",
+    ),
+)
+
+
+def judge(case: Case, prediction: ScenePrediction) -> Judgement:
+    """Score the cloud and the mesh of one scene."""
+    if case.surface is None:
+        return Judgement()
+    truth = case.surface
+    mesh = _mesh(prediction)
+    samples, normals = sample_mesh(*mesh, MESH_SAMPLES, torch.Generator().manual_seed(0))
+    samples, normals = samples.float(), normals.float()
+    points = samples if prediction.points is None else torch.from_numpy(prediction.points)
+    return Judgement(
+        {
+            **_cloud_rows(_distances(points, truth), truth.hidden),
+            **_mesh_rows(mesh, samples, normals, truth),
+            **_occupancy_rows(points, truth),
+        }
+    )
+
+
+def _mesh(prediction: ScenePrediction) -> tuple[Tensor, Tensor]:
+    if prediction.vertices is None or prediction.faces is None:
+        return torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int32)
+    return torch.from_numpy(prediction.vertices), torch.from_numpy(prediction.faces)
+
+
+def _distances(points: Tensor, truth: SurfaceTruth) -> SurfaceDistances:
+    distances = surface_distances(points, truth.points)
+    if truth.primitives is not None and len(points):
+        exact = distance_to_solids(truth.primitives, points)
+        distances = dataclasses.replace(distances, to_truth=exact)
+    return distances.capped(LIMIT)
+
+
+def distance_to_solids(primitives: Primitives, points: Tensor) -> Tensor:
+    """Return the distance ``[n]`` float64 metres of points ``[n, 3]`` to the surface of solids.
+
+    Where solids overlap, a point inside of them may be farther from their common surface than
+    this says.
+    """
+    block = max(1, _POINT_SOLID_PAIRS // len(primitives))
+    parts = [primitives.signed_distance(part).abs() for part in points.split(block)]
+    return torch.cat(parts).double()
+
+
+def _cloud_rows(distances: SurfaceDistances, hidden: Tensor) -> dict[str, Row]:
+    missed = distances.to_prediction[hidden]
+    return {
+        "chamfer_l1": (distances.chamfer_l1, 1.0),
+        "chamfer_sum": (distances.chamfer_sum, 1.0),
+        "chamfer_squared": (distances.chamfer_squared, 1.0),
+        "accuracy": (distances.accuracy, 1.0),
+        "accuracy_median": (distances.accuracy_median, 1.0),
+        "completeness": (distances.completeness, 1.0),
+        "completeness_median": (distances.completeness_median, 1.0),
+        **{f"f_score_{told}": (distances.f_score(t), 1.0) for t, told in _CENTIMETRES.items()},
+        "completeness_hidden": _mean_of_scene(missed),
+        **{
+            f"recall_hidden_{told}": _mean_of_scene(missed < threshold)
+            for threshold, told in _CENTIMETRES.items()
+        },
+    }
+
+
+def _mesh_rows(
+    mesh: tuple[Tensor, Tensor], samples: Tensor, normals: Tensor, truth: SurfaceTruth
+) -> dict[str, Row]:
+    scores = dict.fromkeys([f"mesh_f_score_{told}" for told in _CENTIMETRES.values()], 0.0)
+    scores["mesh_normal_consistency"] = 0.0
+    if len(samples):
+        consistency = normal_consistency(samples, normals, truth.points, truth.normals)
+        back, nearest, _ = point_to_mesh(truth.points, *mesh)
+        exact = dataclasses.replace(
+            _distances(samples, truth),
+            to_prediction=back.double().sqrt(),
+            nearest_prediction=nearest,
+        )
+        for threshold, told in _CENTIMETRES.items():
+            scores[f"mesh_f_score_{told}"] = exact.f_score(threshold)
+        scores["mesh_normal_consistency"] = consistency
+    return {name: (score, 1.0) for name, score in scores.items()}
+
+
+def _occupancy_rows(points: Tensor, truth: SurfaceTruth) -> dict[str, Row]:
+    said, known = voxels_of(points), voxels_of(truth.points)
+    seen = voxels_of(truth.points[~truth.hidden])
+    return {
+        "occupancy_iou_10cm": _overlap(said, known),
+        "occupancy_iou_10cm_hidden": _overlap(_without(said, seen), _without(known, seen)),
+    }
+
+
+def voxels_of(points: Tensor) -> Tensor:
+    """Return the voxels of :data:`VOXEL` metres that hold points ``[n, 3]``, each once, sorted.
+
+    The origin is the centre of a voxel, so that a floor at z = 0 lies in the middle of one.
+    """
+    cell = (points.double() / VOXEL).round().clamp(-_FARTHEST_VOXEL, _FARTHEST_VOXEL - 1).long()
+    x, y, z = (cell + _FARTHEST_VOXEL).unbind(1)
+    side = 2 * _FARTHEST_VOXEL
+    return ((x * side + y) * side + z).unique()
+
+
+def _without(voxels: Tensor, others: Tensor) -> Tensor:
+    return voxels[~torch.isin(voxels, others)]
+
+
+def _overlap(said: Tensor, known: Tensor) -> Row:
+    both = int(torch.isin(said, known).sum())
+    return float(both), float(len(said) + len(known) - both)
+
+
+def _mean_of_scene(values: Tensor) -> Row:
+    return (float(values.double().mean()), 1.0) if values.numel() else (0.0, 0.0)
