@@ -46,7 +46,7 @@ struct SearchPlan {
                  p.num_segments,
                  p.dim},
                 memory, memory),
-        search(builder.pair().tree[0].leaves(), memory) {}
+        search(builder.pair().tree[0].leaves(), builder.counter(), memory) {}
 
   Neighbours results(const NearestProblem<float>& p) const {
     return {{p.distance, nullptr}, {p.index, nullptr}, p.k};

@@ -22,10 +22,12 @@ constexpr int64_t kSearchedUpTo = 1 << 19;
 constexpr int64_t kSearchedAnyhow = 1 << 14;
 constexpr int64_t kUnlike = 4;
 
-// A thread a point: puts itself at the head of its neighbour's list.
+// A thread a point: puts itself at the head of its neighbour's list. No point is popular yet.
 __global__ void __launch_bounds__(kThreads)
-    link_hits(const __grid_constant__ NearestPairGradient p, int32_t* heads, int32_t* links) {
+    link_hits(const __grid_constant__ NearestPairGradient p, int32_t* heads, int32_t* links,
+              uint32_t* popular) {
   const int64_t number = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (number == 0 && popular != nullptr) *popular = 0;
   if (number >= p.length[0] + p.length[1] || p.grad[1 - cloud_of(p, number)] == nullptr) return;
   const int64_t neighbour = neighbour_of(p, number);
   if (neighbour < 0) return;
@@ -105,11 +107,8 @@ void nearest_pair_backward_cuda(const NearestPairGradient& p, void* workspace, i
   const Popular popular = searches ? Popular{} : plan.popular;
   check_cuda(cudaMemsetAsync(plan.heads, 0xFF, numbers * sizeof(int32_t), s),
              "nearest_pair_backward");
-  if (!searches)
-    check_cuda(cudaMemsetAsync(popular.count, 0, sizeof *popular.count, s),
-               "nearest_pair_backward");
   const unsigned blocks = blocks_for(numbers, kThreads);
-  link_hits<<<blocks, kThreads, 0, s>>>(p, plan.heads, plan.links);
+  link_hits<<<blocks, kThreads, 0, s>>>(p, plan.heads, plan.links, popular.count);
   linked_gradients<<<blocks, kThreads, 0, s>>>(p, plan.heads, plan.links, popular);
   if (!searches) add_popular(p, plan.heads, popular, s);
   check_cuda(cudaGetLastError(), "nearest_pair_backward");

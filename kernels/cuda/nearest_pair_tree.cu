@@ -18,7 +18,8 @@ struct Plan {
                  {p.length[0], p.length[1]},
                  p.segments},
                 memory, memory),
-        search(builder.pair().tree[0].leaves() + builder.pair().tree[1].leaves(), memory) {}
+        search(builder.pair().tree[0].leaves() + builder.pair().tree[1].leaves(), builder.counter(),
+               memory) {}
 };
 
 }  // namespace

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cub/device/device_radix_sort.cuh>
 
 #include "common.cuh"
 #include "hilbert.cuh"
@@ -10,9 +9,11 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
-constexpr int kSamples = 256;   // of the points of a segment
-constexpr int kTail = 32;       // one in so many samples at either end may lie far outside
-constexpr int kKeyBits = 48;    // a multiple of the 8 bits that a pass of the sort takes
+constexpr int kKeyThreads = 512;
+constexpr unsigned kCountingBlocks = 528;  // few, as each adds up the digits of its keys
+constexpr int kSamples = 256;              // of the points of a segment
+constexpr int kTail = 32;                  // one in so many samples at either end may lie far out
+constexpr int kKeyBits = kMostPasses * kDigitBits;
 constexpr int kSpareBits = 21;  // so many times 2 more cells than points keep clusters apart
 
 // Makes offsets that never fall and stay in range out of any offsets; a block a cloud.
@@ -71,12 +72,17 @@ __device__ void sort_together(float* values, int number, int width) {
 // A block a segment, a part of it an axis: most of the segment's points lie among the cubes of the
 // grid, by a sample. So a few points far away leave the order of the rest alone.
 __global__ void __launch_bounds__(3 * kSamples)
-    lay_grids(const __grid_constant__ Pair pair, Grid* grids) {
+    lay_grids(const __grid_constant__ Pair pair, Grid* grids,
+              const __grid_constant__ KeyDigits digits, uint32_t* counter) {
   __shared__ float values[3][kSamples];
   __shared__ float extents[3];
   __shared__ int counts[3];
   const Segments &first = pair.tree[0].segments, &second = pair.tree[1].segments;
   const int32_t segment = blockIdx.x;
+  if (segment == 0) {
+    digits.clear_counts();
+    if (threadIdx.x == 0) *counter = 0;
+  }
   const int64_t begin[2] = {first.begin(segment), second.begin(segment)};
   const int64_t count = first.end(segment) - begin[0];
   const int64_t points = count + second.end(segment) - begin[1];
@@ -149,31 +155,42 @@ __device__ uint64_t position_of(const Grid& grid, float x, float y, float z, int
   return uint64_t{outside} << 3 * bits | position;
 }
 
-// A thread a point: (segment, cloud, position on the curve), rows that no segment covers last.
-__global__ void __launch_bounds__(kThreads)
+// The keys of rows, and what digits they have: (segment, cloud, position on the curve), and below
+// it the row where `rows` is null. Rows that no segment covers come last.
+__global__ void __launch_bounds__(kKeyThreads)
     make_keys(const __grid_constant__ Pair pair, const Grid* grids, int bits, int row_bits,
-              uint64_t* keys, uint32_t* rows, const __grid_constant__ Neighbours unknown) {
-  const int64_t item = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (item >= pair.rows()) return;
-  const int cloud = item >= pair.tree[0].length();
-  const Tree& tree = pair.tree[cloud];
-  const int64_t row = item - cloud * pair.tree[0].length();
-  const int32_t segment = tree.segments.of(row);
-  if (rows != nullptr) rows[item] = static_cast<uint32_t>(row);
-  const uint64_t below = rows != nullptr ? 0 : static_cast<uint64_t>(row);
-  if (!tree.segments.covers(segment, row)) {
-    keys[item] = uint64_t{2} * tree.segments.count << (3 * bits + 1) << row_bits | below;
-    if (unknown.distance[cloud] == nullptr) return;
-    for (int64_t slot = row * unknown.places; slot < (row + 1) * unknown.places; ++slot) {
-      unknown.distance[cloud][slot] = NAN;
-      unknown.index[cloud][slot] = -1;
+              const __grid_constant__ KeyDigits digits, uint64_t* keys, uint32_t* rows,
+              const __grid_constant__ Neighbours unknown) {
+  __shared__ BlockDigits counted;
+  counted.clear(digits);
+  const int64_t step = int64_t{gridDim.x} * kKeyThreads;
+  for (int64_t item = int64_t{blockIdx.x} * kKeyThreads + threadIdx.x; item < pair.rows();
+       item += step) {
+    const int cloud = item >= pair.tree[0].length();
+    const Tree& tree = pair.tree[cloud];
+    const int64_t row = item - cloud * pair.tree[0].length();
+    const int32_t segment = tree.segments.of(row);
+    uint64_t key = uint64_t{2} * tree.segments.count << (3 * bits + 1);
+    if (tree.segments.covers(segment, row)) {
+      const float4 point = tree.point(row);
+      const uint64_t place = 2 * static_cast<uint64_t>(segment) + cloud;
+      key = place << (3 * bits + 1) | position_of(grids[segment], point.x, point.y, point.z, bits);
+    } else if (unknown.distance[cloud] != nullptr) {
+      for (int64_t slot = row * unknown.places; slot < (row + 1) * unknown.places; ++slot) {
+        unknown.distance[cloud][slot] = NAN;
+        unknown.index[cloud][slot] = -1;
+      }
     }
-    return;
+    key <<= row_bits;
+    if (rows == nullptr)
+      key |= static_cast<uint64_t>(row);
+    else
+      rows[item] = static_cast<uint32_t>(row);
+    keys[item] = key;
+    counted.count(digits, key);
   }
-  const float4 point = tree.point(row);
-  const uint64_t position = position_of(grids[segment], point.x, point.y, point.z, bits);
-  const uint64_t place = 2 * static_cast<uint64_t>(segment) + cloud;
-  keys[item] = (place << (3 * bits + 1) | position) << row_bits | below;
+  counted.add_to(digits);
+  digits.clear_progress();
 }
 
 // A warp a leaf: fetches its points and bounds them.
@@ -269,22 +286,9 @@ TreeBuilder::TreeBuilder(const Clouds& clouds, Workspace& kept, Workspace& scrat
   const int beside_rows = (std::min(64 - row_bits, kKeyBits) - 1 - place_bits) / 3;
   const bool holds_rows = 3 * beside_rows >= bits_of(total / clouds.segments) + kSpareBits;
   grid_bits_ = holds_rows ? beside_rows : (kKeyBits - 1 - place_bits) / 3;
-  key_bits_ = place_bits + 1 + 3 * grid_bits_;
   row_bits_ = holds_rows ? row_bits : 0;
-  for (int i = 0; i < 2; ++i) {
-    keys_.d_buffers[i] = scratch.take<uint64_t>(total);
-    rows_.d_buffers[i] = holds_rows ? nullptr : scratch.take<uint32_t>(total);
-  }
-  check_cuda(sort_keys(nullptr, total, nullptr), "nearest");
-  sort_space_ = scratch.take<char>(static_cast<int64_t>(sort_bytes_));
-}
-
-// Without space it measures what is needed.
-cudaError_t TreeBuilder::sort_keys(void* space, int64_t total, cudaStream_t stream) {
-  const int items = static_cast<int>(total), end = row_bits_ + key_bits_;
-  if (row_bits_ > 0)
-    return cub::DeviceRadixSort::SortKeys(space, sort_bytes_, keys_, items, row_bits_, end, stream);
-  return cub::DeviceRadixSort::SortPairs(space, sort_bytes_, keys_, rows_, items, 0, end, stream);
+  sort_ = KeySort(total, row_bits_, place_bits + 1 + 3 * grid_bits_, !holds_rows, scratch);
+  counter_ = scratch.take<uint32_t>(1);
 }
 
 void TreeBuilder::build(const Neighbours& unknown, cudaStream_t stream) {
@@ -303,14 +307,18 @@ void TreeBuilder::sort(const Neighbours& unknown, cudaStream_t stream) {
                           a.segments.count + 1};
     clean_offsets<<<2, 1024, 0, stream>>>(offsets);
   }
-  lay_grids<<<static_cast<unsigned>(a.segments.count), 3 * kSamples, 0, stream>>>(pair_, grids_);
-  make_keys<<<blocks_for(total, kThreads), kThreads, 0, stream>>>(
-      pair_, grids_, grid_bits_, row_bits_, keys_.Current(), rows_.Current(), unknown);
-  check_cuda(sort_keys(sort_space_, total, stream), "nearest");
+  const KeyDigits& digits = sort_.digits();
+  lay_grids<<<static_cast<unsigned>(a.segments.count), 3 * kSamples, 0, stream>>>(pair_, grids_,
+                                                                                  digits, counter_);
+  const unsigned blocks = blocks_for(total, kKeyThreads);
+  make_keys<<<digits.passes == 0 ? blocks : std::min(blocks, kCountingBlocks), kKeyThreads, 0,
+              stream>>>(pair_, grids_, grid_bits_, row_bits_, digits, sort_.keys(), sort_.rows(),
+                        unknown);
+  sort_.run(stream);
 }
 
 void TreeBuilder::fill_leaves(cudaStream_t stream) {
-  launch_leaves(pair_, false, {rows_.Current(), keys_.Current(), row_bits_}, stream);
+  launch_leaves(pair_, false, {sort_.rows(), sort_.keys(), row_bits_}, stream);
 }
 
 void TreeBuilder::refill_leaves(const Pair& pair, cudaStream_t stream) {

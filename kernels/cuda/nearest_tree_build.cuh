@@ -1,8 +1,7 @@
 // Sorts packed clouds along a Hilbert curve and puts trees of boxes over them.
 #pragma once
 
-#include <cub/util_type.cuh>
-
+#include "key_sort.cuh"
 #include "nearest_tree.cuh"
 #include "workspace.cuh"
 
@@ -63,6 +62,9 @@ class TreeBuilder {
 
   const Pair& pair() const { return pair_; }
 
+  // For the search behind it: `sort` sets it to 0.
+  uint32_t* counter() const { return counter_; }
+
   // These enqueue; `build` does all of it. Rows that no segment covers get a distance of NaN and -1
   // for a neighbour.
   void build(const Neighbours& unknown, cudaStream_t stream);
@@ -73,18 +75,14 @@ class TreeBuilder {
   static void fill_nodes(const Pair& pair, cudaStream_t stream);
 
  private:
-  cudaError_t sort_keys(void* space, int64_t total, cudaStream_t stream);
-
   Pair pair_;
   const int32_t* given_offsets_[2];
   int32_t* clean_offsets_[2];
   Grid* grids_;
-  cub::DoubleBuffer<uint64_t> keys_;
-  cub::DoubleBuffer<uint32_t> rows_;  // null where the keys hold the rows
-  void* sort_space_;
-  size_t sort_bytes_ = 0;
-  int grid_bits_, key_bits_;  // of a cell along an axis; of a key
-  int row_bits_ = 0;          // of a row below the key
+  KeySort sort_;  // of keys alone where they hold the rows
+  uint32_t* counter_;
+  int grid_bits_;     // of a cell along an axis
+  int row_bits_ = 0;  // of a row below the key
 };
 
 }  // namespace g2vlm

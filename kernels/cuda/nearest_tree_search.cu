@@ -67,15 +67,14 @@ __global__ void __launch_bounds__(kSearchThreads)
 
 }  // namespace
 
-TreeSearch::TreeSearch(int64_t leaves, Workspace& scratch)
-    : scattered_{scratch.take<uint32_t>(1), scratch.take<uint32_t>(leaves)} {}
+TreeSearch::TreeSearch(int64_t leaves, uint32_t* counter, Workspace& scratch)
+    : scattered_{counter, scratch.take<uint32_t>(leaves)} {}
 
 void TreeSearch::run(const Pair& pair, const Neighbours& results, float max_distance,
                      cudaStream_t stream) const {
   const uint32_t limit = limit_of(max_distance);
   const int64_t leaves =
       pair.tree[0].leaves() + (results.distance[1] == nullptr ? 0 : pair.tree[1].leaves());
-  check_cuda(cudaMemsetAsync(scattered_.count, 0, sizeof(uint32_t), stream), "nearest");
   search<<<blocks_for(leaves, kSearchThreads / 32), kSearchThreads, 0, stream>>>(pair, results,
                                                                                  limit, scattered_);
   search_scattered<<<kScatteredBlocks, kSearchThreads, 0, stream>>>(pair, results, limit,

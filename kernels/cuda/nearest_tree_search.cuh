@@ -14,8 +14,8 @@ struct Scattered {
 
 class TreeSearch {
  public:
-  // For clouds of so many leaves together.
-  TreeSearch(int64_t leaves, Workspace& scratch);
+  // For clouds of so many leaves together; `counter` is 0 before each search.
+  TreeSearch(int64_t leaves, uint32_t* counter, Workspace& scratch);
 
   // Enqueues; neighbours at more than `max_distance`, squared, are left out.
   void run(const Pair& pair, const Neighbours& results, float max_distance,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from g2vlm_fast.ops import _nearest_choice, chamfer_distance, nearest, nearest_pair
 from g2vlm_fast.ops.reference import nearest as reference
+from g2vlm_fast.ops.specs.points import offsets as offsets_of
 
 pytestmark = pytest.mark.gpu
 
@@ -110,6 +111,23 @@ def test_both_directions_of_many_ragged_segments(
     x, y, offsets = _many_segments()
     y[::70, 0] = torch.nan
     _assert_same_pair(x, y, x_offsets=offsets[0], y_offsets=offsets[1])
+
+
+@pytest.mark.parametrize("shares", [(), (0.2,), (0.3, 0.0, 0.05, 0.0, 0.4, 0.1)], ids=len)
+@pytest.mark.parametrize("points", [2**19 - 1, 2**19, 2**19 + 1])
+def test_either_sort_leads_to_what_the_cpu_finds(points: int, shares: tuple[float, ...]) -> None:
+    """More than 2^19 points are sorted by CUB; at 2^19 so are two segments, as rows beside keys."""
+    generator = torch.Generator().manual_seed(points)
+    x, y = torch.rand(points, 3, generator=generator).split([points // 2, points - points // 2])
+    y[:1000] = x[:1000]
+    if not shares:
+        _assert_same_pair(x, y)
+        return
+    x_lengths = [int(share * x.shape[0]) for share in shares]
+    y_lengths = [int(share * y.shape[0]) for share in reversed(shares)]
+    x_offsets = offsets_of(*x_lengths, x.shape[0] - sum(x_lengths))
+    y_offsets = offsets_of(*y_lengths, y.shape[0] - sum(y_lengths))
+    _assert_same_pair(x, y, x_offsets=x_offsets, y_offsets=y_offsets)
 
 
 def _assert_same_pair(x: Tensor, y: Tensor, **offsets: Tensor) -> None:
