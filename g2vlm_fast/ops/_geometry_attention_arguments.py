@@ -44,6 +44,13 @@ class Options(NamedTuple):
     causal: bool
     scale: float
     dropout: float  # probability
+    skip_eps: float | None = None  # probability of a row that may be left out; None visits all
+
+    @property
+    def of_dense(self) -> tuple[Sequence[int], Sequence[int], float, bool, float, float]:
+        """The fields for kernels that leave nothing out."""
+        terms, counts, eps, causal, scale, dropout, _ = self
+        return terms, counts, eps, causal, scale, dropout
 
 
 class Results(NamedTuple):

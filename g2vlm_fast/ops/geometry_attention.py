@@ -28,7 +28,12 @@ from g2vlm_fast.ops._geometry_attention_arguments import (
     wide,
 )
 from g2vlm_fast.ops._geometry_attention_backends import register
-from g2vlm_fast.ops._geometry_attention_checks import check_dropout, check_sides, check_tokens
+from g2vlm_fast.ops._geometry_attention_checks import (
+    check_dropout,
+    check_sides,
+    check_skip_eps,
+    check_tokens,
+)
 from g2vlm_fast.ops._geometry_attention_parameters import kernel_parameters
 from g2vlm_fast.ops._registration import define_op
 from g2vlm_fast.ops.bias import BiasSpec, Direction, NormalDot
@@ -67,6 +72,7 @@ def geometry_attention(
     scale: float | None = None,
     dropout: float = 0.0,
     dropout_seed: Tensor | None = None,
+    skip_eps: float | None = None,
     return_lse: bool = False,
     return_position_mean: bool = False,
 ) -> Tensor | GeometryAttentionResult:
@@ -109,6 +115,16 @@ def geometry_attention(
         dropout_seed: ``[1]`` int64. The pairs that are kept depend on it and on their rows in the
             packed tensors and their head alone (Philox-4x32-10: Salmon et al., 2011). None to
             draw one from torch's generator of the device.
+        skip_eps: None to visit every pair. From 0 to below 1: whole tiles of pairs may be left
+            out, forward and backward, whose probabilities provably sum to at most ``skip_eps`` a
+            row (the proof is in ``kernels/triton/geometry_attention_bounds.py``). The output then
+            moves by at most ``2 skip_eps`` of the largest value, the mean by as much of the
+            farthest key. With 0 it stays bitwise the same, but for the sign of zeros, where values
+            and gradients are finite. Positions in the order of an
+            :class:`~g2vlm_fast.ops.AnchorContext` decide how much is left out, not what is right.
+            Which heads gain from it are those with large slopes of ``Distance`` or
+            ``SquaredDistance``. The backends ``cpu`` and ``reference`` visit every pair, which is
+            within any ``skip_eps``.
         return_lse: also return the natural logarithm of the sum of exponentials of each row.
         return_position_mean: also return where each row looks.
 
@@ -131,6 +147,8 @@ def geometry_attention(
         check_sides(q, k, q_normal, k_normal, q_frame, k_mask)
     if type(dropout) is not float or dropout != 0 or dropout_seed is not None:
         dropout, dropout_seed = check_dropout(q, dropout, dropout_seed)
+    if skip_eps is not None:
+        skip_eps = check_skip_eps(skip_eps)
     if q_offsets is not None or k_offsets is not None:
         segments: dict[str, int] = {}
         check_offsets(_OP, "q_offsets", q_offsets, segments, q.device)
@@ -177,7 +195,7 @@ def geometry_attention(
         q, k, v, bias_parameters, q_position, k_position, k_normal, q_gate, k_mask,
         q_offsets, k_offsets, dropout_seed,
     )  # fmt: skip
-    options = Options(spec.codes, spec.counts, spec.eps, causal, scale, dropout)
+    options = Options(spec.codes, spec.counts, spec.eps, causal, scale, dropout, skip_eps)
     run: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] = _forward
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tokens):
         run = _GeometryAttention.apply
@@ -194,8 +212,8 @@ _PLAIN = BiasSpec()
 
 
 # The ops take records field by field: these are the ranges of their arguments.
-_FORWARD_TOKENS, _FORWARD_OPTIONS = slice(0, 12), slice(12, 18)
-_BACKWARD_TOKENS, _BACKWARD_RESULTS, _BACKWARD_OPTIONS = slice(4, 16), slice(16, 20), slice(20, 26)
+_FORWARD_TOKENS, _FORWARD_OPTIONS = slice(0, 12), slice(12, 19)
+_BACKWARD_TOKENS, _BACKWARD_RESULTS, _BACKWARD_OPTIONS = slice(4, 16), slice(16, 20), slice(20, 27)
 
 
 class _GeometryAttention(torch.autograd.Function):
@@ -211,14 +229,14 @@ class _GeometryAttention(torch.autograd.Function):
     @first_derivative_only("geometry_attention")
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         if all(grad is None for grad in grads):
-            return (None,) * 19
+            return (None,) * 20
         position_gradients = any(ctx.needs_input_grad[4:7])
         gradients = _backward(*grads, *ctx.saved_tensors, *ctx.options, position_gradients)
         present = (
             gradient if needed else None
             for gradient, needed in zip(gradients, ctx.needs_input_grad, strict=False)
         )
-        return (*present, *(None,) * 11)
+        return (*present, *(None,) * 12)
 
 
 def _run_forward(*arguments: Any) -> Results:
@@ -262,7 +280,10 @@ _TENSORS = (
     "Tensor? k_position, Tensor? k_normal, Tensor? q_gate, Tensor? k_mask, Tensor? q_offsets, "
     "Tensor? k_offsets, Tensor? dropout_seed"
 )
-_STATIC = "int[] terms, int[] counts, float eps, bool causal, float scale, float dropout"
+_STATIC = (
+    "int[] terms, int[] counts, float eps, bool causal, float scale, float dropout, "
+    "float? skip_eps"
+)
 
 _forward = define_op(
     f"{_OP}({_TENSORS}, {_STATIC}, bool position_mean) -> (Tensor, Tensor, Tensor, Tensor)",

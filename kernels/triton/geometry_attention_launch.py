@@ -21,6 +21,11 @@ from g2vlm_fast.kernels.triton.geometry_attention_channels import (
 from g2vlm_fast.kernels.triton.geometry_attention_key import key_kernel
 from g2vlm_fast.kernels.triton.geometry_attention_marks import PROGRAMS, mark_kernel
 from g2vlm_fast.kernels.triton.geometry_attention_query import query_kernel
+from g2vlm_fast.kernels.triton.geometry_attention_skip_launch import (
+    kept_keys,
+    kept_queries,
+    skipping_of,
+)
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import Problem, Sizes
 from g2vlm_fast.kernels.triton.interpreter import repair_interpreter
 from g2vlm_fast.ops._geometry_attention_arguments import (
@@ -160,7 +165,11 @@ def forward(tokens: Tokens, options: Options, position_mean: bool, results: Resu
     with _on_device_of(q):
         _mark_uncovered(tokens.q_offsets, q.shape[0], *results)
         channels = channels_of(tokens, sizes, problem, moments=False)
-        forward_kernel[grid](tokens, channels, results, sizes, problem, position_mean, **blocks)
+        skipping = skipping_of(tokens, channels, sizes, problem, options)
+        kept = kept_keys(skipping, None, blocks)
+        forward_kernel[grid](
+            tokens, channels, results, kept, sizes, problem, position_mean, **blocks
+        )
 
 
 def backward(
@@ -199,12 +208,15 @@ def backward(
         )
         summed = problem.LONE or per_head is not None or k_per_head is not None
         channels = channels_of(tokens, sizes, problem, moments=summed)
+        skipping = skipping_of(tokens, channels, sizes, problem, options)
         given = (grads, tokens, channels, results, delta)
         blocks = block_sizes("query", problem, moments, masked)
+        kept = kept_keys(skipping, lse, blocks)
         query_kernel[(rows // blocks["BLOCK_Q"] + sizes.num_segments, heads)](
-            *given, gradients.q, features, per_head, sizes, problem, **blocks
+            *given, gradients.q, features, per_head, kept, sizes, problem, **blocks
         )
         blocks = block_sizes("key", problem, moments, masked)
+        kept = kept_queries(skipping, lse, blocks)
         tiles = k.shape[0] // blocks["BLOCK_K"] + sizes.num_segments
         if problem.SHARED:
             parts = lse.new_zeros((tiles, heads, problem.PARAMETERS))
@@ -215,6 +227,7 @@ def backward(
             k_per_head,
             k_normal_per_head,
             parts,
+            kept,
             sizes,
             problem,
             **blocks,

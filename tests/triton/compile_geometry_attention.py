@@ -22,7 +22,14 @@ from triton.compiler import ASTSource
 from g2vlm_fast.kernels.triton import geometry_attention_launch as launch
 from g2vlm_fast.kernels.triton.geometry_attention_blocks import block_sizes
 from g2vlm_fast.kernels.triton.geometry_attention_channels import Channels
-from g2vlm_fast.kernels.triton.geometry_attention_tiles import Sizes
+from g2vlm_fast.kernels.triton.geometry_attention_lists import (
+    Summaries,
+    list_keys_kernel,
+    list_queries_kernel,
+    summarize_keys_kernel,
+    summarize_queries_kernel,
+)
+from g2vlm_fast.kernels.triton.geometry_attention_tiles import Kept, Sizes
 from g2vlm_fast.ops._geometry_attention_arguments import (
     Options,
     ResultGradients,
@@ -35,6 +42,17 @@ KERNELS = {
     "forward": launch.forward_kernel,
     "query": launch.query_kernel,
     "key": launch.key_kernel,
+    "list_keys": list_keys_kernel,
+    "list_queries": list_queries_kernel,
+    "summarize_keys": summarize_keys_kernel,
+    "summarize_queries": summarize_queries_kernel,
+}
+# The kernel whose tiles they are for, and what they are compiled for beside the problem.
+LISTING = {
+    "list_keys": "forward",
+    "list_queries": "key",
+    "summarize_keys": "key",
+    "summarize_queries": "key",
 }
 RECORDS = {
     "grads": ResultGradients,
@@ -42,8 +60,12 @@ RECORDS = {
     "channels": Channels,
     "results": Results,
     "sizes": Sizes,
+    "kept": Kept,
+    "summaries": Summaries,
 }
 SIZES = Sizes("i32", "i32", "i32", "fp32", "fp32", "i32", "fp32")
+KEPT = Kept("*i16", "*i32", "i32")
+SUMMARIES = Summaries("*fp32", "*fp32", "i32", "*fp32", "i32")
 CHANNELS = Channels("*fp16", "*fp16", "*bf16", "*bf16", "*fp32")
 # Code and columns of each term.
 TERMS = {
@@ -74,6 +96,7 @@ ABSENT_WITHOUT = {
     "grad_k_position": {"position"},
     "grad_k_normal": {"normal"},
     "grad_parts": set(TERMS),
+    "lse.lse": {"saved"},
 }
 
 
@@ -105,9 +128,14 @@ def compile_case(kernel: str, head_dim: int, dtype: str, features: set[str]) -> 
         gated="gate" in features,
         own="own" in features or "normal" in features,
     )
-    blocks = block_sizes(kernel, problem, "mean" in features, "mask" in features)
+    tiles_of = LISTING.get(kernel, kernel)
+    blocks = block_sizes(tiles_of, problem, "mean" in features, "mask" in features)
     options = {name: blocks.pop(name) for name in ("num_warps", "num_stages")}
     static: dict[str, object] = {"PROBLEM": problem, **blocks}
+    if kernel in LISTING:
+        options["num_stages"] = 1
+        static |= {"UNIT": blocks["BLOCK_K"], "BLOCK": blocks["BLOCK_K"], "CHUNK": 256}
+        static |= {"PROBES": max(1, blocks["BLOCK_Q"] // blocks["BLOCK_K"]), "EXACT": False}
     if kernel == "forward":
         static["POSITION_MEAN"] = "mean" in features
     signature: dict[str, object] = {}
@@ -122,8 +150,14 @@ def compile_case(kernel: str, head_dim: int, dtype: str, features: set[str]) -> 
         types = []
         for field, name in enumerate(record._fields if record else (argument,)):
             path = (place, field) if record else (place,)
-            if record is Sizes:
+            if argument == "log_eps":
+                found = "fp32"
+            elif record is Sizes:
                 found = SIZES[field]
+            elif record is Kept:
+                found = KEPT[field] if kernel in LISTING or "skip" in features else None
+            elif record is Summaries:
+                found = SUMMARIES[field]
             elif record is Channels:
                 found = CHANNELS[field] if problem.CHANNELS else None
                 if name.endswith("moment") and "position" not in features:
