@@ -209,7 +209,8 @@ def attend(
     if POSITION_MEAN:
         # Moments of a tile are merged into those before it (Chan, Golub and LeVeque, 1983).
         k_point = spread(load_framed(tokens.k_position, keys, visible, 3, program.frame), 0)
-        weight = 1.0 / tl.where(tile_total == 0.0, 1.0, tile_total)
+        # What is next to nothing beside the highest counts as at the center: its inverse overflows.
+        weight = 1.0 / tl.where(tile_total < 1e-30, 1.0, tile_total)
         tile_mean = times(sum_pairs(probability, k_point, 1), weight)
         offset = minus(k_point, spread(tile_mean, 1))
         tile_moment = tl.sum(probability * inner(offset, offset), 1)

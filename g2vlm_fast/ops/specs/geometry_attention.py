@@ -18,6 +18,7 @@ from g2vlm_fast.ops.bias import (
     SquaredDistance,
 )
 from g2vlm_fast.ops.geometry_attention import geometry_attention
+from g2vlm_fast.ops.specs.attention_rooms import room_attention, skipping
 from g2vlm_fast.ops.specs.attention_tokens import SMALL, scenes
 from g2vlm_fast.ops.specs.base import Cost, Hostile, InputFactory, Inputs, OpSpec, Tolerance
 from g2vlm_fast.ops.specs.clouds import sizes_of
@@ -68,7 +69,7 @@ SPEC = OpSpec(
     op="geometry_attention",
     kernels=("geometry_attention", "geometry_attention_backward"),
     function=geometry_attention,
-    small=SMALL,
+    small={**SMALL, "skipping": skipping},
     timed={
         "M_D64_distance": scenes(4, 16, 4096, 4096, 64, _BIASES["distance"]),
         "M_D128_distance": scenes(4, 16, 4096, 4096, 128, _BIASES["distance"]),
@@ -77,6 +78,8 @@ SPEC = OpSpec(
         "M_D64_gauss_powers": scenes(4, 16, 4096, 4096, 64, _BIASES["gauss_powers"]),
         "M_D64_rbf": scenes(4, 16, 4096, 4096, 64, _BIASES["rbf"]),
         "cross_B8_H16_Lq512_Lk4096_D64_distance": scenes(8, 16, 512, 4096, 64, _BIASES["distance"]),
+        "self_16k_D64_skip": room_attention(16384),
+        "self_64k_D64_skip": room_attention(65536),
     },
     timed_dtype=torch.bfloat16,
     called={
@@ -208,6 +211,9 @@ SPEC = OpSpec(
             ValueError,
             "dropout_seed",
         ),
+        Hostile("skipping everything", _change(skip_eps=1.0), ValueError, "skip_eps"),
+        Hostile("skipping less than nothing", _change(skip_eps=-1e-9), ValueError, "skip_eps"),
+        Hostile("a tensor to skip", _change(skip_eps=torch.ones(1)), TypeError, "skip_eps"),
         Hostile(
             "heads that do not divide",
             lambda i: {**i, "k": i["k"].repeat(1, 2, 1)[:, :3], "v": i["v"].repeat(1, 2, 1)[:, :3]},
