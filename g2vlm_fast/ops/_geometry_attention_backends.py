@@ -27,7 +27,10 @@ def _dense(record: Tokens | Results | ResultGradients) -> list[Any]:
 
 
 def _forward_cpu(tokens: Tokens, options: Options, position_mean: bool) -> Results:
-    """Run the CPU kernel; half precision is computed in float32 and rounded once."""
+    """Run the CPU kernel, which skips nothing.
+
+    Half precision is computed in float32 and rounded once.
+    """
     dtype = tokens.q.dtype
     if wide(dtype) != dtype:
         widened = _forward_cpu(_widened(tokens), options, position_mean)

@@ -281,8 +281,7 @@ _TENSORS = (
     "Tensor? k_offsets, Tensor? dropout_seed"
 )
 _STATIC = (
-    "int[] terms, int[] counts, float eps, bool causal, float scale, float dropout, "
-    "float? skip_eps"
+    "int[] terms, int[] counts, float eps, bool causal, float scale, float dropout, float? skip_eps"
 )
 
 _forward = define_op(

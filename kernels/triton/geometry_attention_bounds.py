@@ -2,35 +2,38 @@
 
 **What may be skipped.** Let row i attend to n keys with scores ``s_ij`` and ``lse_i``. For a tile I
 of queries and a tile J of keys let ``upper >= s_ij`` for all of their pairs, and ``floor <= lse_i``
-for all rows of I. Where ``upper < floor + ln(eps / n)``, every pair of the two tiles has probability
-``exp(s_ij - lse_i) < eps / n``. A row has n keys, so all that it skips sums to less than eps,
-however many tiles that is, and in any order. Probabilities after skipping are divided by at least
-``1 - eps``: the output moves by at most ``2 eps`` of the largest value. (The same union bound prunes
-the one-dimensional decays of Lin et al., Adaptive Computation Pruning, 2025.)
+for all rows of I. Where ``upper < floor + ln(eps / n)``, every pair of the two tiles has the
+probability ``exp(s_ij - lse_i) < eps / n``. A row has n keys, so all that it skips sums to less
+than eps, however many tiles that is, and in any order. What is kept is divided by its own sum, at
+least ``1 - eps``: the output moves by at most ``2 eps`` of the largest value. (The same union bound
+prunes the one-dimensional decays of Lin et al., Adaptive Computation Pruning, 2025.)
 
-**Upper.** ``|scale| max|q_i| max|k_j|`` bounds the products by Cauchy and Schwarz. With the boxes of
-both tiles the length of a difference lies between that of their gap and that of their span, and a
-direction is linear, so that it is largest at a corner. With a gate g in front, the bias is linear in
-g times its slopes, directions and weights, of which a tile keeps the least and the greatest: rows
-with gate 0 count as zeros, wherever they stand. A slope below 0 takes the span for the gap. Powers
-of a Gaussian and radial Gaussians are between 0 and 1 while their precision is at least 0: their
-positive weights bound them. ``normal . k_normal`` is bounded by both lengths.
+**Upper.** ``|scale| max|q_i| max|k_j|`` bounds the products by Cauchy and Schwarz. With the boxes
+of both tiles the length of a difference lies between that of their gap and that of their span, and
+a direction is linear, so that it is largest at a corner. With a gate g in front, the bias is linear
+in g times its slopes, directions and weights, of which a tile keeps the least and the greatest:
+rows with gate 0 count as zeros, wherever they stand. A slope below 0 takes the span for the gap.
+Powers of a Gaussian and radial Gaussians are between 0 and 1 while their precision is at least 0:
+their positive weights bound them. ``normal . k_normal`` is bounded by both lengths.
 
-**Floor.** Forward: the lse over the keys of one or two tiles near the queries, which are computed as
-the attention computes them; fewer keys give less. Backward: the lse that the forward pass saved.
+**Floor.** Forward: the lse over the keys of one or two tiles near the queries, whose scores are
+computed as the attention computes them; fewer keys give less. Backward: the lse that the forward
+pass saved. So lse and probabilities are those of the scores as rounded by the kernels.
 
 **Rounding** goes outwards. Boxes hold the coordinates themselves. Squares that tensor cores make of
 channels err by less than ``2^-17 (|q|^2 + |k|^2)``, counted from the center of the frame: 16 terms
 of at most 22 bits. Those of float32 err by less than ``2^-20 (|q| + |k|) |k - q|``. Products, whose
-sums are float32, err by less than 2^-10 of the product of norms; all that adds up afterwards by less
-than 1e-5 of itself. What is not finite makes a bound infinite or not a number, and the comparison
-false: the tile is kept.
+sums are float32, err by less than 2^-10 of the product of norms; all that adds up afterwards by
+less than 1e-5 of itself. What is not finite makes a bound infinite or not a number, and the
+comparison false: the tile is kept.
 
 **eps = 0** skips only what changes no bit (but the sign of a zero), where values and gradients are
-finite. Forward: tiles after the near ones, whose scores are 152 powers of two below what is then the
+finite. Forward: tiles after the near ones, with scores 152 powers of two below what is then the
 highest of every row. Such a tile leaves the highest as it is, so that sums are multiplied by
-``exp2(0) = 1``; its probabilities underflow to 0, and 0 is added. Backward: scores 152 powers of two
-below the lse, whose probabilities are 0 likewise, and with them all that they are multiplied with.
+``exp2(0) = 1``; its probabilities underflow to 0, and 0 is added. Tiles before the near ones are
+kept: what they add is wiped out later, but by way of roundings that it may have touched. Backward:
+scores 152 powers of two below the lse, whose probabilities are 0 likewise, and with them all that
+they are multiplied with.
 """
 
 from typing import Any, NamedTuple

@@ -205,9 +205,9 @@ def share_of(log_eps, number, EXACT: tl.constexpr):
 
 @triton.jit
 def nearest_tile(bounds, summaries, first, count, beyond, CHUNK: tl.constexpr):
-    """Return which of ``count`` tiles of keys from ``first`` has the nearest center, ``beyond`` not.
+    """Return which of ``count`` tiles of keys from ``first`` has the nearest center.
 
-    Ties go to the lowest; -1 where none has a finite center.
+    That is never tile ``beyond``. Ties go to the lowest; -1 where none has a finite center.
     """
     inf = float("inf")
     best = inf
@@ -383,9 +383,9 @@ def list_queries_kernel(
         wanted = are_kept(queries, keys, share, program, PROBLEM)
         if PROBLEM.CAUSAL:
             # The loop may begin within a tile that has bounds: then two of them hold its rows.
-            if before % BLOCK_Q > 0:
-                queries = load_query_bounds(summaries, first + numbers + 1, exists, head, PROBLEM)
-                wanted = wanted | are_kept(queries, keys, share, program, PROBLEM)
+            also = exists & (before % BLOCK_Q > 0)
+            queries = load_query_bounds(summaries, first + numbers + 1, also, head, PROBLEM)
+            wanted = wanted | (also & are_kept(queries, keys, share, program, PROBLEM))
         count = append(kept, list_row, count, numbers, wanted & exists)
     tl.store(kept.counts + list_row, count)
 

@@ -32,6 +32,8 @@ SPILLED = {
     "key:128:bf16:basis+position+packed": 80,
     f"key:128:bf16:{LOOK}": 16,
     f"key:128:bf16:{EVERYTHING}": 156,
+    "query:128:bf16:distance+position+packed+skip": 76,
+    "key:128:bf16:distance+position+packed+skip": 36,
 }
 
 
@@ -81,3 +83,17 @@ def test_masks_dropout_normals_and_own_parameters_compile() -> None:
     ]
     results = compile_cases([f"{kernel}:{case}" for kernel in KERNELS for case in cases])
     assert all(each["registers"] > 0 for each in results)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head_dim", [64, 128])
+def test_kernels_that_skip_and_what_lists_their_tiles_compile_without_spills(head_dim: int) -> None:
+    cases = [f"{kernel}:{head_dim}:bf16:distance+position+packed+skip" for kernel in KERNELS]
+    for features in ("squared", "distance+direction+gate", "powers+basis", "distance+normal+own"):
+        for saved in ("", "+saved"):
+            cases.append(f"list_keys:{head_dim}:bf16:{features}+packed{saved}")
+        cases.append(f"summarize_keys:{head_dim}:bf16:{features}+packed")
+        cases.append(f"summarize_queries:{head_dim}:bf16:{features}+packed+saved")
+        cases.append(f"list_queries:{head_dim}:bf16:{features}+packed+causal")
+    cases.append(f"list_keys:{head_dim}:bf16:squared+mask+causal")
+    assert_no_spills(cases)
