@@ -62,7 +62,7 @@ def tokens_of(queries: int, keys: int, parameters: Tensor, **given: Any) -> dict
 
 
 def slopes(*values: float) -> Tensor:
-    return torch.tensor(values)[:, None]
+    return torch.tensor(values, dtype=torch.float32)[:, None]
 
 
 def offsets(*lengths: int) -> Tensor:
@@ -154,7 +154,7 @@ def growing_gaussians() -> Scene:
 
 def parameters_of_rows() -> Scene:
     parameters = numbers(84, HEADS, 7, seed=7)
-    parameters[..., 0] = 30 + 20 * parameters[..., 0]
+    parameters[..., 0] = 200 + 20 * parameters[..., 0]
     x = tokens_of(84, 90, parameters, k_normal=numbers(90, 3, seed=8))
     return x, [DISTANCE, DIRECTION, NORMAL], False
 
