@@ -339,7 +339,7 @@ def test_skipping_with_eps_0_changes_no_bit_forward_or_backward(
     dense = run_on(SPEC, "triton", x)
     assert not shares
     skipped = run_on(SPEC, "triton", {**x, "skip_eps": 0.0})
-    assert max(shares[0], shares[1]) < 0.95 or scene is padded
+    assert min(shares) < 0.95
     for one, two in zip(dense[0], skipped[0], strict=True):
         assert torch.equal(one, two)
     for name, gradient in dense[1].items():
