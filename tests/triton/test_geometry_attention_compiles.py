@@ -34,6 +34,8 @@ SPILLED = {
     f"key:128:bf16:{EVERYTHING}": 156,
     "query:128:bf16:distance+position+packed+skip": 76,
     "key:128:bf16:distance+position+packed+skip": 36,
+    # It computes the scores of one tile of keys, once.
+    "list_keys:64:bf16:powers+basis+packed": 40,
 }
 
 
