@@ -34,8 +34,9 @@ from g2vlm_fast.kernels.triton.geometry_attention_terms import (
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
     LN_2,
     Program,
+    clear_and_visible_ends,
     dropout_factor,
-    end_of_visible_keys,
+    hide_keys,
     list_of,
     load_tile,
     locate_queries,
@@ -108,12 +109,7 @@ def forward_kernel(
         zero_points(BLOCK_Q),
         tl.zeros([BLOCK_Q], tl.float32),
     )
-    clear_end = tile.other_begin
-    if tokens.k_mask is None:
-        seen = end_of_visible_keys(tile, tile.first, PROBLEM.CAUSAL) - tile.other_begin
-        clear_end += seen // BLOCK_K * BLOCK_K
-    last_row = tl.minimum(tile.first + BLOCK_Q, tile.end) - 1
-    last_end = end_of_visible_keys(tile, last_row, PROBLEM.CAUSAL)
+    clear_end, last_end = clear_and_visible_ends(tokens, tile, BLOCK_Q, BLOCK_K, PROBLEM.CAUSAL)
     queries = Queries(rows, q_tile, places, parameters)
     if kept.lists is None:
         for start in range(tile.other_begin, clear_end, BLOCK_K):
@@ -171,10 +167,7 @@ def score_tile(
         pairs = compare(queries.places, k_places, parameters, program, False, False, PROBLEM)
         score += bias_of(pairs, parameters, 0.0, PROBLEM)
     if MASKED:
-        score = tl.where(visible[None, :], score, -float("inf"))
-        if PROBLEM.CAUSAL:
-            hidden = keys[None, :] - tile.other_end > queries.rows[:, None] - tile.end
-            score = tl.where(hidden, -float("inf"), score)
+        score = hide_keys(score, tile, queries.rows, keys, visible, PROBLEM.CAUSAL)
     return score
 
 
@@ -209,7 +202,6 @@ def attend(
     if POSITION_MEAN:
         # Moments of a tile are merged into those before it (Chan, Golub and LeVeque, 1983).
         k_point = spread(load_framed(tokens.k_position, keys, visible, 3, program.frame), 0)
-        # What is next to nothing beside the highest counts as at the center: its inverse overflows.
         weight = 1.0 / tl.where(tile_total < 1e-30, 1.0, tile_total)
         tile_mean = times(sum_pairs(probability, k_point, 1), weight)
         offset = minus(k_point, spread(tile_mean, 1))
