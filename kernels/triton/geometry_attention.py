@@ -55,8 +55,9 @@ class Attended(NamedTuple):
 
 
 class Queries(NamedTuple):
-    """A tile of queries of one head."""
+    """A tile of queries."""
 
+    heads: Any  # one head, or a column of one for each row
     rows: Any
     q: Any
     places: Any
@@ -79,7 +80,6 @@ def forward_kernel(
     tile = locate_queries(tokens, sizes, BLOCK_Q)
     if tile.first >= tile.end:
         return
-    D_PADDED: tl.constexpr = PROBLEM.D_PADDED
     TAIL: tl.constexpr = max(BLOCK_K // 2, 16)  # masks take registers
     BIASED: tl.constexpr = PROBLEM.PARAMETERS > 0
     rows = tile.first + tl.arange(0, BLOCK_Q)
@@ -96,20 +96,14 @@ def forward_kernel(
     if BIASED:
         places = load_query_places(program, tile.first, rows, inside, BLOCK_Q, PROBLEM)
         parameters = load_parameters(program, rows, inside, 1, PROBLEM)
-    attended = Attended(
-        tl.full([BLOCK_Q], -float("inf"), tl.float32),
-        tl.zeros([BLOCK_Q], tl.float32),
-        tl.zeros([BLOCK_Q, D_PADDED], tl.float32),
-        zero_points(BLOCK_Q),
-        tl.zeros([BLOCK_Q], tl.float32),
-    )
+    attended = nothing_attended(BLOCK_Q, PROBLEM)
     clear_end = tile.other_begin
     if tokens.k_mask is None:
         seen = end_of_visible_keys(tile, tile.first, PROBLEM.CAUSAL) - tile.other_begin
         clear_end += seen // BLOCK_K * BLOCK_K
     last_row = tl.minimum(tile.first + BLOCK_Q, tile.end) - 1
     last_end = end_of_visible_keys(tile, last_row, PROBLEM.CAUSAL)
-    queries = Queries(rows, q_tile, places, parameters)
+    queries = Queries(head, rows, q_tile, places, parameters)
     for start in range(tile.other_begin, clear_end, BLOCK_K):
         attended = attend(attended, program, queries, start, False, POSITION_MEAN, PROBLEM, BLOCK_K)
     for start in tl.range(clear_end, last_end, TAIL, num_stages=1):
@@ -125,6 +119,18 @@ def forward_kernel(
         store_points(results.mean, wide_rows, zero_where(blind, mean), inside)
         variance = attended.moment * inverse * (frame.metres * frame.metres)
         tl.store(results.variance + wide_rows, variance, mask=inside)
+
+
+@triton.jit
+def nothing_attended(BLOCK_Q: tl.constexpr, PROBLEM: tl.constexpr):
+    D_PADDED: tl.constexpr = PROBLEM.D_PADDED
+    return Attended(
+        tl.full([BLOCK_Q], -float("inf"), tl.float32),
+        tl.zeros([BLOCK_Q], tl.float32),
+        tl.zeros([BLOCK_Q, D_PADDED], tl.float32),
+        zero_points(BLOCK_Q),
+        tl.zeros([BLOCK_Q], tl.float32),
+    )
 
 
 @triton.jit
@@ -182,7 +188,7 @@ def attend(
         mean = plus(mean, times(step, share))
     total += tile_total
     if PROBLEM.DROPOUT:
-        probability *= dropout_factor(program, queries.rows[:, None], keys[None, :])
+        probability *= dropout_factor(program, queries.heads, queries.rows[:, None], keys[None, :])
     v_tile = load_tile(tokens.v, start, visible, kv_head, PROBLEM.KV_HEADS, BLOCK_K, PROBLEM)
     out = attended.out * decay[:, None]
     out = tl.dot(probability.to(v_tile.dtype), v_tile, out, input_precision=PRECISION)
