@@ -15,7 +15,8 @@ from g2vlm_fast.ops._geometry_attention_arguments import Results, Tokens
 
 MAX_QUERIES = 16  # a segment, on average
 MIN_KEYS = 256  # a segment, on average
-MIN_ROWS, MAX_ROWS = 16, 64  # of a tile: queries times heads that share one of k
+MIN_ROWS = 16  # of a tile: queries times heads that share one of k
+MAX_ROWS = {"bf16": 64, "fp16": 64, "fp32": 16}
 PROGRAMS = 1024  # about eight on each multiprocessor of an H100
 MIN_SHARE = 128  # keys, on average
 MAX_SHARES = 128
@@ -26,20 +27,20 @@ def has_few_queries(sizes: Sizes, problem: Problem) -> bool:
     """Return whether these kernels take a problem: its shapes alone decide.
 
     They do where segments have at most 16 queries and at least 256 keys on average, and at most 64
-    heads share one of k. Whatever else a problem has, they have: terms, gates, parameters of each
-    row, masks, dropout, positions under the attention.
+    heads (16 in float32) share one of k. Whatever else a problem has, they have: terms, gates,
+    parameters of each row, masks, dropout, positions under the attention.
     """
     return (
         0 < sizes.num_queries <= MAX_QUERIES * sizes.num_segments
         and sizes.num_keys >= MIN_KEYS * sizes.num_segments
-        and problem.GROUP <= MAX_ROWS
+        and problem.GROUP <= MAX_ROWS[problem.DTYPE]
     )
 
 
 def rows_of(sizes: Sizes, problem: Problem) -> int:
     """Return the rows of a tile: what a segment of average length fills, rounded up."""
     rows = problem.GROUP * triton.cdiv(sizes.num_queries, sizes.num_segments)
-    return min(max(triton.next_power_of_2(rows), MIN_ROWS), MAX_ROWS)
+    return min(max(triton.next_power_of_2(rows), MIN_ROWS), MAX_ROWS[problem.DTYPE])
 
 
 def shares_of(sizes: Sizes, problem: Problem) -> int:
@@ -82,7 +83,7 @@ def decode(
         problem,
         position_mean,
         ROWS=tile_rows,
-        **decode_block_sizes(problem),
+        **decode_block_sizes(problem, tile_rows),
     )
     combine_kernel[(rows * heads,)](
         partials, results, shares, problem, position_mean, CHUNK=CHUNK, num_warps=4

@@ -3,7 +3,7 @@
 Run as a script, without ``TRITON_INTERPRET``: ``python compile_geometry_attention.py CASE ...``
 with cases ``kernel:head_dim:dtype:feature+feature``. Prints one JSON object a case, with the
 registers and spilled bytes that ptxas reports. Four heads share one of k in the kernels for few
-queries, whose tiles have 16 rows, or 64 with the feature ``rows64``.
+queries, whose tiles have 16 rows, or as many as the feature ``rows32`` or ``rows64`` says.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def pointer_type(argument: str, name: str, dtype: str, features: set[str]) -> st
 def launch_options(kernel: str, problem: Problem, features: set[str]) -> dict[str, int]:
     """Return the tile sizes and launch options of a kernel."""
     if kernel == "decode":
-        return {"ROWS": 64 if "rows64" in features else 16, **decode_block_sizes(problem)}
+        rows = next((rows for rows in (32, 64) if f"rows{rows}" in features), 16)
+        return {"ROWS": rows, **decode_block_sizes(problem, rows)}
     if kernel == "combine":
         return {"CHUNK": decode_launch.CHUNK, "num_warps": 4, "num_stages": 3}
     return block_sizes(kernel, problem, "mean" in features, "mask" in features)
