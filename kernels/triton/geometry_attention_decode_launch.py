@@ -33,7 +33,7 @@ def has_few_queries(sizes: Sizes, problem: Problem) -> bool:
     return (
         0 < sizes.num_queries <= MAX_QUERIES * sizes.num_segments
         and sizes.num_keys >= MIN_KEYS * sizes.num_segments
-        and problem.GROUP <= MAX_ROWS[problem.DTYPE]
+        and MAX_ROWS[problem.DTYPE] >= problem.GROUP
     )
 
 

@@ -32,6 +32,8 @@ _BIASES = {
     "none": BiasSpec(),
 }
 
+_DECODE = "decode_B8_Lk65536_D128_KV4_distance"
+
 
 def _shaped(given: Mapping[str, Any]) -> InputFactory:
     heads = given.get("heads", 16)
@@ -77,7 +79,9 @@ SPEC = OpSpec(
         "M_D64_gauss_powers": scenes(4, 16, 4096, 4096, 64, _BIASES["gauss_powers"]),
         "M_D64_rbf": scenes(4, 16, 4096, 4096, 64, _BIASES["rbf"]),
         "cross_B8_H16_Lq512_Lk4096_D64_distance": scenes(8, 16, 512, 4096, 64, _BIASES["distance"]),
+        _DECODE: scenes(8, 16, 1, 65536, 128, _BIASES["distance"], 4),
     },
+    timed_forward_only=(_DECODE,),
     timed_dtype=torch.bfloat16,
     called={
         "geometry_attention_L16": scenes(1, 4, 16, 16, 16, _BIASES["distance"]),
