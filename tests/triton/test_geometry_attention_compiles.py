@@ -28,14 +28,15 @@ FEATURES = (
 # spills nothing; of the others, at head dim 128, a key tile of one warp group is too much already,
 # and of tiles with more than a few queries, half the keys cost more than these bytes.
 SPILLED = {
-    f"decode:64:bf16:{EVERYTHING}+rows64": 8,
-    f"decode:128:bf16:{EVERYTHING}+rows32": 12,
-    f"decode:128:bf16:{EVERYTHING}+rows64": 24,
     "query:128:bf16:distance+position+packed": 72,
     "key:128:bf16:distance+position+packed": 24,
     "key:128:bf16:basis+position+packed": 80,
     f"key:128:bf16:{LOOK}": 16,
     f"key:128:bf16:{EVERYTHING}": 156,
+    f"decode:64:bf16:{LOOK}+rows64": 12,
+    f"decode:64:bf16:{EVERYTHING}+rows64": 8,
+    f"decode:128:bf16:{EVERYTHING}+rows32": 12,
+    f"decode:128:bf16:{EVERYTHING}+rows64": 24,
 }
 
 
