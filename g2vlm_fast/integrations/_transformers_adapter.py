@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection
+from contextvars import ContextVar
 from typing import Any, cast
 
 import torch
@@ -20,14 +21,39 @@ _REMEDY = (
 )
 
 
-class LayerBias(GeometryBias):
-    """The bias of one layer, and whether geometry reached it in the last pass."""
+# What the pass that this thread runs has seen. Compiled code sees no context variables: what it
+# reads and writes are attributes, which say the same of passes in any thread.
+_asked: ContextVar[bool] = ContextVar("asked", default=False)
+_reached: ContextVar[frozenset[int]] = ContextVar("reached", default=frozenset())
 
-    used: bool = False
+
+class LayerBias(GeometryBias):
+    """The bias of one layer, and whether geometry reached it."""
+
+    _reached_once: bool = False
+    _reached_compiled: bool = False
+
+    def note(self) -> None:
+        """Note that geometry reached this layer, whether or not the bias is needed."""
+        self._reached_once = True
+        if torch.compiler.is_compiling():
+            self._reached_compiled = True
+        else:
+            _reached.set(_reached.get() | {id(self)})
+
+    def reached(self) -> bool:
+        """Return whether it did in the pass that this thread runs.
+
+        Between compiled and other code, say a compiled layer of a model that is not, the answer
+        is whether it ever did.
+        """
+        if torch.compiler.is_compiling():
+            return self._reached_once
+        return self._reached_compiled or id(self) in _reached.get()
 
     def forward(self) -> Tensor:
         """Note the use, and return the parameters."""
-        self.used = True
+        self.note()
         return super().forward()
 
 
@@ -70,21 +96,21 @@ class GeometryAdapter(nn.Module):
     ) -> None:
         super().__init__()
         part = model if part is None else part
-        attention = _attention_of(model, part)
-        chosen = _chosen_of(attention, layers)
+        named = _attention_of(model, part)
+        chosen = _chosen_of(named, layers)
+        attention = list(named.values())
         self.spec = spec
         self.biases = nn.ModuleDict()
+        for index in sorted(chosen):
+            self.biases[str(index)] = _bias_for(attention[index], spec)
+        model.set_attn_implementation("geometry")
+        # From here on nothing fails, so that a refusal leaves the model as it was.
         for module in model.modules():
             if _uses_interface(module):
                 module.geometry_bias = None
-        for index, module in enumerate(attention):
-            if index in chosen:
-                bias = LayerBias(spec, _heads_of(module))
-                parameter = next(module.parameters(), None)
-                bias.to(None if parameter is None else parameter.device)
-                self.biases[str(index)] = module.geometry_bias = bias
-        model.set_attn_implementation("geometry")
-        self._asked = False  # whether the running model was called with geometry
+        for index in chosen:
+            attention[index].geometry_bias = self.biases[str(index)]
+        self._asked_compiled = False
         model.register_forward_pre_hook(self._before_model, with_kwargs=True)
         part.register_forward_pre_hook(self._before_part, with_kwargs=True)
         part.register_forward_hook(self._after_part, with_kwargs=True)
@@ -112,17 +138,27 @@ class GeometryAdapter(nn.Module):
             raise TypeError(
                 f"{type(model).__name__}: geometry must be a Geometry, got {type(given).__name__}"
             )
-        self._asked = given is not None
+        self._note_asked(given is not None)
 
     def _after_model(self, *_: Any) -> None:
-        self._asked = False
+        self._note_asked(False)
+
+    def _note_asked(self, asked: bool) -> None:
+        """Note whether the running model was called with geometry."""
+        if torch.compiler.is_compiling():
+            self._asked_compiled = asked
+        else:
+            _asked.set(asked)
+
+    def _forget_layers(self) -> None:
+        if not torch.compiler.is_compiling():
+            _reached.set(_reached.get() - {id(bias) for bias in self.biases.values()})
 
     def _before_part(self, part: nn.Module, _: Any, arguments: dict[str, Any]) -> None:
-        for bias in self._layers().values():
-            bias.used = False
+        self._forget_layers()
         if arguments.get("geometry") is None:
             if current_geometry() is None:
-                if self._asked:
+                if self._asked_compiled if torch.compiler.is_compiling() else _asked.get():
                     raise RuntimeError(f"geometry did not reach {type(part).__name__}; {_REMEDY}")
                 return
             if part.training and _checkpoints_activations(part):
@@ -137,18 +173,21 @@ class GeometryAdapter(nn.Module):
             )
 
     def _after_part(self, part: nn.Module, _: Any, arguments: dict[str, Any], __: Any) -> None:
-        unused = [name for name, bias in self._layers().items() if not bias.used]
+        if arguments.get("geometry") is None and current_geometry() is None:
+            return
+        unused = [name for name, bias in self._layers().items() if not bias.reached()]
+        self._forget_layers()
         if part.training and len(unused) < len(self.biases):
             return  # layers may be dropped in training
-        if unused and (arguments.get("geometry") is not None or current_geometry() is not None):
+        if unused:
             raise RuntimeError(
                 f"geometry did not reach attention layers {', '.join(unused)} of "
                 f"{type(part).__name__}; {_REMEDY}"
             )
 
 
-def _attention_of(model: PreTrainedModel, part: nn.Module) -> list[nn.Module]:
-    """Return the attention modules of the part, of a model that can have biases."""
+def _attention_of(model: PreTrainedModel, part: nn.Module) -> dict[str, nn.Module]:
+    """Return the attention modules of the part by name, of a model that can have biases."""
     name = type(model).__name__
     if not isinstance(model, PreTrainedModel):
         raise TypeError(
@@ -168,7 +207,7 @@ def _attention_of(model: PreTrainedModel, part: nn.Module) -> list[nn.Module]:
         raise ValueError(
             f"GeometryAdapter: part must be a module of {name}, got {type(part).__name__}"
         )
-    attention = [module for module in part.modules() if _uses_interface(module)]
+    attention = {name: each for name, each in part.named_modules() if _uses_interface(each)}
     if not attention:
         raise ValueError(
             f"GeometryAdapter: no attention of {type(part).__name__} goes through "
@@ -177,15 +216,22 @@ def _attention_of(model: PreTrainedModel, part: nn.Module) -> list[nn.Module]:
     return attention
 
 
-def _chosen_of(attention: list[nn.Module], layers: Collection[int] | None) -> set[int]:
+def _chosen_of(attention: dict[str, nn.Module], layers: Collection[int] | None) -> set[int]:
     every = range(len(attention))
     if layers is None:
-        return {i for i in every if "CrossAttention" not in type(attention[i]).__name__}
+        crosses = [_is_cross_attention(*named) for named in attention.items()]
+        return {i for i in every if not crosses[i]}
     if not set(layers) <= set(every):
         raise ValueError(
             f"GeometryAdapter: layers must be from 0 to {len(attention) - 1}, got {sorted(layers)}"
         )
     return set(layers)
+
+
+def _is_cross_attention(name: str, module: nn.Module) -> bool:
+    """Go by names, as models use one class for both: ``encoder_attn`` beside ``self_attn``."""
+    own = name.rpartition(".")[2].lower()
+    return "encoder_attn" in own or "cross" in own + type(module).__name__.lower()
 
 
 def _checkpoints_activations(model: nn.Module) -> bool:
@@ -197,6 +243,12 @@ def _uses_interface(module: nn.Module) -> bool:
     forward = inspect.unwrap(type(module).forward)
     code = getattr(forward, "__code__", None)
     return code is not None and "ALL_ATTENTION_FUNCTIONS" in code.co_names
+
+
+def _bias_for(module: nn.Module, spec: BiasSpec) -> LayerBias:
+    bias = LayerBias(spec, _heads_of(module))
+    parameter = next(module.parameters(), None)
+    return bias if parameter is None else bias.to(parameter.device)
 
 
 def _heads_of(module: nn.Module) -> int:

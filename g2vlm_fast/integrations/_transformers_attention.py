@@ -70,7 +70,7 @@ def geometry_attention_forward(
     bias = None if geometry is None else _bias_of(module)
     if geometry is None or bias is None or _all_generated(geometry, query, key):
         if bias is not None:
-            bias.used = True
+            bias.note()
         out, _ = sdpa_attention_forward(
             module,
             query,
@@ -103,9 +103,20 @@ def _bias_of(module: nn.Module) -> LayerBias | None:
 
 
 def _all_generated(geometry: Geometry, query: Tensor, key: Tensor) -> bool:
-    return query.shape[2] < key.shape[2] and (
-        geometry.position.shape[1] <= key.shape[2] - query.shape[2]
-    )
+    """Return whether all queries come after the tokens that geometry knows.
+
+    Raises:
+        ValueError: geometry knows as many tokens as there are queries, and is rather theirs.
+    """
+    tokens, rows, columns = geometry.position.shape[1], query.shape[2], key.shape[2]
+    if not (rows < columns and tokens <= columns - rows):
+        return False
+    if tokens == rows > 1:
+        raise ValueError(
+            f"geometry attention: geometry is of {tokens} tokens, as many as are new, and "
+            f"attention has {columns} keys; give those in the cache their positions as well"
+        )
+    return True
 
 
 def _check(geometry: Geometry, query: Tensor, key: Tensor, value: Tensor) -> None:
@@ -119,7 +130,8 @@ def _check(geometry: Geometry, query: Tensor, key: Tensor, value: Tensor) -> Non
         raise ValueError(
             f"geometry attention: geometry is of {tokens} tokens and attention has "
             f"{key.shape[2]} keys; give every token a position, special tokens included "
-            "(placed=False for those that stand nowhere), and generate with a cache"
+            "(placed=False for those that stand nowhere), and generate with a cache and without "
+            "an assistant model"
         )
     if geometry.position.device != query.device:
         raise ValueError(
@@ -179,16 +191,17 @@ def _bias_arguments(
     heads, rows = query.shape[1:3]
     wide = torch.promote_types(query.dtype, torch.float32)
 
-    def packed(field: Tensor | None, last: int) -> Tensor | None:
-        return None if field is None else field[:, -last:].to(wide).flatten(0, 1)
+    def packed(field: Tensor | None, last: int, dtype: torch.dtype = wide) -> Tensor | None:
+        return None if field is None else field[:, -last:].to(dtype).flatten(0, 1)
 
+    exact = torch.promote_types(wide, geometry.position.dtype)  # the op takes differences first
     columns = geometry.position.shape[1]
     gate = packed(placed, rows)
     return {
         "bias": bias.spec,
         "bias_parameters": bias(),
-        "q_position": packed(geometry.position, rows),
-        "k_position": packed(geometry.position, columns),
+        "q_position": packed(geometry.position, rows, exact),
+        "k_position": packed(geometry.position, columns, exact),
         "q_normal": packed(geometry.normal, rows),
         "k_normal": packed(geometry.normal, columns),
         "q_frame": packed(geometry.frame, rows),

@@ -18,8 +18,8 @@ class Geometry:
     purpose: FSDP casts the fields of those to half precision.
 
     Args:
-        position: ``[B, L, 3]`` float32 or float64, metres. Never half precision, whatever the
-            model computes in.
+        position: ``[B, L, 3]`` float32, or float64 for coordinates far from their origin, metres.
+            Never half precision, whatever the model computes in.
         placed: ``[B, L]`` bool, which tokens stand somewhere; None for all. Between two tokens of
             which one stands nowhere the bias is 0; the other fields of such tokens are not read.
         normal: ``[B, L, 3]``, unit vectors; needed with the term ``NormalDot``.
@@ -27,8 +27,8 @@ class Geometry:
             along which ``Direction`` then weighs; None for the axes of the world.
 
     Raises:
-        TypeError: a dtype that is not one of these.
-        ValueError: a shape that is not one of these.
+        TypeError: no tensor, or a dtype that is not one of these.
+        ValueError: a shape that is not one of these, or fields on several devices.
     """
 
     def __init__(
@@ -38,15 +38,19 @@ class Geometry:
         normal: Tensor | None = None,
         frame: Tensor | None = None,
     ) -> None:
-        if position.dim() != 3:
-            raise ValueError(f"Geometry: position must be [B, L, 3], got {list(position.shape)}")
         self.position, self.placed, self.normal, self.frame = position, placed, normal, frame
-        batch, tokens, _ = position.shape
         shapes = {"position": (3,), "placed": (), "normal": (3,), "frame": (3, 3)}
         for name, ends in shapes.items():
             field = getattr(self, name)
-            if field is None:
+            if field is None and name != "position":
                 continue
+            if not isinstance(field, Tensor):
+                raise TypeError(
+                    f"Geometry: {name} must be a torch.Tensor, got {type(field).__name__}"
+                )
+            if name == "position" and field.dim() != 3:
+                raise ValueError(f"Geometry: position must be [B, L, 3], got {list(field.shape)}")
+            batch, tokens, _ = position.shape
             if name == "placed":
                 if field.dtype != torch.bool:
                     raise TypeError(f"Geometry: placed must be bool, got {field.dtype}")
@@ -58,6 +62,11 @@ class Geometry:
             if field.shape != (batch, tokens, *ends):
                 raise ValueError(
                     f"Geometry: {name} must be {[batch, tokens, *ends]}, got {list(field.shape)}"
+                )
+            if field.device != position.device:
+                raise ValueError(
+                    f"Geometry: {name} must be on {position.device} as position is, got "
+                    f"{field.device}"
                 )
 
     def to(self, device: torch.device | str) -> Geometry:
@@ -87,7 +96,12 @@ def use_geometry(geometry: Geometry) -> Iterator[None]:
 
         with use_geometry(Geometry(position)):
             model.generate(input_ids)
+
+    Raises:
+        TypeError: no Geometry.
     """
+    if not isinstance(geometry, Geometry):
+        raise TypeError(f"use_geometry: expected a Geometry, got {type(geometry).__name__}")
     token = _current.set(geometry)
     _open.append(geometry)
     try:

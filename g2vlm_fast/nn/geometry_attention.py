@@ -7,6 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from g2vlm_fast.nn.geometry_bias import GeometryBias
+from g2vlm_fast.ops._checks import INT32_MAX, check_integer, check_number
+from g2vlm_fast.ops._geometry_attention_checks import MAX_HEAD_DIM
 from g2vlm_fast.ops.bias import BiasSpec
 from g2vlm_fast.ops.geometry_attention import GeometryAttentionResult, geometry_attention
 
@@ -28,10 +30,14 @@ class _GeometryAttention(nn.Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        if not 0 <= dropout < 1:
+        if not 0 <= check_number(name, "dropout", dropout) < 1:
             raise ValueError(f"{name}: dropout must be in [0, 1), got {dropout}")
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
-        if num_heads < 1 or num_kv_heads < 1 or num_heads % num_kv_heads:
+        sizes = {"dim": dim, "context_dim": context_dim}
+        sizes |= {"num_heads": num_heads, "num_kv_heads": num_kv_heads}
+        for argument, value in sizes.items():
+            check_integer(name, argument, value, 1, INT32_MAX)
+        if num_heads % num_kv_heads:
             raise ValueError(
                 f"{name}: num_heads must be a multiple of num_kv_heads, got "
                 f"{num_heads} and {num_kv_heads}"
@@ -42,6 +48,7 @@ class _GeometryAttention(nn.Module):
                     f"{name}: dim {dim} is not a multiple of num_heads {num_heads}; pass head_dim"
                 )
             head_dim = dim // num_heads
+        check_integer(name, "head_dim", head_dim, 1, MAX_HEAD_DIM)
         self.num_heads, self.num_kv_heads, self.head_dim = num_heads, num_kv_heads, head_dim
         self.dropout = float(dropout)
         self.query = nn.Linear(dim, num_heads * head_dim, bias=projection_bias)
@@ -135,7 +142,8 @@ class GeometrySelfAttention(_GeometryAttention):
 
         Args:
             tokens: ``[L, dim]`` packed.
-            position: ``[L, 3]`` float32, metres; needed with a bias.
+            position: ``[L, 3]`` float32 or float64 metres, or int32 steps of 0.1 mm; needed
+                with a bias.
             normal: ``[L, 3]`` float32, unit vectors; needed with ``NormalDot``.
             frame: ``[L, 3, 3]`` float32, rows are the axes of each token's own ``Direction``.
             gate: ``[L, num_heads]`` float32 in [0, 1], factor of the bias of each row.
@@ -235,8 +243,9 @@ class GeometryCrossAttention(_GeometryAttention):
         Args:
             tokens: ``[Lq, dim]`` packed.
             context: ``[Lk, context_dim]`` packed.
-            position: ``[Lq, 3]`` or ``[Lq, num_heads, 3]`` float32, metres; needed with a bias.
-            context_position: ``[Lk, 3]`` float32; needed with a bias, and for
+            position: ``[Lq, 3]`` or ``[Lq, num_heads, 3]`` float32 or float64 metres, or int32
+                steps of 0.1 mm; needed with a bias.
+            context_position: ``[Lk, 3]``, as position; needed with a bias, and for
                 ``return_position_mean``.
             normal: ``[Lq, 3]`` float32, unit vectors; needed with ``NormalDot``.
             context_normal: ``[Lk, 3]`` float32, unit vectors; needed there.

@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from g2vlm_fast.ops._checks import INT32_MAX, check_integer
 from g2vlm_fast.ops._geometry_attention_parameters import kernel_parameters
 from g2vlm_fast.ops.bias import BiasSpec, GaussianPowers, NormalDot, RadialBasis, Term
 from g2vlm_fast.ops.reference.geometry_attention_bias import BiasTerms, bias_of, pairs_of
@@ -33,8 +34,7 @@ class GeometryBias(nn.Module):
         super().__init__()
         if not isinstance(spec, BiasSpec):
             raise TypeError(f"GeometryBias: spec must be a BiasSpec, got {type(spec).__name__}")
-        if num_heads < 1:
-            raise ValueError(f"GeometryBias: num_heads must be at least 1, got {num_heads}")
+        check_integer("GeometryBias", "num_heads", num_heads, 1, INT32_MAX)
         self.spec = spec
         self.parameters_per_head = nn.Parameter(
             torch.empty(num_heads, spec.num_parameters, dtype=torch.float32)
@@ -84,16 +84,17 @@ class GeometryBias(nn.Module):
         Raises:
             ValueError: the last axis is not 3, shapes differ, or a normal is missing.
         """
-        for name, value in (
-            ("difference", difference),
-            ("q_normal", q_normal),
-            ("k_normal", k_normal),
-        ):
-            if value is not None and (value.shape != difference.shape or value.shape[-1:] != (3,)):
+        for name, value in {"q_normal": q_normal, "k_normal": k_normal}.items():
+            if value is not None and value.shape != difference.shape:
                 raise ValueError(
-                    f"GeometryBias.evaluate: {name} must have the shape [..., 3] of difference, "
-                    f"got {list(value.shape)} and {list(difference.shape)}"
+                    f"GeometryBias.evaluate: {name} must have the shape of difference, "
+                    f"{list(difference.shape)}, got {list(value.shape)}"
                 )
+        if difference.shape[-1:] != (3,):
+            raise ValueError(
+                "GeometryBias.evaluate: difference must have the shape [..., 3], got "
+                f"{list(difference.shape)}"
+            )
         parameters: Tensor = self.parameters_per_head
         if NormalDot.code in self.spec.codes:
             parameters = kernel_parameters(

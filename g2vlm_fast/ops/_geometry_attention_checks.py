@@ -13,6 +13,7 @@ from g2vlm_fast.ops.bias import BiasSpec
 MAX_HEAD_DIM = 256
 
 _OP = "geometry_attention"
+_EXACT = frozenset({torch.float64, torch.int32})  # of positions, beside the wide dtype
 
 
 def check_tokens(
@@ -49,9 +50,9 @@ def check_tokens(
     if q_position is not None:
         per_head = isinstance(q_position, Tensor) and q_position.dim() == 3
         shape = ("Lq", "H", 3) if per_head else ("Lq", 3)
-        check_tensor(_OP, "q_position", q_position, shape, wides, sizes, q.device)
+        check_tensor(_OP, "q_position", q_position, shape, wides | _EXACT, sizes, q.device)
     if k_position is not None:
-        check_tensor(_OP, "k_position", k_position, ("Lk", 3), wides, sizes, q.device)
+        check_tensor(_OP, "k_position", k_position, ("Lk", 3), wides | _EXACT, sizes, q.device)
     if q_gate is not None:
         check_tensor(_OP, "q_gate", q_gate, ("Lq", "H"), wides, sizes, q.device)
 
@@ -75,6 +76,13 @@ def check_sides(
         check_tensor(_OP, "q_frame", q_frame, ("Lq", 3, 3), wides, sizes, q.device)
     if k_mask is not None:
         check_tensor(_OP, "k_mask", k_mask, ("Lk",), {torch.bool}, sizes, q.device)
+
+
+def check_position_unit(unit: float) -> float:
+    unit = check_number(_OP, "position_unit", unit)
+    if not 0 < unit < torch.inf:
+        raise ValueError(f"{_OP}: position_unit must be positive and finite, got {unit}")
+    return unit
 
 
 def check_dropout(q: Tensor, dropout: float, seed: Tensor | None) -> tuple[float, Tensor | None]:

@@ -67,7 +67,8 @@ class GaussianPowers:
     The m-th power is a Gaussian whose precision is m times that of the first, so that a mixture
     of ``count`` widths costs one exponential.
 
-    Columns: the precision (per square metre), then the weights. ``count`` is at most 8.
+    Columns: the precision (per square metre), then the weights. ``count`` is at most 8. A negative
+    precision makes functions that grow with distance; rows where they overflow are NaN.
     """
 
     code: ClassVar[int] = 4
@@ -89,7 +90,8 @@ class RadialBasis:
     ``r = sqrt(|difference|^2 + eps^2)``, whose centers and widths are learned as well.
 
     Columns: the weights, the centers (metres), the precisions (per square metre), ``count`` of
-    each. ``count`` is at most 16; ``eps`` (metres) is that of :class:`Distance`.
+    each. ``count`` is at most 16; ``eps`` (metres) is that of :class:`Distance`. Of negative
+    precisions see :class:`GaussianPowers`.
     """
 
     code: ClassVar[int] = 5

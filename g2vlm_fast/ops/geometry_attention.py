@@ -28,11 +28,18 @@ from g2vlm_fast.ops._geometry_attention_arguments import (
     wide,
 )
 from g2vlm_fast.ops._geometry_attention_backends import register
-from g2vlm_fast.ops._geometry_attention_checks import check_dropout, check_sides, check_tokens
+from g2vlm_fast.ops._geometry_attention_checks import (
+    check_dropout,
+    check_position_unit,
+    check_sides,
+    check_tokens,
+)
 from g2vlm_fast.ops._geometry_attention_parameters import kernel_parameters
+from g2vlm_fast.ops._geometry_attention_positions import are_exact, relative_positions
 from g2vlm_fast.ops._registration import define_op
 from g2vlm_fast.ops.bias import BiasSpec, Direction, NormalDot
 
+POSITION_UNIT = 1e-4  # metres
 MINIMUM_SPREAD = 1e-3  # metres; keeps the gradient of the spread finite
 
 _OP = "geometry_attention"
@@ -63,6 +70,7 @@ def geometry_attention(
     k_mask: Tensor | None = None,
     q_offsets: Tensor | None = None,
     k_offsets: Tensor | None = None,
+    position_unit: float = POSITION_UNIT,
     causal: bool = False,
     scale: float | None = None,
     dropout: float = 0.0,
@@ -86,9 +94,10 @@ def geometry_attention(
         bias: the terms; None or ``BiasSpec()`` for plain attention.
         bias_parameters: ``[H, bias.num_parameters]`` wide, or ``[Lq, H, bias.num_parameters]``
             where every query has its own; needed where the bias has terms.
-        q_position: ``[Lq, 3]``, or ``[Lq, H, 3]`` for a place of each head, wide, metres; needed
+        q_position: ``[Lq, 3]``, or ``[Lq, H, 3]`` for a place of each head, wide or float64 metres,
+            or int32 in units of ``position_unit``, which no mixed-precision engine rounds; needed
             where the bias has terms.
-        k_position: ``[Lk, 3]`` wide, metres; needed there and for ``return_position_mean``.
+        k_position: ``[Lk, 3]``, as q_position; needed there and for ``return_position_mean``.
         q_normal: ``[Lq, 3]`` wide, unit vectors; needed with the term ``NormalDot``.
         k_normal: ``[Lk, 3]`` wide, unit vectors; needed there.
         q_frame: ``[Lq, 3, 3]`` wide, rows are the unit axes of each query's own frame in the
@@ -101,6 +110,7 @@ def geometry_attention(
             stands in its rows, NaN included, reaches anything. None for True.
         q_offsets: ``[B + 1]`` int32, the segments of the queries; None for one segment.
         k_offsets: ``[B + 1]`` int32, the segments of the keys.
+        position_unit: metres of one step of an integer position.
         causal: the last query of a segment sees all of its keys, the one before all but one, ...
         scale: factor of ``q . k``; None for ``1 / sqrt(D)``.
         dropout: probability in [0, 1) with which a pair is left out after the softmax; what is
@@ -116,10 +126,15 @@ def geometry_attention(
         ``out [Lq, H, D]`` in q's dtype, or with ``return_lse`` or ``return_position_mean`` a
         :class:`GeometryAttentionResult` with ``lse [Lq, H]``, ``position_mean [Lq, H, 3]`` (the
         mean of key positions under the attention of the row, metres) and ``position_spread
-        [Lq, H]`` (``sqrt(variance + 1 mm^2)``, metres), all wide. Rows without a visible key have
-        out 0, lse ``-inf``, mean 0, spread ``inf`` and zero gradients.
+        [Lq, H]`` (``sqrt(variance + 1 mm^2)``, metres), all wide, the mean float64 where positions
+        are float64 or int32. Rows without a visible key have out 0, lse ``-inf``, mean 0, spread
+        ``inf`` and zero gradients.
 
     Differentiable in every floating input through every output; not twice.
+
+    NaN and infinity that neither gate nor mask hides reach the row of their query, or from a key
+    the rows of its segment, and the gradients there; other segments stay as they were, except in
+    gradients of what all share.
 
     Raises:
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value, or is
@@ -131,6 +146,8 @@ def geometry_attention(
         check_sides(q, k, q_normal, k_normal, q_frame, k_mask)
     if type(dropout) is not float or dropout != 0 or dropout_seed is not None:
         dropout, dropout_seed = check_dropout(q, dropout, dropout_seed)
+    if type(position_unit) is not float or position_unit != POSITION_UNIT:
+        position_unit = check_position_unit(position_unit)
     if q_offsets is not None or k_offsets is not None:
         segments: dict[str, int] = {}
         check_offsets(_OP, "q_offsets", q_offsets, segments, q.device)
@@ -158,6 +175,11 @@ def geometry_attention(
         k_normal = None
     if return_position_mean and k_position is None:
         raise ValueError(f"{_OP}: return_position_mean needs k_position; pass it")
+    q_origin = None
+    if k_position is not None and are_exact(q, q_position, k_position):
+        q_position, k_position, q_origin = relative_positions(
+            q_position, k_position, k_mask, q_offsets, k_offsets, q, position_unit
+        )
     if scale is None:
         scale = q.shape[2] ** -0.5
     else:
@@ -186,6 +208,8 @@ def geometry_attention(
         return out
     if not return_position_mean:
         return GeometryAttentionResult(out, lse, None, None)
+    if q_origin is not None:
+        mean = torch.where(lse[..., None] == -torch.inf, 0, mean + q_origin[:, None])
     spread = torch.where(lse == -torch.inf, torch.inf, (variance + MINIMUM_SPREAD**2).sqrt())
     return GeometryAttentionResult(out, lse if return_lse else None, mean, spread)
 

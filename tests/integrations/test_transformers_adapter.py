@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, distributed, nn
+from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
     BartModel,
-    BertConfig,
-    BertModel,
     CLIPVisionConfig,
-    GptOssConfig,
-    GptOssModel,
     LlamaConfig,
     LlamaForCausalLM,
     LlavaConfig,
     LlavaForConditionalGeneration,
-    MistralConfig,
-    MistralModel,
-    StaticCache,
 )
 
 from g2vlm_fast.integrations.transformers import Geometry, GeometryAdapter, use_geometry
@@ -168,6 +162,33 @@ def test_an_encoder_has_geometry_and_its_decoder_has_none() -> None:
     assert torch.equal(words, found[:, -1].argmax(-1))
 
 
+def test_cross_attention_has_no_bias_unless_asked_for() -> None:
+    sizes = {"encoder_layers": 1, "decoder_layers": 2, "d_model": 32, "vocab_size": 50}
+    heads = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    model = BartModel(BartConfig(**sizes, **heads))
+    adapter = GeometryAdapter(model, SPEC)
+    assert list(adapter.biases) == ["0", "1", "3"]  # 2 and 4 are called encoder_attn
+    assert model.decoder.layers[0].encoder_attn.geometry_bias is None
+    assert list(GeometryAdapter(BartModel(model.config), SPEC, layers=[2]).biases) == ["2"]
+
+
+@pytest.mark.parametrize("some_stand_nowhere", [False, True])
+def test_float64_positions_keep_their_digits_on_a_map(some_stand_nowhere: bool) -> None:
+    model = llama()
+    draw(GeometryAdapter(model, SPEC))
+    placed = torch.arange(8).expand(2, -1) % 3 > 0 if some_stand_nowhere else None
+    near = geometry().position
+    far = near.double() + torch.tensor([4e6, -5e5, 80.0])  # where float32 moves in steps of 25 cm
+    if placed is not None:
+        far[~placed] = torch.nan
+    padding = torch.ones(2, 8, dtype=torch.long)
+    padding[0, :3] = 0
+    expected = model(IDS, geometry=Geometry(near, placed), attention_mask=padding).logits
+    found = model(IDS, geometry=Geometry(far, placed), attention_mask=padding).logits
+    seen = padding.bool()
+    torch.testing.assert_close(found[seen], expected[seen], rtol=1e-4, atol=1e-5)
+
+
 def test_layers_left_out_are_plain() -> None:
     model, plain = llama(), llama()
     adapter = draw(GeometryAdapter(model, SPEC, layers=[1]))
@@ -244,49 +265,41 @@ def test_mixed_precision_of_fsdp_leaves_positions_and_biases_alone() -> None:
     )
 
 
-class Forgetful(BertModel):
-    """Keeps no argument but the first, on the way to its encoder."""
-
-    def forward(self, input_ids: Tensor, **_: Any) -> Any:
-        return super().forward(input_ids)
-
-
-def test_a_model_that_drops_geometry_is_found_out() -> None:
-    model = Forgetful(BertConfig(**SIZES)).eval()
+@torch.no_grad()
+def test_threads_share_a_model_and_not_their_geometry() -> None:
+    model = llama()
     draw(GeometryAdapter(model, SPEC))
-    plain = model(IDS)[0]
-    with pytest.raises(RuntimeError, match="did not reach attention layers"):
-        model(IDS, geometry=geometry())
-    whole = Forgetful(BertConfig(**SIZES)).eval()
-    GeometryAdapter(whole, SPEC, part=whole.encoder)
-    with pytest.raises(RuntimeError, match="did not reach BertEncoder"):
-        whole(IDS, geometry=geometry())
-    whole(IDS)
-    with use_geometry(geometry()):
-        assert not torch.equal(model(IDS)[0], plain)
-        model.set_attn_implementation("eager")
-        with pytest.raises(RuntimeError, match='must be "geometry"'):
-            model(IDS)
+    places = [None, geometry(), Geometry(geometry().position * 2)]
+    expected = [model(IDS, geometry=each).logits for each in places]
+
+    def answer(number: int) -> bool:
+        where = places[number % 3]
+        if number % 2 or where is None:
+            return torch.equal(model(IDS, geometry=where).logits, expected[number % 3])
+        with use_geometry(where):
+            return torch.equal(model(IDS).logits, expected[number % 3])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(answer, range(120)))
 
 
-def test_geometry_without_an_adapter_is_refused() -> None:
+@torch.no_grad()
+@pytest.mark.parametrize("compiled", ["layers", "all but the layers"])
+def test_compiled_and_other_code_know_of_each_other(compiled: str) -> None:
+    torch._dynamo.reset()
     model = llama()
-    model.set_attn_implementation("geometry")
-    with pytest.raises(RuntimeError, match="belongs to no adapter"):
-        model(IDS, geometry=geometry())
-
-
-def test_geometry_that_is_not_of_the_tokens_is_refused() -> None:
-    model = llama()
-    GeometryAdapter(model, SPEC)
-    with pytest.raises(ValueError, match="special tokens included"):
-        model(IDS, geometry=geometry(tokens=7))
-    with pytest.raises(ValueError, match="repeat_interleave"):
-        model(IDS, geometry=geometry(rows=1))
-    with pytest.raises(TypeError, match="must be a Geometry"):
-        model(IDS, geometry=geometry().position)
-    with pytest.raises(ValueError, match=r"pass geometry.to\(device\)"):
-        model(IDS, geometry=geometry().to("meta"))
+    draw(GeometryAdapter(model, SPEC))
+    expected = model(IDS, geometry=geometry()).logits
+    run = model
+    for layer in model.model.layers:
+        if compiled == "layers":
+            layer.compile(backend="eager")
+        else:
+            layer.self_attn.forward = torch.compiler.disable(layer.self_attn.forward)
+            run = torch.compile(model, backend="eager")
+    given = {"attention_mask": torch.ones_like(IDS), "use_cache": False}
+    for _ in range(2):
+        torch.testing.assert_close(run(IDS, geometry=geometry(), **given).logits, expected)
 
 
 def test_layers_dropped_in_training_are_no_error() -> None:
@@ -298,88 +311,3 @@ def test_layers_dropped_in_training_are_no_error() -> None:
     trained = [parameter.grad is not None for parameter in adapter.parameters()]
     assert any(trained)
     assert not all(trained)
-
-
-def test_masks_beyond_causality_and_padding_are_refused() -> None:
-    model = llama()
-    GeometryAdapter(model, SPEC)
-    scores = torch.zeros(2, 1, 8, 8)
-    with pytest.raises(NotImplementedError, match=r"pass attention_mask \[B, L\]"):
-        model(IDS, attention_mask=scores, geometry=geometry())
-    packed = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 4]]).expand(2, -1)
-    with pytest.raises(NotImplementedError, match=r"pass attention_mask \[B, L\]"):
-        model(IDS, position_ids=packed, use_cache=False, geometry=geometry())
-
-
-def test_a_sliding_window_is_refused() -> None:
-    sizes = SIZES | {"num_key_value_heads": 2, "sliding_window": 4}
-    model = MistralModel(MistralConfig(**sizes)).eval()
-    GeometryAdapter(model, SPEC)
-    model(IDS)
-    with pytest.raises(NotImplementedError, match="sliding_window is not honoured"):
-        model(IDS, geometry=geometry())
-
-
-@pytest.mark.parametrize(
-    "name", ["softcap", "position_bias", "cache", "cu_seq_lens_q", "cu_seq_lens_k"]
-)
-def test_what_attention_cannot_honour_is_refused_by_name(name: str) -> None:
-    model = llama()
-    GeometryAdapter(model, SPEC)
-    with pytest.raises(NotImplementedError, match=f"{name} is not honoured; "):
-        model(IDS, geometry=geometry(), **{name: torch.ones(3)})
-
-
-def test_attention_sinks_are_refused_with_and_without_geometry() -> None:
-    sizes = SIZES | {"num_key_value_heads": 2, "head_dim": 8, "num_local_experts": 2}
-    model = GptOssModel(GptOssConfig(**sizes)).eval()
-    with pytest.raises(ValueError, match="does not run under sdpa"):
-        GeometryAdapter(model, SPEC)
-    model.set_attn_implementation("geometry")
-    with pytest.raises(NotImplementedError, match="sinks"):
-        model(IDS)
-
-
-def test_a_static_cache_is_refused() -> None:
-    model = llama()
-    GeometryAdapter(model, SPEC)
-    cache = StaticCache(config=model.config, max_cache_len=16)
-    with pytest.raises(NotImplementedError, match="DynamicCache"):
-        model(IDS, past_key_values=cache, geometry=geometry())
-
-
-def test_generation_says_that_geometry_is_a_context() -> None:
-    """As an argument transformers would refuse it without a remedy; the docstring gives one."""
-    model = llama()
-    GeometryAdapter(model, SPEC)
-    with pytest.raises(ValueError, match="geometry"):
-        model.generate(IDS, geometry=geometry(), max_new_tokens=2)
-
-
-def test_bad_geometry_is_refused_by_name() -> None:
-    position = torch.zeros(2, 8, 3)
-    with pytest.raises(TypeError, match="half precision"):
-        Geometry(position.bfloat16())
-    with pytest.raises(ValueError, match=r"\[B, L, 3\]"):
-        Geometry(position[0])
-    with pytest.raises(TypeError, match="placed must be bool"):
-        Geometry(position, torch.ones(2, 8))
-    with pytest.raises(ValueError, match=r"placed must be \[2, 8\]"):
-        Geometry(position, torch.ones(2, 7, dtype=torch.bool))
-
-
-def test_models_that_cannot_have_biases_are_refused() -> None:
-    model = llama()
-    with pytest.raises(TypeError, match="PreTrainedModel"):
-        GeometryAdapter(nn.Linear(3, 3), SPEC)
-    with pytest.raises(ValueError, match="part must be a module of LlamaForCausalLM"):
-        GeometryAdapter(model, SPEC, part=nn.Linear(3, 3))
-    with pytest.raises(ValueError, match="no attention of Linear"):
-        GeometryAdapter(model, SPEC, part=model.lm_head)
-    with pytest.raises(ValueError, match="from 0 to 2"):
-        GeometryAdapter(model, SPEC, layers=[3])
-    with pytest.raises(TypeError, match="BiasSpec"):
-        GeometryAdapter(llama(), Distance())
-    GeometryAdapter(model, SPEC)
-    with pytest.raises(ValueError, match="has an adapter already"):
-        GeometryAdapter(model, SPEC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -249,6 +250,12 @@ def test_normals_and_frames_reach_the_op() -> None:
     frame, _ = torch.linalg.qr(torch.randn(9, 3, 3))
     geometry = {"position": position, "normal": normal, "frame": frame}
     found = own(x, **geometry)
+    q, k, v = (each(x).unflatten(1, (4, 4)) for each in (own.query, own.key, own.value))
+    attended = geometry_attention(
+        q, k, v, bias=spec, bias_parameters=own.geometry_bias.parameters_per_head,
+        q_position=position, k_position=position, q_normal=normal, k_normal=normal, q_frame=frame,
+    )  # fmt: skip
+    assert torch.equal(own.output(attended.flatten(1)), found)
     both = {"context_position": position, "context_normal": normal}
     assert torch.equal(other(x, x, **geometry, **both), found)
     torch.testing.assert_close(own(x, **(geometry | {"normal": -normal})), found)
@@ -304,14 +311,23 @@ def test_compiles_as_one_graph(crossing: bool) -> None:
         ({"dim": 16, "num_heads": 3}, "head_dim"),
         ({"dim": 16, "num_heads": 4, "num_kv_heads": 3}, "num_kv_heads"),
         ({"dim": 16, "num_heads": 4, "dropout": 1.0}, "dropout"),
+        ({"dim": 16, "num_heads": 4, "dropout": "0.1"}, "dropout must be a number"),
+        ({"dim": 0, "num_heads": 4}, "dim must be from 1"),
+        ({"dim": 16, "num_heads": 0}, "num_heads must be from 1"),
+        ({"dim": 16, "num_heads": 4.0}, "num_heads must be an int"),
+        ({"dim": 16, "num_heads": 4, "num_kv_heads": -2}, "num_kv_heads must be from 1"),
+        ({"dim": 16, "num_heads": 4, "head_dim": 257}, "head_dim must be from 1 to 256"),
+        ({"dim": 1028, "num_heads": 4}, "head_dim must be from 1 to 256"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused(arguments: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_sizes_that_do_not_fit_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
         GeometrySelfAttention(**arguments)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         GeometryCrossAttention(**arguments)
     with pytest.raises(ValueError, match="num_heads"):
         GeometryBias(SPEC, 0)
+    with pytest.raises(TypeError, match="num_heads must be an int"):
+        GeometryBias(SPEC, 4.0)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="BiasSpec"):
         GeometryBias(Distance(), 4)  # type: ignore[arg-type]

@@ -302,7 +302,9 @@ def test_the_cpu_kernel_agrees_with_the_reference_on_any_shape(data: st.DataObje
 def test_positions_in_half_precision_are_refused() -> None:
     x = draw()
     x |= {name: x[name].bfloat16() for name in ("q", "k", "v")}
-    with pytest.raises(TypeError, match="q_position must be float32, got bfloat16"):
+    with pytest.raises(
+        TypeError, match="q_position must be float32 or float64 or int32, got bfloat16"
+    ):
         geometry_attention(**{**x, "q_position": x["q_position"].bfloat16()})
     assert geometry_attention(**x).dtype == torch.bfloat16
 

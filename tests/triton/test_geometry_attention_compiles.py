@@ -24,15 +24,17 @@ FEATURES = (
     LOOK,
     EVERYTHING,
 )
-# Bytes that some spill all the same: the first two were measured to be faster than any tile that
+# Bytes that some spill all the same: the first three were measured to be faster than any tile that
 # spills nothing; of the others, at head dim 128, a key tile of one warp group is too much already,
-# and of tiles with more than a few queries, half the keys cost more than these bytes.
+# and of tiles with more than a few queries, half the keys would cost more than these bytes do.
 SPILLED = {
     "query:128:bf16:distance+position+packed": 72,
     "key:128:bf16:distance+position+packed": 24,
+    "key:80:bf16:squared+position+packed": 8,
     "key:128:bf16:basis+position+packed": 80,
     f"key:128:bf16:{LOOK}": 16,
     f"key:128:bf16:{EVERYTHING}": 156,
+    f"query:128:bf16:{EVERYTHING}": 20,
     f"decode:64:bf16:{LOOK}+rows64": 12,
     f"decode:64:bf16:{EVERYTHING}+rows64": 8,
     f"decode:128:bf16:{EVERYTHING}+rows32": 12,
