@@ -123,6 +123,7 @@ def forward_kernel(
 
 @triton.jit
 def nothing_attended(BLOCK_Q: tl.constexpr, PROBLEM: tl.constexpr):
+    """Return the :class:`Attended` of rows that have seen no key."""
     D_PADDED: tl.constexpr = PROBLEM.D_PADDED
     return Attended(
         tl.full([BLOCK_Q], -float("inf"), tl.float32),
