@@ -186,6 +186,17 @@ def test_a_broken_scene_stays_alone() -> None:
         assert broken[:2].isnan().all()
 
 
+@pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")  # of the interpreter
+def test_a_broken_head_of_a_query_stays_alone() -> None:
+    inputs = draw((2, 1), (270, 290))
+    whole = attend(inputs)
+    inputs["q"][1, 2] = torch.nan
+    for broken, each in zip(attend(inputs), whole, strict=True):
+        assert broken[1, 2].isnan().all()
+        broken[1, 2] = each[1, 2]
+        assert torch.equal(broken, each)
+
+
 def test_rows_that_broken_offsets_leave_out_are_not_a_number() -> None:
     x = draw((4, 4), (300, 260))
     tokens = Tokens(
