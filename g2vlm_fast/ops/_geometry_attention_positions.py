@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.ops._geometry_attention_arguments import wide
+from g2vlm_fast.ops._segments import Segments
 
 _OP = "geometry_attention"
 
@@ -60,8 +61,10 @@ def relative_positions(
     if k_mask is not None:
         standing = standing & k_mask
     origins = torch.where(standing[:, None], keys.detach(), 0)[_next_of(standing)]
-    k_origin = origins[_first_keys(keys, k_offsets, k_offsets, keys.shape[0])]
-    q_origin = origins[_first_keys(q, q_offsets, k_offsets, keys.shape[0])]
+    first = 0 if k_offsets is None else k_offsets[:-1].clamp(0, keys.shape[0] - 1).long()
+    origins = origins[first].view(-1, 3)
+    k_origin = Segments(k_offsets, keys.shape[0], keys.device).rows(origins)
+    q_origin = Segments(q_offsets, q.shape[0], q.device).rows(origins)
     if q_position is not None:
         queries = _metres(q_position, unit)
         shift = q_origin if queries.dim() == 2 else q_origin[:, None]
@@ -78,15 +81,3 @@ def _next_of(wanted: Tensor) -> Tensor:
     rows = torch.arange(wanted.shape[0], device=wanted.device)
     candidates = torch.where(wanted, rows, wanted.shape[0] - 1)
     return candidates.flip(0).cummin(0).values.flip(0)
-
-
-def _first_keys(
-    tokens: Tensor, offsets: Tensor | None, k_offsets: Tensor | None, num_keys: int
-) -> Tensor:
-    """Return of each of the tokens the first key of its segment, or some key if that has none."""
-    rows = torch.arange(tokens.shape[0], device=tokens.device)
-    if offsets is None or k_offsets is None:
-        return torch.zeros_like(rows)
-    segments = torch.searchsorted(offsets[1:].contiguous(), rows.int(), right=True)
-    first = k_offsets[:-1][segments.clamp(max=max(k_offsets.shape[0] - 2, 0))]
-    return first.clamp(0, num_keys - 1).long()

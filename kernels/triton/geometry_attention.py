@@ -34,8 +34,9 @@ from g2vlm_fast.kernels.triton.geometry_attention_terms import (
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
     LN_2,
     Program,
+    clear_and_visible_ends,
     dropout_factor,
-    end_of_visible_keys,
+    hide_keys,
     load_tile,
     locate_queries,
     score_products,
@@ -97,12 +98,7 @@ def forward_kernel(
         places = load_query_places(program, tile.first, rows, inside, BLOCK_Q, PROBLEM)
         parameters = load_parameters(program, rows, inside, 1, PROBLEM)
     attended = nothing_attended(BLOCK_Q, PROBLEM)
-    clear_end = tile.other_begin
-    if tokens.k_mask is None:
-        seen = end_of_visible_keys(tile, tile.first, PROBLEM.CAUSAL) - tile.other_begin
-        clear_end += seen // BLOCK_K * BLOCK_K
-    last_row = tl.minimum(tile.first + BLOCK_Q, tile.end) - 1
-    last_end = end_of_visible_keys(tile, last_row, PROBLEM.CAUSAL)
+    clear_end, last_end = clear_and_visible_ends(tokens, tile, BLOCK_Q, BLOCK_K, PROBLEM.CAUSAL)
     queries = Queries(head, rows, q_tile, places, parameters)
     for start in range(tile.other_begin, clear_end, BLOCK_K):
         attended = attend(attended, program, queries, start, False, POSITION_MEAN, PROBLEM, BLOCK_K)
@@ -163,10 +159,7 @@ def attend(
         pairs = compare(queries.places, k_places, parameters, program, False, False, PROBLEM)
         score += bias_of(pairs, parameters, 0.0, PROBLEM)
     if MASKED:
-        score = tl.where(visible[None, :], score, -float("inf"))
-        if PROBLEM.CAUSAL:
-            hidden = keys[None, :] - tile.other_end > queries.rows[:, None] - tile.end
-            score = tl.where(hidden, -float("inf"), score)
+        score = hide_keys(score, tile, queries.rows, keys, visible, PROBLEM.CAUSAL)
     highest = tl.maximum(attended.highest, tl.max(score, 1))
     shift = tl.where(highest == -float("inf"), 0.0, highest)
     decay = tl.exp2(attended.highest - shift)
@@ -178,7 +171,7 @@ def attend(
     if POSITION_MEAN:
         # Moments of a tile are merged into those before it (Chan, Golub and LeVeque, 1983).
         k_point = spread(load_framed(tokens.k_position, keys, visible, 3, frame), 0)
-        weight = 1.0 / tl.where(tile_total == 0.0, 1.0, tile_total)
+        weight = 1.0 / tl.where(tile_total < 1e-30, 1.0, tile_total)
         tile_mean = times(sum_pairs(probability, k_point, 1), weight)
         offset = minus(k_point, spread(tile_mean, 1))
         tile_moment = tl.sum(probability * inner(offset, offset), 1)

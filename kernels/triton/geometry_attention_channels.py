@@ -58,31 +58,30 @@ def load_frame(tokens, channels, segment, k_begin, k_end, PROBLEM: tl.constexpr)
         z = tl.load(base + 2)
         return Frame(Point(x, y, z), tl.load(base + 3), tl.load(base + 4))
     else:
-        center = load_points(tokens.k_position, k_begin, k_begin < k_end, 3)
+        seen = visible_keys(tokens, k_begin, k_end)
+        center = load_points(tokens.k_position, k_begin, seen, 3)
         return Frame(finite_or_zero(center), 1.0, 1.0)
 
 
 @triton.jit
-def median(base, begin, end, SAMPLE: tl.constexpr):
-    """Return the median of every third number, of ``SAMPLE`` rows evenly spaced, 0 without rows."""
+def median(tokens, axis, begin, end, SAMPLE: tl.constexpr):
+    """Return the median coordinate of keys that are seen, of ``SAMPLE`` evenly spaced; or 0."""
     numbers = tl.arange(0, SAMPLE)
     rows = begin + numbers.to(tl.int64) * (end - begin) // SAMPLE
-    values = tl.load(base + rows * 3, mask=rows < end, other=0.0)
-    values = tl.sort(tl.where(is_finite(values), values, 0.0))
-    return tl.sum(tl.where(numbers == SAMPLE // 2, values, 0.0), 0)
+    seen = visible_keys(tokens, rows, end)
+    values = tl.load(tokens.k_position + rows * 3 + axis, mask=seen, other=float("inf"))
+    values = tl.where(is_finite(values), values, float("inf"))
+    middle = tl.sum(is_finite(values).to(tl.int32), 0) // 2
+    values = tl.where(numbers == middle, tl.sort(values), 0.0)
+    return tl.sum(tl.where(is_finite(values), values, 0.0), 0)
 
 
 @triton.jit
-def farthest(base, begin, end, center, BLOCK: tl.constexpr):
-    """Return the largest finite coordinate of points from a center."""
-    largest = tl.zeros([BLOCK], tl.float32)
-    for start in range(begin, end, BLOCK):
-        rows = start + tl.arange(0, BLOCK)
-        inside = rows < end
-        point = finite_or_zero(minus(load_points(base, rows, inside, 3), center))
-        reach = tl.maximum(tl.maximum(tl.abs(point.x), tl.abs(point.y)), tl.abs(point.z))
-        largest = tl.maximum(largest, tl.where(inside, reach, 0.0))
-    return tl.max(largest, 0)
+def farther(largest, base, rows, inside, center):
+    """Return the larger of what was found and the largest finite coordinate from a center."""
+    point = finite_or_zero(minus(load_points(base, rows, inside, 3), center))
+    reach = tl.maximum(tl.maximum(tl.abs(point.x), tl.abs(point.y)), tl.abs(point.z))
+    return tl.maximum(largest, tl.where(inside, reach, 0.0))
 
 
 @triton.jit
@@ -94,13 +93,19 @@ def frame_kernel(
     segment = tl.program_id(0)
     begin, end = segment_bounds(tokens.k_offsets, segment, sizes.num_keys)
     q_begin, q_end = segment_bounds(tokens.q_offsets, segment, sizes.num_queries)
-    x = median(tokens.k_position, begin, end, SAMPLE)
-    y = median(tokens.k_position + 1, begin, end, SAMPLE)
-    z = median(tokens.k_position + 2, begin, end, SAMPLE)
+    x = median(tokens, 0, begin, end, SAMPLE)
+    y = median(tokens, 1, begin, end, SAMPLE)
+    z = median(tokens, 2, begin, end, SAMPLE)
     center = Point(x, y, z)
-    reach = farthest(tokens.k_position, begin, end, center, BLOCK)
-    q_reach = farthest(tokens.q_position, q_begin * HEADS, q_end * HEADS, center, BLOCK)
-    reach = tl.maximum(tl.maximum(reach, q_reach), sizes.eps)
+    largest = tl.zeros([BLOCK], tl.float32)
+    for start in range(begin, end, BLOCK):
+        keys = start + tl.arange(0, BLOCK)
+        seen = visible_keys(tokens, keys, end)
+        largest = farther(largest, tokens.k_position, keys, seen, center)
+    for start in range(q_begin * HEADS, q_end * HEADS, BLOCK):
+        rows = start + tl.arange(0, BLOCK)
+        largest = farther(largest, tokens.q_position, rows, rows < q_end * HEADS, center)
+    reach = tl.maximum(tl.max(largest, 0), sizes.eps)
     reach = tl.minimum(tl.maximum(reach, 1e-30), 1e30)
     # From the bits of the exponent: the next power of two and its inverse are exact.
     exponent = (reach.to(tl.int32, bitcast=True) >> 23) + 1 - EXPONENT

@@ -47,8 +47,9 @@ from g2vlm_fast.kernels.triton.geometry_attention_terms import (
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
     LOG2_E,
     Program,
+    clear_and_visible_ends,
     dropout_factor,
-    end_of_visible_keys,
+    hide_keys,
     load_tile,
     locate_queries,
     score_products,
@@ -156,12 +157,7 @@ def query_kernel(
         tl.zeros([BLOCK_Q, 16], tl.float32),
         zero_points(BLOCK_Q),
     )
-    clear_end = tile.other_begin
-    if tokens.k_mask is None:
-        seen = end_of_visible_keys(tile, tile.first, PROBLEM.CAUSAL) - tile.other_begin
-        clear_end += seen // BLOCK_K * BLOCK_K
-    last_row = tl.minimum(tile.first + BLOCK_Q, tile.end) - 1
-    last_end = end_of_visible_keys(tile, last_row, PROBLEM.CAUSAL)
+    clear_end, last_end = clear_and_visible_ends(tokens, tile, BLOCK_Q, BLOCK_K, PROBLEM.CAUSAL)
     POSITION: tl.constexpr = grad_q_position is not None
     queries = Queries(
         rows, q_tile, places, parameters, grad_tile, row_lse, row_delta, mean, pull, stretch
@@ -234,10 +230,7 @@ def visit_keys(
     else:
         score -= queries.lse[:, None]
     if MASKED:
-        score = tl.where(visible[None, :], score, -float("inf"))
-        if PROBLEM.CAUSAL:
-            hidden = keys[None, :] - tile.other_end > queries.rows[:, None] - tile.end
-            score = tl.where(hidden, -float("inf"), score)
+        score = hide_keys(score, tile, queries.rows, keys, visible, PROBLEM.CAUSAL)
     probability = tl.exp2(score)
     grad_score = tl.dot(queries.grad_out, tl.trans(v_tile), input_precision=PRECISION)
     if PROBLEM.DROPOUT:

@@ -254,6 +254,29 @@ def end_of_visible_keys(tile, row, CAUSAL: tl.constexpr):
 
 
 @triton.jit
+def clear_and_visible_ends(
+    tokens, tile, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr, CAUSAL: tl.constexpr
+):
+    """Return where the tiles of keys end that every query of a tile sees, and the keys any sees."""
+    clear_end = tile.other_begin
+    if tokens.k_mask is None:
+        seen = end_of_visible_keys(tile, tile.first, CAUSAL) - tile.other_begin
+        clear_end += seen // BLOCK_K * BLOCK_K
+    last_row = tl.minimum(tile.first + BLOCK_Q, tile.end) - 1
+    return clear_end, end_of_visible_keys(tile, last_row, CAUSAL)
+
+
+@triton.jit
+def hide_keys(score, tile, rows, keys, visible, CAUSAL: tl.constexpr):
+    """Return scores ``[queries, keys]``, -inf where a query does not see a key."""
+    score = tl.where(visible[None, :], score, -float("inf"))
+    if CAUSAL:
+        hidden = keys[None, :] - tile.other_end > rows[:, None] - tile.end
+        score = tl.where(hidden, -float("inf"), score)
+    return score
+
+
+@triton.jit
 def dropout_factor(program, heads, rows, keys):
     """Return the factor of each pair's probability under dropout: 0, or 1 / (1 - dropout).
 

@@ -244,3 +244,24 @@ def test_every_term_and_option_compile_as_one_graph() -> None:
         answers.append([result.out, *torch.autograd.grad(loss, list(leaves.values()))])
     for eager, traced in zip(*answers, strict=True):
         torch.testing.assert_close(traced, eager)
+
+
+def test_keys_that_hardly_count_leave_the_mean_alone(on_backend: OnBackend) -> None:
+    """A whole tile of them weighs less than float32 can divide by."""
+    k_position = torch.zeros(192, 3)
+    k_position[:64] = torch.tensor([1.0, 2.0, 3.0])
+    k_position[64:, 0] = 10.165
+    zeros = torch.zeros(192, 1, 16)
+    with on_backend():
+        result = geometry_attention(
+            zeros[:8],
+            zeros,
+            zeros,
+            bias=BiasSpec(SquaredDistance()),
+            bias_parameters=torch.ones(1, 1),
+            q_position=k_position[:8],
+            k_position=k_position,
+            return_position_mean=True,
+        )
+    torch.testing.assert_close(result.position_mean[:, 0], k_position[:8])
+    torch.testing.assert_close(result.position_spread[:, 0], torch.full((8,), 1e-3))

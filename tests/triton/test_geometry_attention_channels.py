@@ -21,7 +21,11 @@ def packed(*lengths: int) -> Tensor:
 
 
 def channels_of(
-    q_position: Tensor, k_position: Tensor, offsets: Tensor | None = None, eps: float = 0.0
+    q_position: Tensor,
+    k_position: Tensor,
+    offsets: Tensor | None = None,
+    eps: float = 0.0,
+    k_mask: Tensor | None = None,
 ) -> Channels:
     """Return the channels of points of which the float32 values are the truth."""
     heads = q_position.shape[1] if q_position.dim() == 3 else 2
@@ -36,7 +40,7 @@ def channels_of(
         k_position=k_position.float().to(DEVICE).contiguous(),
         k_normal=None,
         q_gate=None,
-        k_mask=None,
+        k_mask=None if k_mask is None else k_mask.to(DEVICE),
         q_offsets=offsets,
         k_offsets=offsets,
         dropout_seed=None,
@@ -83,6 +87,14 @@ def test_scenes_of_any_size_keep_their_digits(scale: float) -> None:
     q, k = room(100, 4) * scale, room(100, 5) * scale
     error = squares(channels_of(q, k)) - exact(q, k)
     assert error.abs().max() < 1e-6 * (10 * scale) ** 2
+
+
+def test_padding_neither_moves_the_center_nor_takes_digits() -> None:
+    q, k = room(50, 17) + 2000, room(90, 18) + 2000
+    seen = torch.arange(90) % 3 == 1
+    k[~seen] = torch.tensor([1e9, -1e9, 7.0], dtype=torch.float64)
+    error = squares(channels_of(q, k, k_mask=seen)) - exact(q, k)
+    assert error[:, seen].abs().max() < 2e-5
 
 
 def test_the_softening_is_part_of_the_square() -> None:
