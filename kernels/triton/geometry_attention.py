@@ -57,8 +57,9 @@ class Attended(NamedTuple):
 
 
 class Queries(NamedTuple):
-    """A tile of queries of one head."""
+    """A tile of queries."""
 
+    heads: Any  # one head, or a column of one for each row
     rows: Any
     q: Any
     places: Any
@@ -85,7 +86,6 @@ def forward_kernel(
     tile = locate_queries(tokens, sizes, BLOCK_Q)
     if tile.first >= tile.end:
         return
-    D_PADDED: tl.constexpr = PROBLEM.D_PADDED
     TAIL: tl.constexpr = max(BLOCK_K // 2, 16)  # masks take registers
     BIASED: tl.constexpr = PROBLEM.PARAMETERS > 0
     rows = tile.first + tl.arange(0, BLOCK_Q)
@@ -102,15 +102,9 @@ def forward_kernel(
     if BIASED:
         places = load_query_places(program, tile.first, rows, inside, BLOCK_Q, PROBLEM)
         parameters = load_parameters(program, rows, inside, 1, PROBLEM)
-    attended = Attended(
-        tl.full([BLOCK_Q], -float("inf"), tl.float32),
-        tl.zeros([BLOCK_Q], tl.float32),
-        tl.zeros([BLOCK_Q, D_PADDED], tl.float32),
-        zero_points(BLOCK_Q),
-        tl.zeros([BLOCK_Q], tl.float32),
-    )
+    attended = nothing_attended(BLOCK_Q, PROBLEM)
     clear_end, last_end = clear_and_visible_ends(tokens, tile, BLOCK_Q, BLOCK_K, PROBLEM.CAUSAL)
-    queries = Queries(rows, q_tile, places, parameters)
+    queries = Queries(head, rows, q_tile, places, parameters)
     if kept.lists is None:
         for start in range(tile.other_begin, clear_end, BLOCK_K):
             attended = attend(
@@ -172,6 +166,19 @@ def score_tile(
 
 
 @triton.jit
+def nothing_attended(BLOCK_Q: tl.constexpr, PROBLEM: tl.constexpr):
+    """Return the :class:`Attended` of rows that have seen no key."""
+    D_PADDED: tl.constexpr = PROBLEM.D_PADDED
+    return Attended(
+        tl.full([BLOCK_Q], -float("inf"), tl.float32),
+        tl.zeros([BLOCK_Q], tl.float32),
+        tl.zeros([BLOCK_Q, D_PADDED], tl.float32),
+        zero_points(BLOCK_Q),
+        tl.zeros([BLOCK_Q], tl.float32),
+    )
+
+
+@triton.jit
 def attend(
     attended,
     program,
@@ -213,7 +220,7 @@ def attend(
         mean = plus(mean, times(step, share))
     total += tile_total
     if PROBLEM.DROPOUT:
-        probability *= dropout_factor(program, queries.rows[:, None], keys[None, :])
+        probability *= dropout_factor(program, queries.heads, queries.rows[:, None], keys[None, :])
     v_tile = load_tile(tokens.v, start, visible, kv_head, PROBLEM.KV_HEADS, BLOCK_K, PROBLEM)
     out = attended.out * decay[:, None]
     out = tl.dot(probability.to(v_tile.dtype), v_tile, out, input_precision=PRECISION)

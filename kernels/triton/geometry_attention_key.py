@@ -264,7 +264,7 @@ def visit_queries(
     grad_score = tl.dot(own.v, tl.trans(grad_tile), input_precision=PRECISION)
     used = probability
     if PROBLEM.DROPOUT:
-        factor = dropout_factor(program, rows[None, :], own.keys[:, None])
+        factor = dropout_factor(program, program.head, rows[None, :], own.keys[:, None])
         used = probability * factor
         grad_score *= factor
     grad_v = tl.dot(used.to(grad_tile.dtype), grad_tile, sums.grad_v, input_precision=PRECISION)

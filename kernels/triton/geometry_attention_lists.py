@@ -301,7 +301,7 @@ def list_keys_kernel(
         bounds = bounds_of_queries(program, rows, inside, q_tile, -inf, BLOCK_Q, PROBLEM)
         places = load_query_places(program, tile.first, rows, inside, BLOCK_Q, PROBLEM)
         parameters = load_parameters(program, rows, inside, 1, PROBLEM)
-        queries = Queries(rows, q_tile, places, parameters)
+        queries = Queries(head, rows, q_tile, places, parameters)
         own = tl.full([BLOCK_Q], -inf, tl.float32)
         near = -1
         for _ in tl.static_range(PROBES):

@@ -252,7 +252,7 @@ def visit_keys(
     probability = tl.exp2(score)
     grad_score = tl.dot(queries.grad_out, tl.trans(v_tile), input_precision=PRECISION)
     if PROBLEM.DROPOUT:
-        grad_score *= dropout_factor(program, queries.rows[:, None], keys[None, :])
+        grad_score *= dropout_factor(program, program.head, queries.rows[:, None], keys[None, :])
     if MOMENTS:
         place = spread(load_points(tokens.k_position, keys, visible, 3), 0)
         offset = minus(place, spread(queries.mean, 1))

@@ -51,6 +51,7 @@ class Problem(NamedTuple):
     POWER_COUNT: int = 0
     BASIS: int = -1
     BASIS_COUNT: int = 0
+    GROUPED: bool = False  # a tile has rows of all heads that share one of k; no channels
 
     @property
     def KV_HEADS(self) -> int:
@@ -73,7 +74,7 @@ class Problem(NamedTuple):
     @property
     def CHANNELS(self) -> bool:
         """Whether squares come from tensor cores."""
-        return self.RADIAL and self.DTYPE != "fp32"
+        return self.RADIAL and self.DTYPE != "fp32" and not self.GROUPED
 
     @property
     def UNIFORM(self) -> bool:
@@ -284,16 +285,16 @@ def hide_keys(score, tile, rows, keys, visible, CAUSAL: tl.constexpr):
 
 
 @triton.jit
-def dropout_factor(program, rows, keys):
+def dropout_factor(program, heads, rows, keys):
     """Return the factor of each pair's probability under dropout: 0, or 1 / (1 - dropout).
 
     The pair decides, not the tile: word 0 of Philox-4x32-10 (Salmon et al., 2011) of (key, row,
-    head, 0) under the seed. ``rows`` and ``keys`` broadcast against each other.
+    head, 0) under the seed. ``heads``, ``rows`` and ``keys`` broadcast against each other.
     """
     zero = (rows + keys) * 0
     sizes = program.sizes
     seed = tl.load(program.tokens.dropout_seed)
-    word, _, _, _ = tl.philox(seed, zero + keys, zero + rows, zero + program.head, zero)
+    word, _, _, _ = tl.philox(seed, zero + keys, zero + rows, zero + heads, zero)
     return tl.where((word >> 8).to(tl.int32) >= sizes.dropout, sizes.kept, 0.0)
 
 

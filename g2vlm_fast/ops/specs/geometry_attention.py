@@ -33,6 +33,8 @@ _BIASES = {
     "none": BiasSpec(),
 }
 
+_DECODE = "decode_B8_Lk65536_D128_KV4_distance"
+
 
 def _shaped(given: Mapping[str, Any]) -> InputFactory:
     heads = given.get("heads", 16)
@@ -80,7 +82,9 @@ SPEC = OpSpec(
         "cross_B8_H16_Lq512_Lk4096_D64_distance": scenes(8, 16, 512, 4096, 64, _BIASES["distance"]),
         "self_16k_D64_skip": room_attention(16384),
         "self_64k_D64_skip": room_attention(65536),
+        _DECODE: scenes(8, 16, 1, 65536, 128, _BIASES["distance"], 4),
     },
+    timed_forward_only=(_DECODE,),
     timed_dtype=torch.bfloat16,
     called={
         "geometry_attention_L16": scenes(1, 4, 16, 16, 16, _BIASES["distance"]),
