@@ -20,14 +20,16 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
-from g2vlm_fast.data import AnswerVocabulary, RoomConfig, generate_room, seeds_of
+from g2vlm_fast.data import AnswerVocabulary, generate_room, seeds_of
 from g2vlm_fast.data import queries as make_queries
 from g2vlm_fast.eval import Metric, Priors, evaluate, room_facts
 from g2vlm_fast.files import write_text
 from g2vlm_fast.losses import LossReport, total_loss
 from g2vlm_fast.model import G2VLM, G2VLMConfig
 from g2vlm_fast.model.language import FrozenEncoder
+from g2vlm_fast.ontology import SIMPLE
 from g2vlm_fast.train import (
     CheckpointConfig,
     DataConfig,
@@ -41,6 +43,7 @@ from g2vlm_fast.train import (
 from g2vlm_fast.train.lock import sole_process
 from g2vlm_fast.train.log import ProgressBar
 from g2vlm_fast.train.rooms import Example, GrowingRooms, prefetched
+from g2vlm_fast.train.scans import MixedExamples, ScanExamples
 
 HELD_OUT_ROOMS = 50
 FIRST_HELD_OUT_SEED = 1_000_000
@@ -55,7 +58,11 @@ def demo() -> TrainConfig:
     """Two minutes on two CPU cores, making rooms included."""
     return TrainConfig(
         name="demo",
-        model={"preset": "tiny"},
+        model={
+            "preset": "tiny",
+            "classes": list(SIMPLE.classes),
+            "relations": list(SIMPLE.relations),
+        },
         data=DataConfig(
             rooms=512,
             scenes_per_step=4,
@@ -132,13 +139,18 @@ def _run(config: TrainConfig, folder: Path, held_out_rooms: int, show_progress: 
     began = time.perf_counter()
     torch.manual_seed(config.seed)
     model = build_model(config)
-    batches = GrowingRooms(
+    rooms = GrowingRooms(
         config.data,
         seed=config.seed,
         tokenize=model.tokenizer(),
         answer_vocabulary=AnswerVocabulary(model.config.answer_vocabulary),
+        ontology=model.config.ontology,
         encode_texts=frozen_encoder(model),
     )
+    batches: Dataset[Example] = rooms
+    if config.data.scans:
+        scans = ScanExamples(config.data.scans, config.data, seed=config.seed)
+        batches = MixedExamples(rooms, scans)
     stream = functools.partial(prefetched, batches, workers=config.data.workers)
     trainer = Trainer(config, model, stream, compute_loss, folder, show_progress=show_progress)
     with _threads_beside(config.data.workers):
@@ -195,7 +207,8 @@ def frozen_encoder(model: G2VLM) -> FrozenEncoder | None:
 def compute_loss(model: nn.Module, example: Example, weights: Mapping[str, float]) -> LossReport:
     """Predict and compare; where the terms of language weigh nothing, texts are not read."""
     assert isinstance(model, G2VLM)
-    scenes, targets = example.batch.to(model.device), example.targets.to(model.device)
+    scenes = example.batch.to(model.device, non_blocking=True)
+    targets = example.targets.to(model.device, non_blocking=True)
     frozen = model.language_encoder.frozen
     if frozen is not None and example.text_features is not None:
         assert scenes.text_ids is not None
@@ -210,7 +223,8 @@ def judge_on_rooms(
     model: G2VLM, config: TrainConfig, count: int, *, show_progress: bool = False
 ) -> list[Metric]:
     """Evaluate on the first rooms of the test split; chance is fitted to training rooms."""
-    room = RoomConfig(image_size=config.data.image_size, views=config.data.views)
+    room = config.data.room_config()
+    ontology = model.config.ontology
     with ProgressBar(enabled=show_progress, title="held-out rooms") as bar:
         made = []
         for number, (split, seed) in enumerate(
@@ -222,9 +236,13 @@ def judge_on_rooms(
             bar.update(number / (PRIOR_ROOMS + count) / 2, title="held-out rooms", status="making")
         truncation = float(model.config.truncation)
         priors = Priors.fit(
-            (room_facts(s, q, truncation=truncation) for split, s, q in made if split == "train"),
-            num_classes=len(model.config.classes),
-            num_relations=len(model.config.relations),
+            (
+                room_facts(scene, texts, truncation=truncation, ontology=ontology)
+                for split, scene, texts in made
+                if split == "train"
+            ),
+            num_classes=len(ontology.classes),
+            num_relations=len(ontology.relations),
         )
         scenes = [scene for split, scene, _ in made if split == "test"]
         texts = [queries for split, _, queries in made if split == "test"]

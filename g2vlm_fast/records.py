@@ -41,9 +41,18 @@ class Task(IntEnum):
 class _Record:
     """What every record can do."""
 
-    def to(self, device: torch.device | str) -> Self:
-        """Return the record with every tensor on ``device``; dtypes stay as they are."""
-        return pytree.tree_map_only(Tensor, lambda tensor: tensor.to(device), self)
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
+        """Return the record with every tensor on ``device``; dtypes stay as they are.
+
+        ``non_blocking`` lets copies from page-locked memory overlap with work on a GPU.
+        """
+        return pytree.tree_map_only(
+            Tensor, lambda tensor: tensor.to(device, non_blocking=non_blocking), self
+        )
+
+    def pin_memory(self) -> Self:
+        """Return the record in page-locked memory, from which copies to a GPU need not wait."""
+        return pytree.tree_map_only(Tensor, lambda tensor: tensor.pin_memory(), self)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the fields that hold a tensor, by name."""

@@ -91,12 +91,12 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def clean_room():  # type: ignore[no-untyped-def]
-    """A generated room without sensor noise, seen by 16 overlapping views."""
+    """A generated room of one large box, without sensor noise, seen by 16 overlapping views."""
     from g2vlm_fast.data import RoomConfig, generate_room
 
     config = RoomConfig(
-        image_size=(72, 96), views=(16, 16), sensor_noise=False, depth_probability=1.0,
-        mesh_probability=0.0,
+        programs=("simple",), image_size=(72, 96), views=(16, 16), sensor_noise=False,
+        depth_probability=1.0, mesh_probability=0.0,
     )  # fmt: skip
     return generate_room(3, config)
 

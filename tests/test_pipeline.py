@@ -113,7 +113,7 @@ def test_voxel_size_that_does_not_fit_the_scan_is_blamed_on_the_option(
 def test_bad_scan_leaves_nothing_behind(frame_folder: Path, tmp_path: Path) -> None:
     (frame_folder / "frame-000002.depth.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(ScanError, match=r"frame-000002\.depth\.png"):
-        run(RunConfig(scan=frame_folder, out=tmp_path / "out", checkpoint=tmp_path))
+        run(RunConfig(scan=frame_folder, out=tmp_path / "out", checkpoint=tmp_path, max_missing=0))
     assert os.listdir(tmp_path) == ["scan"]
 
 

@@ -32,3 +32,10 @@ def test_counts_are_whole_numbers(question: str, number: float, said: str) -> No
     )
     assert text == said
     assert value == pytest.approx(float(said), abs=1e-6)
+
+
+def test_nouns_of_two_words_are_linked_as_one() -> None:
+    caption = understanding._caption(
+        "a room with a ceiling light, two washing machines and lamps.", []
+    )
+    assert [noun for noun, _ in caption.phrases] == ["ceiling light", "washing machines", "lamps"]

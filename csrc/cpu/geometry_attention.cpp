@@ -69,7 +69,7 @@ G2VLM_INLINE void attend(const GeometryAttentionProblem<T>& p, const GeometryAtt
   const int64_t first_row = block.begin * p.num_heads + head;
   pack(p.q + first_row * p.dim, q_stride, count, p.dim, static_cast<T>(p.scale), packed_q);
   QueryGeometry<T> geometry;
-  if (has_bias(p)) geometry.gather(p, block.begin, block.end, head);
+  if (p.terms.any()) geometry.gather(p, block.begin, block.end, head);
   PositionMoments<T> moments{};
   const Dropout<T> dropout(p);
   fill(sum, p.dim, T{0});

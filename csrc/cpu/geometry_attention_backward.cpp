@@ -15,9 +15,11 @@ struct Workspace {
   std::vector<T> delta;  // [num_queries, num_heads], sum_j P_ij dP_ij - grad_lse
   std::vector<T>
       features;  // [num_queries, num_heads, num_parameters], sum_j dS_ij dbias_ij / dparameter
-  std::vector<T> q_position;  // [num_queries, num_heads, 3]
-  std::vector<T> k_position;  // [num_keys, num_kv_heads, 3]
-  std::vector<T> k_normal;    // [num_keys, num_kv_heads, 3]
+  std::vector<T> tables;       // [blocks of queries, num_heads, num_table_columns], with the gate
+  std::vector<T> table_slope;  // [num_queries, num_heads], what tables add to grad_gate
+  std::vector<T> q_position;   // [num_queries, num_heads, 3]
+  std::vector<T> k_position;   // [num_keys, num_kv_heads, 3]
+  std::vector<T> k_normal;     // [num_keys, num_kv_heads, 3]
 };
 
 // How mean and variance of a row pull on the key positions: with e = k_position - mean, a key adds
@@ -76,16 +78,18 @@ G2VLM_INLINE void query_pass(const GeometryAttentionProblem<T>& p,
   const int64_t kv_column = int64_t{head / (p.num_heads / p.num_kv_heads)} * p.dim;
   const int64_t first_row = block.begin * p.num_heads + head;
   Lanes<T>*packed_q = scratch, *packed_grad = scratch + p.dim, *grad_q = scratch + 2 * p.dim;
+  Lanes<T>* table_features = scratch + 3 * p.dim;
   pack(p.q + first_row * p.dim, q_stride, count, p.dim, static_cast<T>(p.scale), packed_q);
   pack(g.grad_out + first_row * p.dim, q_stride, count, p.dim, T{1}, packed_grad);
   fill(grad_q, p.dim, T{0});
   QueryGeometry<T> geometry;
-  if (has_bias(p)) geometry.gather(p, block.begin, block.end, head);
+  if (p.terms.any()) geometry.gather(p, block.begin, block.end, head);
   const Dropout<T> dropout(p);
   Lanes<T> lse, delta, features[kMaxParameters], grad_position[3], score[kTile], grad[kTile];
   MomentGradient<T, Lanes<T>> moment;
   Pairs<T> pairs{};
   fill(features, p.terms.num_parameters, T{0});
+  fill(table_features, p.terms.num_table_columns, T{0});
   fill(grad_position, 3, T{0});
   for (int lane = 0; lane < kLanes; ++lane) {
     const int64_t row = first_row + int64_t{std::min(lane, count - 1)} * p.num_heads;
@@ -127,13 +131,29 @@ G2VLM_INLINE void query_pass(const GeometryAttentionProblem<T>& p,
           bias.add_position_gradient(p.terms, pairs, grad[r], T{-1}, grad_position);
       }
     }
+    for (int r = 0; r < tile.count && has_tables(p); ++r) {
+      const auto tables = table_row_of(p, block.begin, block.end, head, geometry.gate);
+      pairs.to_key(p, tile.first + r, geometry.position);
+      tables.add_features(p.terms, pairs, grad[r], table_features);
+      if (g.grad_q_position != nullptr)
+        tables.add_position_gradient(p.terms, pairs, grad[r], T{-1}, grad_position);
+    }
     accumulate_rows(p.k + tile.first * k_stride + kv_column, k_stride, tile.count, grad, p.dim,
                     grad_q);
   }
   for (int d = 0; d < p.dim; ++d)
     for (int lane = 0; lane < kLanes; ++lane) grad_q[d].at[lane] *= static_cast<T>(p.scale);
   unpack(grad_q, count, p.dim, g.grad_q + first_row * p.dim, q_stride);
-  if (!has_bias(p)) return;
+  if (!p.terms.any()) return;
+  if (has_tables(p)) {
+    const auto tables = table_row_of(p, block.begin, block.end, head, geometry.gate);
+    const int64_t owner = p.tables_per_row ? first_row : block.number * p.num_heads + head;
+    unpack_features(tables, p.terms.num_table_columns, table_features,
+                    (p.tables_per_row ? g.grad_bias_tables : w.tables.data()) +
+                        owner * p.terms.num_table_columns,
+                    g.grad_gate == nullptr ? nullptr : w.table_slope.data() + first_row,
+                    p.num_heads);
+  }
   const int32_t columns = p.terms.num_parameters;
   unpack(features, count, columns, w.features.data() + first_row * columns,
          int64_t{p.num_heads} * columns);
@@ -185,6 +205,10 @@ G2VLM_INLINE void key_pass(const GeometryAttentionProblem<T>& p,
       const int64_t first_row = tile.first * p.num_heads + head;
       dot_rows(p.q + first_row * p.dim, q_stride, tile.count, packed_k, p.dim, score);
       dot_rows(g.grad_out + first_row * p.dim, q_stride, tile.count, packed_v, p.dim, grad);
+      for (int r = 0; r < tile.count && has_tables(p); ++r) {
+        pairs.from_query(p.terms, position_of(p, tile.first + r, head), position);
+        table_row_of(p, tile.first + r, head).add_values(p.terms, pairs, score[r]);
+      }
       for (int r = 0; r < tile.count; ++r) {
         const int64_t query = tile.first + r, row = first_row + int64_t{r} * p.num_heads;
         BiasRow<T, T> bias{};
@@ -220,6 +244,12 @@ G2VLM_INLINE void key_pass(const GeometryAttentionProblem<T>& p,
           bias.add_position_gradient(p.terms, pairs, grad[r], T{1}, grad_position);
         if (g.grad_k_normal != nullptr) bias.add_normal_gradient(p.terms, grad[r], grad_normal);
       }
+      const bool pulls = has_tables(p) && g.grad_k_position != nullptr;
+      for (int r = 0; r < tile.count && pulls; ++r) {
+        pairs.from_query(p.terms, position_of(p, tile.first + r, head), position);
+        table_row_of(p, tile.first + r, head)
+            .add_position_gradient(p.terms, pairs, grad[r], T{1}, grad_position);
+      }
       accumulate_rows(g.grad_out + first_row * p.dim, q_stride, tile.count,
                       dropout.active() ? kept : score, p.dim, grad_v);
       accumulate_rows(p.q + first_row * p.dim, q_stride, tile.count, grad, p.dim, grad_k);
@@ -254,16 +284,16 @@ inline bool shapes_a_function(const BiasTerms& terms, int32_t column) {
 // are not finite stands nowhere: its gate gets 0.
 template <class T>
 void reduce_features(const GeometryAttentionProblem<T>& p, const GeometryAttentionGradient<T>& g,
-                     const std::vector<T>& features) {
+                     const Workspace<T>& w) {
   const int32_t columns = p.terms.num_parameters;
   const int64_t owners = p.num_heads * (p.parameters_per_row ? p.num_queries : 1);
   std::fill(g.grad_bias_parameters, g.grad_bias_parameters + owners * columns, T{0});
   for (int64_t row = 0; row < p.num_queries * p.num_heads; ++row) {
     const int64_t first = (p.parameters_per_row ? row : row % p.num_heads) * columns;
     const T gate = p.q_gate == nullptr ? T{1} : p.q_gate[row];
-    T slope = 0;
+    T slope = w.table_slope.empty() ? 0 : w.table_slope[row];
     for (int32_t column = 0; column < columns; ++column) {
-      const T feature = features[row * columns + column];
+      const T feature = w.features[row * columns + column];
       if (!shapes_a_function(p.terms, column)) slope += p.bias_parameters[first + column] * feature;
       if (gate != 0) g.grad_bias_parameters[first + column] += gate * feature;
     }
@@ -304,6 +334,13 @@ void geometry_attention_backward_cpu(const GeometryAttentionProblem<T>& p,
   const int64_t rows = p.num_queries * p.num_heads;
   w.delta.resize(rows);
   w.features.resize(rows * p.terms.num_parameters);
+  const int64_t table_columns = int64_t{p.num_heads} * p.terms.num_table_columns;
+  if (p.tables_per_row) {
+    std::fill(g.grad_bias_tables, g.grad_bias_tables + p.num_queries * table_columns, T{0});
+  } else {
+    w.tables.resize(num_blocks(p.num_queries, p.num_segments) * table_columns);
+  }
+  if (has_tables(p) && g.grad_gate != nullptr) w.table_slope.resize(rows);
   if (g.grad_q_position != nullptr) w.q_position.resize(rows * 3);
   if (g.grad_k_position != nullptr) w.k_position.resize(p.num_keys * p.num_kv_heads * 3);
   if (g.grad_k_normal != nullptr) w.k_normal.resize(p.num_keys * p.num_kv_heads * 3);
@@ -311,7 +348,7 @@ void geometry_attention_backward_cpu(const GeometryAttentionProblem<T>& p,
   const int64_t q_blocks = num_blocks(p.num_queries, p.num_segments) * p.num_heads;
   const int64_t q_grain = blocks_per_piece(q_blocks, p.num_keys / p.num_segments, 2 * p.dim);
   parallel_for(q_blocks, q_grain, threads, [&](int64_t begin, int64_t end) {
-    std::vector<Lanes<T>> scratch(3 * p.dim);
+    std::vector<Lanes<T>> scratch(3 * p.dim + p.terms.num_table_columns);
     for (int64_t i = begin; i < end; ++i) {
       const Block block = block_at(i / p.num_heads, p.q_offsets, p.k_offsets, p.num_queries,
                                    p.num_keys, p.num_segments);
@@ -334,8 +371,9 @@ void geometry_attention_backward_cpu(const GeometryAttentionProblem<T>& p,
     }
   });
 
-  if (has_bias(p)) {
-    reduce_features(p, g, w.features);
+  if (p.terms.any()) {
+    reduce_features(p, g, w);
+    if (has_tables(p) && !p.tables_per_row) sum_parts(w.tables, table_columns, g.grad_bias_tables);
     if (g.grad_q_position != nullptr)
       sum_triples(w.q_position, p.position_per_head ? rows : p.num_queries,
                   p.position_per_head ? 1 : p.num_heads, g.grad_q_position);

@@ -49,7 +49,7 @@ struct Pairs {
     for (int lane = 0; lane < kLanes; ++lane)
       square.at[lane] = way[0].at[lane] * way[0].at[lane] + way[1].at[lane] * way[1].at[lane] +
                         way[2].at[lane] * way[2].at[lane];
-    if (terms.distance < 0 && terms.radial_basis < 0) return;
+    if (!terms.use_length()) return;
     const T eps_square = static_cast<T>(terms.eps * terms.eps);
     for (int lane = 0; lane < kLanes; ++lane)
       length.at[lane] = std::sqrt(square.at[lane] + eps_square);

@@ -3,12 +3,13 @@
 #pragma once
 
 #include "g2vlm/philox.h"
-#include "geometry_attention_bias.h"
+#include "geometry_attention_tables.h"
 
 namespace g2vlm::lanes {
 
 // Rows [begin, end) of one segment of this side, and the segment's rows on the other side.
 struct Block {
+  int64_t number;
   int64_t begin, end, segment_end;
   int64_t other_begin, other_end;
 };
@@ -32,6 +33,7 @@ inline Block block_at(int64_t number, const int32_t* offsets, const int32_t* oth
   }
   const int64_t first = offsets == nullptr ? 0 : offsets[low];
   Block block;
+  block.number = number;
   block.segment_end = offsets == nullptr ? rows : offsets[low + 1];
   block.begin = first + (number - first / kLanes - low) * kLanes;
   block.end = std::min(block.begin + kLanes, block.segment_end);
@@ -84,6 +86,14 @@ G2VLM_INLINE void score_keys(const GeometryAttentionProblem<T>& p, const Block& 
     for (int r = 0; r < tile.count; ++r) {
       pairs.to_key(p, tile.first + r, geometry.position);
       geometry.bias_row().add_bias(p.terms, pairs, score[r]);
+    }
+  }
+  if (has_tables(p)) {
+    const auto tables = table_row_of(p, block.begin, block.end, head, geometry.gate);
+    Pairs<T> pairs{};
+    for (int r = 0; r < tile.count; ++r) {
+      pairs.to_key(p, tile.first + r, geometry.position);
+      tables.add_values(p.terms, pairs, score[r]);
     }
   }
   if (p.causal) {

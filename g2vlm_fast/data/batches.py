@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from g2vlm_fast.data.answers import AnswerVocabulary
 from g2vlm_fast.data.collate import Tokenize, collate
 from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.language import queries
-from g2vlm_fast.data.room_config import RoomConfig
-from g2vlm_fast.data.rooms import generate_room
+from g2vlm_fast.data.language.answers import AnswerVocabulary
+from g2vlm_fast.data.language.texts import queries
+from g2vlm_fast.data.rooms.config import RoomConfig
+from g2vlm_fast.data.rooms.generate import generate_room
 from g2vlm_fast.data.scene import Query, Scene
+from g2vlm_fast.ontology import EVERYTHING, Ontology
 from g2vlm_fast.records import SceneBatch, Targets
 
 _ORDER_STREAM, _TEXT_STREAM = 3, 4
@@ -36,6 +37,7 @@ def make_batch(
     image_size: tuple[int, int],
     tokenize: Tokenize,
     answer_vocabulary: AnswerVocabulary,
+    ontology: Ontology = EVERYTHING,
     texts_per_scene: int = 8,
     num_surface_points: int = 1024,
     num_query_points: int = 512,
@@ -49,6 +51,7 @@ def make_batch(
         image_size=image_size,
         tokenize=tokenize,
         answer_vocabulary=answer_vocabulary,
+        ontology=ontology,
         num_surface_points=num_surface_points,
         num_query_points=num_query_points,
         seed=draws.integer(0, _SEED_SPACE),
@@ -58,7 +61,8 @@ def make_batch(
 class RoomBatches:
     """Batches of generated rooms; batch ``index`` is a function of the arguments alone.
 
-    Every epoch goes through all rooms in an order of its own, with texts and samples of its own;
+    Every epoch goes through the rooms in an order of its own, but for those at its end that do not
+    fill a batch, with texts and samples of its own;
     rooms are made when first needed and kept, about 0.4 MB each at 3 views of 48 x 64.
 
     Args:
@@ -68,6 +72,7 @@ class RoomBatches:
         config: what rooms are drawn from; its ``image_size`` is that of the batches.
         tokenize: the tokenizer of the language encoder.
         answer_vocabulary: the words of answers.
+        ontology: the classes and relations of the model.
         texts_per_scene: texts of every room in a batch.
         num_surface_points: surface samples of every room.
         num_query_points: signed-distance queries of every room.
@@ -81,6 +86,7 @@ class RoomBatches:
         seed: int,
         tokenize: Tokenize,
         answer_vocabulary: AnswerVocabulary,
+        ontology: Ontology = EVERYTHING,
         config: RoomConfig | None = None,
         texts_per_scene: int = 8,
         num_surface_points: int = 1024,
@@ -96,6 +102,7 @@ class RoomBatches:
         self.seed = seed
         self.tokenize = tokenize
         self.answer_vocabulary = answer_vocabulary
+        self.ontology = ontology
         self.config = config or RoomConfig()
         self.texts_per_scene = texts_per_scene
         self.num_surface_points = num_surface_points
@@ -124,6 +131,7 @@ class RoomBatches:
             image_size=self.config.image_size,
             tokenize=self.tokenize,
             answer_vocabulary=self.answer_vocabulary,
+            ontology=self.ontology,
             texts_per_scene=self.texts_per_scene,
             num_surface_points=self.num_surface_points,
             num_query_points=self.num_query_points,

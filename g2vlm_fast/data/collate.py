@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g2vlm_fast.data.answers import AnswerVocabulary
+from g2vlm_fast.data.language.answers import AnswerVocabulary
 from g2vlm_fast.data.resize import nearest, resized_depth, resized_images
 from g2vlm_fast.data.scene import Query, Scene
 from g2vlm_fast.data.targets import (
@@ -19,6 +19,7 @@ from g2vlm_fast.data.targets import (
     surface_targets,
 )
 from g2vlm_fast.geometry.cameras import scale_intrinsics
+from g2vlm_fast.ontology import EVERYTHING, Ontology
 from g2vlm_fast.records import SceneBatch, Targets
 
 Tokenize = Callable[[list[str]], Any]
@@ -33,6 +34,7 @@ def collate(
     image_size: tuple[int, int],
     tokenize: Tokenize | None = None,
     answer_vocabulary: AnswerVocabulary | None = None,
+    ontology: Ontology = EVERYTHING,
     num_surface_points: int = 1024,
     num_query_points: int = 512,
     seed: int = 0,
@@ -51,13 +53,15 @@ def collate(
         image_size: (height, width) in pixels.
         tokenize: the tokenizer of the language encoder; needed with queries.
         answer_vocabulary: the words of answers; needed with queries.
+        ontology: the classes and relations of the model; all of them unless said.
         num_surface_points: surface samples per scene with truth; 0 for none.
         num_query_points: signed-distance queries per scene with truth; 0 for none.
         seed: of the samples.
 
     Raises:
         ValueError: no scenes; texts without tokenizer or vocabulary; only some of the scenes
-            have truth, noise levels of depth, vertex normals or vertex colours.
+            have truth, noise levels of depth, vertex normals or vertex colours; an object of
+            a class that the ontology lacks.
     """
     if not scenes:
         raise ValueError("collate: scenes must not be empty")
@@ -72,7 +76,7 @@ def collate(
         truths = [scene.truth for scene in scenes if scene.truth is not None]
         generator = torch.Generator().manual_seed(seed)
         targets |= pixel_targets(truths, image_size)
-        targets |= object_targets(truths)
+        targets |= object_targets(truths, ontology)
         targets |= surface_targets(truths, num_surface_points, generator)
         targets |= distance_targets(scenes, truths, num_query_points, generator)
     if queries is not None:

@@ -13,7 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g2vlm_fast.data.primitives import Primitives
+from g2vlm_fast.data.annotations.records import ScanAnnotations
+from g2vlm_fast.data.language.programs import Program
+from g2vlm_fast.data.language.situations import Situation
+from g2vlm_fast.data.language.visibility import visible_pixels
+from g2vlm_fast.data.rendering.primitives import Primitives
 from g2vlm_fast.records import Task
 
 
@@ -23,7 +27,7 @@ class Query:
 
     ``answer`` is in the closed words of the answer vocabulary; where the answer is a number it
     is ``"<number>"`` and ``value`` holds it. ``spoken`` is the sentence for people, which names
-    the frame of every direction.
+    the view of every direction that is meant from one.
     """
 
     text: str
@@ -32,8 +36,14 @@ class Query:
     answer: str | None = None
     value: float | None = None
     referred: int | None = None  # object of the scene that the text or its answer singles out
-    frame: str = ""  # "view 0" where a direction is meant, else empty
+    frame: str = ""  # "view 0" where a direction is meant, else empty; several joined by ", "
     spoken: str = ""
+    program: Program | None = None  # which gives the answer, or the object of a reference
+    objects: tuple[int, ...] = ()  # all objects of the scene that the text speaks of
+    situation: Situation | None = None  # where the question is asked from, as its text says
+    wording: str = ""  # the template of the text
+    sqa3d_type: str = ""  # what, is, how, can, which, other: the types of SQA3D
+    vsi_type: str = ""  # "object count", "room size", ...: the task of VSI-Bench, or empty
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,12 +51,14 @@ class RoomObject:
     """A piece of furniture: what it is, where it is, and the primitives that it is made of."""
 
     class_name: str  # of ontology.CLASSES
+    variant: str = ""  # name of its shape within the class
     color: str  # of ontology.COLORS
     center: Tensor  # [3] float32 metres
     size: Tensor  # [3] float32 metres, full extents along the box axes
     rotation: Tensor  # [3, 3] float32, box axes to world
     primitives: range  # rows of RoomTruth.primitives
     support: int | None = None  # object that it stands on; None = the floor
+    has_front: bool = False  # it has a front, which faces along its negative y axis
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,6 +72,11 @@ class RoomTruth:
     depth: Tensor  # [V, H, W] float32 metres, without sensor noise
     normal: Tensor  # [V, 3, H, W] float32, unit, world
     instance: Tensor  # [V, H, W] int64, object, -1 = the room
+    program: str = "simple"  # what the room is: "simple" or one of room_config.PROGRAMS
+
+    def visible_pixels(self) -> Tensor:
+        """Return how many pixels each view shows of each object, ``[V, K]`` int64."""
+        return visible_pixels(self.instance, len(self.objects))
 
     def boxes(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return centers ``[K, 3]``, sizes ``[K, 3]`` and rotations ``[K, 3, 3]``."""
@@ -99,6 +116,7 @@ class Scene:
     vertex_colors: Tensor | None = None  # [N, 3] float32 in [0, 1]
     poses_estimated: bool = False  # True where registration, not the source, gave the poses
     truth: RoomTruth | None = None
+    annotations: ScanAnnotations | None = None  # what people wrote about a scan
     assumptions: tuple[str, ...] = ()  # sentences: what its reader had to take for granted
 
     def __post_init__(self) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from g2vlm_fast.data.rendering.observation import Visibility
+from g2vlm_fast.data.rendering.sampling import sample_queries, sample_surface
 from g2vlm_fast.data.resize import nearest, resized_depth
-from g2vlm_fast.data.sampling import sample_queries, sample_surface
 from g2vlm_fast.data.scene import RoomTruth, Scene
-from g2vlm_fast.ontology import CLASSES
+from g2vlm_fast.ontology import Ontology
 
 
 def offsets_of(sizes: Sequence[int]) -> Tensor:
@@ -26,20 +27,21 @@ def pixel_targets(truths: Sequence[RoomTruth], image_size: tuple[int, int]) -> d
     }
 
 
-def object_targets(truths: Sequence[RoomTruth]) -> dict[str, Tensor]:
+def object_targets(truths: Sequence[RoomTruth], ontology: Ontology) -> dict[str, Tensor]:
     counts = [len(truth.objects) for truth in truths]
     boxes = [truth.boxes() for truth in truths]
-    classes = [CLASSES.index(thing.class_name) for truth in truths for thing in truth.objects]
+    names = (thing.class_name for truth in truths for thing in truth.objects)
+    columns = ontology.relation_columns
     pairs, labels = [], []
     for truth, start in zip(truths, offsets_of(counts).tolist(), strict=False):
         different = ~torch.eye(len(truth.objects), dtype=torch.bool)
         pairs.append(different.nonzero() + start)
-        labels.append(truth.relations[different])
+        labels.append(truth.relations[different][:, columns])
     return {
         "box_center": torch.cat([center for center, _, _ in boxes]),
         "box_size": torch.cat([size for _, size, _ in boxes]),
         "box_rotation": torch.cat([rotation for _, _, rotation in boxes]),
-        "object_class": torch.tensor(classes, dtype=torch.int64),
+        "object_class": torch.tensor(ontology.class_ids(names), dtype=torch.int64),
         "object_offsets": offsets_of(counts),
         "relation_pairs": torch.cat(pairs),
         "relation_labels": torch.cat(labels),
@@ -80,6 +82,6 @@ def distance_targets(
     return {
         "query_points": torch.cat([points for points, _, _ in samples]),
         "query_distance": torch.cat([distance for _, distance, _ in samples]),
-        "query_observed": torch.cat([observed for _, _, observed in samples]),
+        "query_observed": torch.cat([known for _, _, known in samples]) == Visibility.OBSERVED,
         "query_offsets": offsets_of([count] * len(truths)),
     }

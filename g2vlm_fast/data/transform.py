@@ -1,8 +1,10 @@
-"""Moving a scene from one world frame to another."""
+"""Scenes made of other scenes: in another world frame, or of some of their views."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -35,4 +37,14 @@ def move_scene(scene: Scene, transform: Tensor) -> Scene:
         gravity=transform_points(rotation, scene.gravity[None])[0],
         vertices=moved(scene.vertices, transform),
         vertex_normals=moved(scene.vertex_normals, rotation),
+        annotations=None if scene.annotations is None else scene.annotations.moved(transform),
     )
+
+
+def scene_of_views(scene: Scene, views: Sequence[int]) -> Scene:
+    """Return the same scene with some of its views, in the order given, without truth."""
+    picked: dict[str, Any] = {}
+    for name in ("images", "intrinsics", "poses", "depth", "depth_sigma"):
+        value = getattr(scene, name)
+        picked[name] = None if value is None else value[list(views)].contiguous()
+    return dataclasses.replace(scene, **picked, truth=None)

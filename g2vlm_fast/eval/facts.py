@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.data import Query, RoomTruth, Scene
-from g2vlm_fast.data.sampling import observed, sample_queries
+from g2vlm_fast.data.rendering.observation import Visibility, observed
+from g2vlm_fast.data.rendering.sampling import sample_queries
 from g2vlm_fast.eval.heads.spatial import Graph
 from g2vlm_fast.eval.metrics.boxes import Boxes
 from g2vlm_fast.eval.priors import Answer, Objects, RoomFacts
-from g2vlm_fast.ontology import CLASSES
+from g2vlm_fast.ontology import EVERYTHING, Ontology
 from g2vlm_fast.records import Task
 
 _PIXELS = 500  # a room, of depth and normals
@@ -31,16 +32,17 @@ def truth_of(scene: Scene) -> RoomTruth:
     return scene.truth
 
 
-def true_objects(truth: RoomTruth) -> Objects:
-    """Return the objects of a room."""
+def true_objects(truth: RoomTruth, ontology: Ontology) -> Objects:
+    """Return the objects of a room, with the class ids of a model."""
     boxes = Boxes(*(part.double().numpy() for part in truth.boxes()))
-    return Objects(boxes, np.array([CLASSES.index(thing.class_name) for thing in truth.objects]))
+    return Objects(boxes, np.array(ontology.class_ids(each.class_name for each in truth.objects)))
 
 
-def true_graph(truth: RoomTruth) -> Graph:
-    """Return the labels of all ordered pairs of objects of a room."""
+def true_graph(truth: RoomTruth, ontology: Ontology) -> Graph:
+    """Return the labels of all ordered pairs of objects of a room, for a model's relations."""
     first, second = np.nonzero(~np.eye(len(truth.objects), dtype=bool))
-    return Graph(np.stack([first, second], axis=1), truth.relations.numpy()[first, second])
+    labels = truth.relations.numpy()[first, second][:, ontology.relation_columns]
+    return Graph(np.stack([first, second], axis=1), labels)
 
 
 def is_question(query: Query) -> bool:
@@ -74,14 +76,16 @@ def hidden_surface(scene: Scene, points: Tensor) -> Tensor:
     return ~observed(primitives, points, scene.intrinsics, scene.poses, scene.image_size)
 
 
-def room_facts(scene: Scene, queries: Sequence[Query], *, truncation: float) -> RoomFacts:
+def room_facts(
+    scene: Scene, queries: Sequence[Query], *, truncation: float, ontology: Ontology = EVERYTHING
+) -> RoomFacts:
     """Return what a training room teaches a guesser who will not see the room asked about."""
     truth = truth_of(scene)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(truth.depth.numel(), (_PIXELS,), generator=generator)
     depth = truth.depth.flatten()[pixels]
     normal = truth.normal.movedim(1, -1).reshape(-1, 3)[pixels]
-    _, distance, seen = sample_queries(
+    _, distance, known = sample_queries(
         truth.primitives,
         truth.room_size,
         scene.intrinsics,
@@ -90,12 +94,13 @@ def room_facts(scene: Scene, queries: Sequence[Query], *, truncation: float) -> 
         _POINTS,
         generator,
     )
+    hidden = distance[known != Visibility.OBSERVED]
     return RoomFacts(
-        objects=true_objects(truth),
-        relations=truth.relations.numpy(),
+        objects=true_objects(truth, ontology),
+        relations=truth.relations.numpy()[..., ontology.relation_columns],
         answers=[true_answer(query) for query in queries if is_question(query)],
         captions=[query.answer or "" for query in queries if is_caption(query)],
         depths=depth[depth > 0].double().numpy(),
         normals=normal[(normal != 0).any(-1)].double().numpy(),
-        hidden_distances=distance[~seen].clamp(-truncation, truncation).double().numpy(),
+        hidden_distances=hidden.clamp(-truncation, truncation).double().numpy(),
     )

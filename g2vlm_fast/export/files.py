@@ -26,7 +26,7 @@ class OutputError(OSError):
 
 
 @contextmanager
-def publish(out: Path, *, overwrite: bool) -> Iterator[Path]:
+def publish(out: Path, *, overwrite: bool, mark: str = RESULTS_MARK) -> Iterator[Path]:
     """Fill a folder out of sight, then let it appear at once.
 
     Yields a new folder beside ``out``. When the block ends it is renamed to ``out``; when the
@@ -34,8 +34,9 @@ def publish(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
     Args:
         out: where the results shall be.
-        overwrite: replace the results of an earlier run, known by their ``run.json``. No other
+        overwrite: replace the results of an earlier run, known by their ``mark``. No other
             folder is ever replaced.
+        mark: name of a file that every such folder holds.
 
     Raises:
         OutputError: something is at ``out`` that may not be replaced, or the folder above cannot
@@ -47,9 +48,9 @@ def publish(out: Path, *, overwrite: bool) -> Iterator[Path]:
     if out.exists() and any(out.iterdir()):
         if not overwrite:
             raise OutputError(f"{out}: exists already; name another --out, or pass --overwrite")
-        if not (out / RESULTS_MARK).is_file():
+        if not (out / mark).is_file():
             raise OutputError(
-                f"{out}: holds no results of an earlier run (no {RESULTS_MARK}), so it is not "
+                f"{out}: holds no results of an earlier run (no {mark}), so it is not "
                 "overwritten; name another --out, or empty it yourself"
             )
     try:

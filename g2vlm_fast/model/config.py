@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from transformers import PretrainedConfig
 
-from g2vlm_fast.ontology import CLASSES, RELATIONS
+from g2vlm_fast.ontology import CLASSES, RELATIONS, Ontology
 
 PACKAGED_TEXT_ENCODER = "all-MiniLM-L6-v2"
 SPECIAL_WORDS = ("<pad>", "<start>", "<end>", "<number>")
@@ -131,6 +131,11 @@ class G2VLMConfig(PretrainedConfig):
             "answer_vocabulary",
             f"a list that begins with {SPECIAL_WORDS}",
         )
+
+    @property
+    def ontology(self) -> Ontology:
+        """The classes and relations that the model tells apart."""
+        return Ontology(tuple(self.classes or ()), tuple(self.relations or ()))
 
     @classmethod
     def tiny(cls, **changes: Any) -> Self:

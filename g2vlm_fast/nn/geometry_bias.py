@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from g2vlm_fast.ops._checks import INT32_MAX, check_integer
-from g2vlm_fast.ops._geometry_attention_parameters import kernel_parameters
+from g2vlm_fast.ops._geometry_attention_parameters import kernel_parameters, separate_tables
 from g2vlm_fast.ops.bias import BiasSpec, GaussianPowers, NormalDot, RadialBasis, Term
 from g2vlm_fast.ops.reference.geometry_attention_bias import BiasTerms, bias_of, pairs_of
 
@@ -24,7 +24,7 @@ class GeometryBias(nn.Module):
     that attention starts as plain attention, and their gradients do not. Gaussians start spread
     out: those of ``GaussianPowers`` from standard deviations of 0.25 m in the first head to 4 m in
     the last, those of ``RadialBasis`` likewise from the first center to the last, with centers
-    evenly from 0 to 4 m.
+    evenly from 0 to 4 m. Tables start at zero.
 
     Parameters are free in sign: a slope that training makes negative attends to what is far. They
     stay float32 when the module is cast to half precision, because they multiply metres.
@@ -95,7 +95,7 @@ class GeometryBias(nn.Module):
                 "GeometryBias.evaluate: difference must have the shape [..., 3], got "
                 f"{list(difference.shape)}"
             )
-        parameters: Tensor = self.parameters_per_head
+        parameters, tables = separate_tables(self.spec, self.parameters_per_head)
         if NormalDot.code in self.spec.codes:
             parameters = kernel_parameters(
                 self.spec,
@@ -111,7 +111,8 @@ class GeometryBias(nn.Module):
             self.spec.eps,
             None if k_normal is None else k_normal.reshape(-1, 1, 3),
         )
-        bias = bias_of(BiasTerms(self.spec.codes, self.spec.counts), parameters, pairs)
+        terms = BiasTerms(self.spec.codes, self.spec.counts, self.spec.maximum, self.spec.cell)
+        bias = bias_of(terms, parameters, tables, pairs)
         heads = len(self.parameters_per_head)
         return bias.expand(-1, heads).reshape(*difference.shape[:-1], heads)
 

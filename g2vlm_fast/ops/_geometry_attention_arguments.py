@@ -18,13 +18,14 @@ class Tokens(NamedTuple):
     """Queries and keys, where they stand and face, and which segments they form.
 
     The bias parameters are the columns that :class:`Options` counts, ``[H, P]``, or ``[Lq, H, P]``
-    where every row has its own.
+    where every row has its own. Those of tables come by themselves, ``[H, C]`` or ``[Lq, H, C]``.
     """
 
     q: Tensor
     k: Tensor
     v: Tensor
     bias_parameters: Tensor | None
+    bias_tables: Tensor | None
     q_position: Tensor | None
     k_position: Tensor | None
     k_normal: Tensor | None
@@ -39,18 +40,22 @@ class Options(NamedTuple):
     """What is no tensor."""
 
     terms: Sequence[int]  # codes of the terms of the bias
-    counts: Sequence[int]  # columns of each term in the bias parameters
+    counts: Sequence[int]  # columns of each term in the bias parameters, or in the tables
     eps: float  # metres, of the terms that use the length of the difference
     causal: bool
     scale: float
     dropout: float  # probability
+    maximum: float = 0.0  # metres, where the last knot of a table over distance stands
+    cell: float = 0.0  # metres, of tables over axes
     skip_eps: float | None = None  # probability of a row that may be left out; None visits all
 
     @property
-    def of_dense(self) -> tuple[Sequence[int], Sequence[int], float, bool, float, float]:
+    def of_dense(
+        self,
+    ) -> tuple[Sequence[int], Sequence[int], float, bool, float, float, float, float]:
         """The fields for kernels that leave nothing out."""
-        terms, counts, eps, causal, scale, dropout, _ = self
-        return terms, counts, eps, causal, scale, dropout
+        *dense, _ = self
+        return tuple(dense)
 
 
 class Results(NamedTuple):
@@ -78,6 +83,7 @@ class TokenGradients(NamedTuple):
     k: Tensor
     v: Tensor
     bias_parameters: Tensor | None
+    bias_tables: Tensor | None
     q_position: Tensor | None
     k_position: Tensor | None
     k_normal: Tensor | None
@@ -113,6 +119,7 @@ def empty_gradients(tokens: Tokens, position_gradients: bool) -> TokenGradients:
         k=tokens.k.new_empty(tokens.k.shape),
         v=tokens.v.new_empty(tokens.v.shape),
         bias_parameters=room(tokens.bias_parameters),
+        bias_tables=room(tokens.bias_tables),
         q_position=room(tokens.q_position, position_gradients),
         k_position=room(tokens.k_position, position_gradients),
         k_normal=room(tokens.k_normal, position_gradients),

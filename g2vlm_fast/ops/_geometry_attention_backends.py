@@ -18,7 +18,12 @@ from g2vlm_fast.ops._geometry_attention_arguments import (
     empty_results,
     wide,
 )
+from g2vlm_fast.ops.bias import AxisTable, RadialTable
 from g2vlm_fast.ops.reference import geometry_attention as reference
+
+
+class MissingTermError(_dispatch.BackendError, NotImplementedError):
+    """The chosen backend has no kernel yet for a term of the bias."""
 
 
 def _dense(record: Tokens | Results | ResultGradients) -> list[Any]:
@@ -84,7 +89,17 @@ def _widened(tokens: Tokens) -> Tokens:
     return tokens._replace(q=tokens.q.to(dtype), k=tokens.k.to(dtype), v=tokens.v.to(dtype))
 
 
-def _check_triton(tokens: Tokens) -> None:
+_WITHOUT_TRITON = {kind.code: kind.__name__ for kind in (RadialTable, AxisTable)}
+
+
+def _check_triton(tokens: Tokens, options: Options) -> None:
+    missing = [_WITHOUT_TRITON[code] for code in options.terms if code in _WITHOUT_TRITON]
+    if missing:
+        raise MissingTermError(
+            "geometry_attention: the triton backend has no kernel yet for "
+            f"{' and '.join(missing)}; move the tensors to the CPU and use_backend('cpu', "
+            "'geometry_attention'), or stay and use_backend('reference', 'geometry_attention')"
+        )
     from g2vlm_fast.kernels.triton.geometry_attention_launch import MAX_HEAD_DIM
 
     head_dim = tokens.q.shape[2]
@@ -96,7 +111,7 @@ def _check_triton(tokens: Tokens) -> None:
 
 
 def _forward_triton(tokens: Tokens, options: Options, position_mean: bool) -> Results:
-    _check_triton(tokens)
+    _check_triton(tokens, options)
     from g2vlm_fast.kernels.triton import geometry_attention_launch as launch
 
     results = empty_results(tokens.q, position_mean)
@@ -111,6 +126,7 @@ def _backward_triton(
     options: Options,
     position_gradients: bool,
 ) -> TokenGradients:
+    _check_triton(tokens, options)
     from g2vlm_fast.kernels.triton import geometry_attention_launch as launch
 
     if grads.out is None:

@@ -1,5 +1,6 @@
 """From the parameters of a bias to the columns that the kernels of ``geometry_attention`` take.
 
+Tables are looked up where they lie, one entry of many a pair, so kernels take them by themselves.
 Kernels know one vector a row and head for ``Direction`` and for ``NormalDot``, which they multiply
 with the difference and with the normal of the key. Here it is made of weights and of what each
 query brings, its frame or its normal, by differentiable torch, so that these get their gradients.
@@ -10,7 +11,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from g2vlm_fast.ops.bias import BiasSpec, Direction, NormalDot
+from g2vlm_fast.ops.bias import TABLE_CODES, BiasSpec, Direction, NormalDot, Term
+
+
+def separate_tables(spec: BiasSpec, bias_parameters: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the columns of the terms that are formulas, and of those that are tables, if any.
+
+    Both keep the order of the terms and all axes but the last.
+    """
+    if not spec.has_tables:
+        return bias_parameters, None
+    groups = bias_parameters.split([term.num_parameters for term in spec.terms], -1)
+    tables = [group for code, group in zip(spec.codes, groups, strict=True) if code in TABLE_CODES]
+    formulas = [
+        group for code, group in zip(spec.codes, groups, strict=True) if code not in TABLE_CODES
+    ]
+    return torch.cat(formulas or [bias_parameters[..., :0]], -1), torch.cat(tables, -1)
+
+
+def formulas_of(spec: BiasSpec) -> list[Term]:
+    """Return the terms that are no tables."""
+    return [term for term in spec.terms if term.code not in TABLE_CODES]
 
 
 def kernel_parameters(
@@ -22,9 +43,10 @@ def kernel_parameters(
     q_frame: Tensor | None,
     q_gate: Tensor | None,
 ) -> Tensor:
-    """Return ``[rows, H, sum(spec.counts)]``, the parameters that the queries have of their own.
+    """Return ``[rows, H, P]``, the parameters of formulas that the queries have of their own.
 
-    Shapes are those of :func:`g2vlm_fast.ops.geometry_attention`, of ``rows`` queries.
+    Shapes are those of :func:`g2vlm_fast.ops.geometry_attention`, of ``rows`` queries;
+    ``bias_parameters`` are the columns of formulas, which :func:`separate_tables` returns.
 
     Raises:
         ValueError: ``NormalDot`` lacks a normal.
@@ -34,8 +56,9 @@ def kernel_parameters(
         raise ValueError(f"geometry_attention: NormalDot needs {absent}; pass it")
     closed = None if q_gate is None else q_gate == 0
     pieces: list[Tensor] = []
-    sizes = [term.num_parameters for term in spec.terms]
-    for term, weights in zip(spec.terms, bias_parameters.split(sizes, -1), strict=True):
+    terms = formulas_of(spec)
+    sizes = [term.num_parameters for term in terms]
+    for term, weights in zip(terms, bias_parameters.split(sizes, -1), strict=True):
         if isinstance(term, NormalDot):
             assert q_normal is not None
             pieces.append(_combine(weights, q_normal[:, None], closed))

@@ -35,7 +35,7 @@ from g2vlm_fast.ops._geometry_attention_checks import (
     check_skip_eps,
     check_tokens,
 )
-from g2vlm_fast.ops._geometry_attention_parameters import kernel_parameters
+from g2vlm_fast.ops._geometry_attention_parameters import kernel_parameters, separate_tables
 from g2vlm_fast.ops._geometry_attention_positions import are_exact, relative_positions
 from g2vlm_fast.ops._registration import define_op
 from g2vlm_fast.ops.bias import BiasSpec, Direction, NormalDot
@@ -151,6 +151,7 @@ def geometry_attention(
     Raises:
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value, or is
             missing.
+        NotImplementedError: the bias has a table, and the backend no kernel for it.
     """
     spec = _PLAIN if bias is None else bias
     check_tokens(q, k, v, spec, bias_parameters, q_position, k_position, q_gate)
@@ -169,6 +170,7 @@ def geometry_attention(
     check_flag(_OP, "causal", causal)
     check_flag(_OP, "return_lse", return_lse)
     check_flag(_OP, "return_position_mean", return_position_mean)
+    bias_tables = None
     if not spec.codes:
         bias_parameters = q_position = q_gate = k_normal = None
         if not return_position_mean:
@@ -181,10 +183,12 @@ def geometry_attention(
         }
         absent = " and ".join(name for name, value in given.items() if value is None)
         raise ValueError(f"{_OP}: a bias with terms needs {absent}; pass it, or bias=None")
-    elif NormalDot.code in spec.codes or (q_frame is not None and Direction.code in spec.codes):
-        bias_parameters = kernel_parameters(
-            spec, bias_parameters, q.shape[0], q_normal, k_normal, q_frame, q_gate
-        )
+    else:
+        bias_parameters, bias_tables = separate_tables(spec, bias_parameters)
+        if NormalDot.code in spec.codes or (q_frame is not None and Direction.code in spec.codes):
+            bias_parameters = kernel_parameters(
+                spec, bias_parameters, q.shape[0], q_normal, k_normal, q_frame, q_gate
+            )
     if NormalDot.code not in spec.codes:
         k_normal = None
     if return_position_mean and k_position is None:
@@ -210,10 +214,12 @@ def geometry_attention(
         if k_offsets is not None:
             k_offsets = k_offsets.view_as(k_offsets)
     tokens = Tokens(
-        q, k, v, bias_parameters, q_position, k_position, k_normal, q_gate, k_mask,
+        q, k, v, bias_parameters, bias_tables, q_position, k_position, k_normal, q_gate, k_mask,
         q_offsets, k_offsets, dropout_seed,
     )  # fmt: skip
-    options = Options(spec.codes, spec.counts, spec.eps, causal, scale, dropout, skip_eps)
+    options = Options(
+        spec.codes, spec.counts, spec.eps, causal, scale, dropout, spec.maximum, spec.cell, skip_eps
+    )
     run: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] = _forward
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tokens):
         run = _GeometryAttention.apply
@@ -232,8 +238,9 @@ _PLAIN = BiasSpec()
 
 
 # The ops take records field by field: these are the ranges of their arguments.
-_FORWARD_TOKENS, _FORWARD_OPTIONS = slice(0, 12), slice(12, 19)
-_BACKWARD_TOKENS, _BACKWARD_RESULTS, _BACKWARD_OPTIONS = slice(4, 16), slice(16, 20), slice(20, 27)
+_FORWARD_TOKENS, _FORWARD_OPTIONS = slice(0, 13), slice(13, 22)
+_BACKWARD_TOKENS, _BACKWARD_RESULTS, _BACKWARD_OPTIONS = slice(4, 17), slice(17, 21), slice(21, 30)
+_NUM_FORWARD_ARGUMENTS = 23
 
 
 class _GeometryAttention(torch.autograd.Function):
@@ -249,14 +256,14 @@ class _GeometryAttention(torch.autograd.Function):
     @first_derivative_only("geometry_attention")
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         if all(grad is None for grad in grads):
-            return (None,) * 20
-        position_gradients = any(ctx.needs_input_grad[4:7])
+            return (None,) * _NUM_FORWARD_ARGUMENTS
+        position_gradients = any(ctx.needs_input_grad[5:8])
         gradients = _backward(*grads, *ctx.saved_tensors, *ctx.options, position_gradients)
-        present = (
+        present = [
             gradient if needed else None
             for gradient, needed in zip(gradients, ctx.needs_input_grad, strict=False)
-        )
-        return (*present, *(None,) * 12)
+        ]
+        return (*present, *(None,) * (_NUM_FORWARD_ARGUMENTS - len(present)))
 
 
 def _run_forward(*arguments: Any) -> Results:
@@ -296,12 +303,13 @@ def _without_gaps(gradients: TokenGradients) -> tuple[Tensor, ...]:
 register(_OP)
 
 _TENSORS = (
-    "Tensor q, Tensor k, Tensor v, Tensor? bias_parameters, Tensor? q_position, "
-    "Tensor? k_position, Tensor? k_normal, Tensor? q_gate, Tensor? k_mask, Tensor? q_offsets, "
-    "Tensor? k_offsets, Tensor? dropout_seed"
+    "Tensor q, Tensor k, Tensor v, Tensor? bias_parameters, Tensor? bias_tables, "
+    "Tensor? q_position, Tensor? k_position, Tensor? k_normal, Tensor? q_gate, Tensor? k_mask, "
+    "Tensor? q_offsets, Tensor? k_offsets, Tensor? dropout_seed"
 )
 _STATIC = (
-    "int[] terms, int[] counts, float eps, bool causal, float scale, float dropout, float? skip_eps"
+    "int[] terms, int[] counts, float eps, bool causal, float scale, float dropout, "
+    "float maximum, float cell, float? skip_eps"
 )
 
 _forward = define_op(
@@ -313,7 +321,7 @@ _backward = define_op(
     f"{_OP}_backward(Tensor? grad_out, Tensor? grad_lse, Tensor? grad_mean, "
     f"Tensor? grad_variance, {_TENSORS}, Tensor out, Tensor lse, Tensor mean, Tensor variance, "
     f"{_STATIC}, bool position_gradients) "
-    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     implementation=_run_backward,
     fake=_run_backward_fake,
 )

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-_ABOUT_SCANS = ("intrinsics", "depth_scale", "mesh", "stride", "max_frames")
+_ABOUT_SCANS = ("intrinsics", "depth_scale", "mesh", "stride", "max_frames", "max_missing")
 
 
 class ConfigError(ValueError):
@@ -31,14 +31,16 @@ class RunConfig:
     """Which room to generate where no scan is given."""
     intrinsics: Path | None = None
     """Text file with the 3x3 camera matrix, for scans without one."""
-    depth_scale: float = 1000.0
-    """Depth units a metre."""
+    depth_scale: float | None = None
+    """Depth units a metre; without one, what the layout of the scan says."""
     mesh: Path | None = None
     """Mesh of a part of the scene, in the frame of the poses."""
     stride: int = 1
     """Read every n-th frame."""
     max_frames: int = 300
     """Read at most this many frames, evenly spread."""
+    max_missing: float = 0.5
+    """Share of the frames that may lack an image or a pose; they are left out and counted."""
     voxel_size: float | None = None
     """Metres; None: what the sensor resolves and memory holds."""
     model_views: int = 4
@@ -54,6 +56,8 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{_option(name)} must be positive and finite, got {value}")
+        if not 0 <= self.max_missing <= 1:
+            raise ConfigError(f"--max-missing must be a share (0 to 1), got {self.max_missing}")
         if self.out == Path():
             raise ConfigError("--out must be a folder of its own, got the current folder")
         if self.room_seed < 0:

@@ -56,8 +56,8 @@ _STAGES = {
 }  # fmt: skip
 
 DEMO_ROOM = RoomConfig(
-    image_size=(240, 320), views=(24, 24), objects=(6, 7), depth_probability=1.0,
-    mesh_probability=0.0,
+    programs=("simple",), image_size=(240, 320), views=(24, 24), objects=(6, 7),
+    depth_probability=1.0, mesh_probability=0.0,
 )  # fmt: skip
 """The rooms of runs without a scan: seen better than training rooms, furnished the same."""
 
@@ -127,7 +127,7 @@ def run(
         conventions, alignment = None, None
         if config.scan is not None:
             with clock.stage("Checking conventions"), _blamed_on(config):
-                scene, conventions, alignment = _put_upright(scene)
+                scene, conventions, alignment = put_upright(scene)
         check_voxel_size(config.voxel_size, scene)
         if config.checkpoint is None and not is_checkpoint(checkpoint) and train is not None:
             with clock.stage(TRAINING):
@@ -171,11 +171,24 @@ def _scene_and_questions(config: RunConfig) -> tuple[Scene, list[Query]]:
         mesh=config.mesh,
         stride=config.stride,
         max_frames=config.max_frames,
+        max_missing=config.max_missing,
     )
-    return read_scan(config.scan, options), asked
+    scene = read_scan(config.scan, options)
+    if scene.depth is None:
+        raise ScanError(
+            config.scan,
+            "has no depth images, and nothing is reconstructed from colour alone",
+            "Give a scan with depth",
+        )
+    return scene, asked
 
 
-def _put_upright(scene: Scene) -> tuple[Scene, ConventionReport, Alignment]:
+def put_upright(scene: Scene) -> tuple[Scene, ConventionReport, Alignment]:
+    """Check the conventions of a scan with depth, and turn its world upright.
+
+    Raises:
+        ConventionError: its numbers mean something else than they were read as.
+    """
     assert scene.depth is not None
     geometry = (scene.depth, scene.intrinsics, scene.poses)
     conventions = check_conventions(*geometry)

@@ -12,6 +12,7 @@ from g2vlm_fast.data import Scene
 from g2vlm_fast.export.raycast import MeshRaycaster
 from g2vlm_fast.geometry.frames import sample_surface
 from g2vlm_fast.report.cameras import VirtualCamera, overview_cameras
+from g2vlm_fast.report.from_above import mesh_from_above
 from g2vlm_fast.report.pictures import (
     Picture,
     depth_in_colors,
@@ -83,12 +84,11 @@ def draw_pictures(result: RunResult) -> Pictures:
         completed=of_completed,
         objects=draw_boxes(of_completed[0], cameras[0], seen.objects),
         scene_graph=draw_top_view(
-            result.reconstruction.fused.mesh,
+            mesh_from_above(result.reconstruction.fused.mesh, _ceiling(scene)),
             seen.objects,
             seen.relations,
             seen.scene.poses[0].numpy(),
             region=points.quantile(points.new_tensor([0.01, 0.99]), dim=0)[:, :2].numpy(),
-            ceiling=_ceiling(scene),
         ),
         agreement=_agreement(completed, scene),
         answers=[_answer(answer, result) for answer in seen.answers],

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from g2vlm_fast.data import Scene
-from g2vlm_fast.data.sampling import sample_surface
+from g2vlm_fast.data.rendering.sampling import sample_surface
 from g2vlm_fast.eval.facts import hidden_surface
 from g2vlm_fast.eval.metrics.surface import surface_distances
 from g2vlm_fast.export.cloud import dense_cloud

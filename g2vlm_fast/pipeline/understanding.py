@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.data import AnswerVocabulary, Query, Scene, collate
-from g2vlm_fast.data.answers import PLURALS, split_words
+from g2vlm_fast.data.language.answers import PLURALS, split_words
+from g2vlm_fast.data.transform import scene_of_views
 from g2vlm_fast.export.scene_graph import SceneObject, SceneRelation, boxes_in_views, frame_of
 from g2vlm_fast.model import G2VLM, Encoded
 from g2vlm_fast.records import Prediction, SceneBatch, Task
@@ -70,15 +71,6 @@ def pick_views(scene: Scene, count: int) -> list[int]:
     """The first view, which directions are meant from, and others evenly spread after it."""
     last = scene.num_views - 1
     return sorted({round(last * i / max(count - 1, 1)) for i in range(min(count, last + 1))})
-
-
-def scene_of_views(scene: Scene, views: Sequence[int]) -> Scene:
-    """The same scene with some of its views, without truth."""
-    picked: dict[str, Any] = {}
-    for name in ("images", "intrinsics", "poses", "depth", "depth_sigma"):
-        value = getattr(scene, name)
-        picked[name] = None if value is None else value[list(views)].contiguous()
-    return dataclasses.replace(scene, **picked, truth=None)
 
 
 @torch.no_grad()
@@ -224,7 +216,7 @@ def _truth(query: Query) -> str | None:
 def _caption(text: str, objects: list[SceneObject]) -> Caption:
     """Link every noun of a caption that names a class with the objects of that class."""
     singular = {plural: name for name, plural in PLURALS.items()} | {n: n for n in PLURALS}
-    nouns = [word for word in split_words(text) if word in singular]
+    nouns = _nouns(split_words(text), singular)
     return Caption(
         text,
         [
@@ -232,3 +224,17 @@ def _caption(text: str, objects: list[SceneObject]) -> Caption:
             for noun in dict.fromkeys(nouns)
         ],
     )
+
+
+def _nouns(words: Sequence[str], known: Collection[str]) -> list[str]:
+    """The known nouns of a text in its order; of two that begin at one word the longer."""
+    found = []
+    longest = max(len(noun.split()) for noun in known)
+    place = 0
+    while place < len(words):
+        spans = (" ".join(words[place : place + size]) for size in range(longest, 0, -1))
+        noun = next((span for span in spans if span in known), None)
+        if noun is not None:
+            found.append(noun)
+        place += len(noun.split()) if noun is not None else 1
+    return found

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from g2vlm_fast.export.mesh import ColoredMesh
 from g2vlm_fast.export.raycast import MeshRaycaster
 from g2vlm_fast.export.scene_graph import SceneObject
 from g2vlm_fast.geometry.boxes import box_corners
@@ -19,10 +18,13 @@ from g2vlm_fast.report.cameras import VirtualCamera
 
 Picture = NDArray[np.uint8]  # [H, W, 3]
 
+BACKGROUND = np.array([0.914, 0.929, 0.949], dtype=np.float32)
+"""Light grey behind renderings, in [0, 1]."""
+
 _EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b) in (1, 2, 4)]
-_GAP = 6
+GAP = 6
+"""Pixels between the pictures of a sheet."""
 _PAPER = (255, 255, 255)
-_BACKGROUND = np.array([0.914, 0.929, 0.949], dtype=np.float32)
 
 
 def object_color(index: int) -> tuple[int, int, int]:
@@ -45,7 +47,7 @@ def render(raycaster: MeshRaycaster, camera: VirtualCamera, *, through_backs: bo
     light /= np.linalg.norm(light)
     shade = 0.62 + 0.42 * np.clip(hits.normal @ light, 0, 1)
     empty = (hits.depth == 0).numpy()
-    lit = np.where(empty[..., None], _BACKGROUND, hits.color * shade[..., None])
+    lit = np.where(empty[..., None], BACKGROUND, hits.color * shade[..., None])
     pooled = lit.reshape(height, scale, width, scale, 3).mean(axis=(1, 3))
     return (pooled.clip(0, 1) * 255).round().astype(np.uint8)
 
@@ -91,14 +93,14 @@ def sheet(rows: Sequence[Sequence[Picture]]) -> Picture:
     height, width = rows[0][0].shape[:2]
     columns = max(map(len, rows))
     shape = (
-        len(rows) * height + (len(rows) - 1) * _GAP,
-        columns * width + (columns - 1) * _GAP,
+        len(rows) * height + (len(rows) - 1) * GAP,
+        columns * width + (columns - 1) * GAP,
         3,
     )
     page = np.full(shape, _PAPER, dtype=np.uint8)
     for r, row in enumerate(rows):
         for c, picture in enumerate(row):
-            top, left = r * (height + _GAP), c * (width + _GAP)
+            top, left = r * (height + GAP), c * (width + GAP)
             page[top : top + height, left : left + width] = picture
     return page
 
@@ -139,16 +141,23 @@ def draw_rectangle(
     return np.asarray(image)
 
 
+def text_panel(lines: Sequence[str], width: int) -> Picture:
+    """Print lines of text, dark on white, one under another."""
+    from PIL import Image, ImageDraw
+
+    size = 16
+    image = Image.new("RGB", (width, (len(lines) + 1) * (size + 6)), _PAPER)
+    pen = ImageDraw.Draw(image)
+    for row, line in enumerate(lines):
+        pen.text((8, 8 + row * (size + 6)), line, font=_font(size), fill=(40, 44, 52))
+    return np.asarray(image)
+
+
 def save_png(path: Any, picture: Picture) -> None:
     """Write a picture."""
     from PIL import Image
 
     Image.fromarray(picture).save(path, optimize=True)
-
-
-def top_view_mesh(mesh: ColoredMesh, ceiling: float) -> ColoredMesh:
-    """The mesh without faces above ``ceiling`` metres, so that one can look in from above."""
-    return mesh.subset(mesh.vertices[mesh.faces][..., 2].max(axis=1) < ceiling)
 
 
 def _font(size: int) -> Any:

@@ -7,36 +7,32 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from g2vlm_fast.export.mesh import ColoredMesh
-from g2vlm_fast.export.raycast import MeshRaycaster
 from g2vlm_fast.export.scene_graph import SceneObject, SceneRelation
-from g2vlm_fast.report.pictures import Picture, object_color, top_view_mesh
+from g2vlm_fast.report.from_above import FromAbove
+from g2vlm_fast.report.pictures import Picture, object_color
 
 _DRAWN_RELATIONS = 9
-_FAR = 200.0  # metres above, from where a pinhole camera sees almost in parallel
+_FEW = 12  # objects; the names of more are written smaller
 
 
 def draw_top_view(
-    mesh: ColoredMesh,
+    from_above: FromAbove,
     objects: Sequence[SceneObject],
     relations: Sequence[SceneRelation],
     first_pose: NDArray[np.float32],
     *,
     region: NDArray[np.float32],
-    ceiling: float,
 ) -> Picture:
-    """Draw footprints, labels and the surest relations over the mesh from above.
+    """Draw footprints, labels and the surest relations over the scene from above.
 
     Args:
-        mesh: the reconstruction, floor at z = 0.
+        from_above: draws the scene without them.
         objects: nodes.
         relations: edges; of both directions of a pair the surer is drawn.
         first_pose: ``[4, 4]`` camera to world, of the view that directions are meant from.
         region: ``[2, 2]`` metres, lowest and highest x and y that are shown at least.
-        ceiling: metres; what is above is cut off.
     """
     import matplotlib
 
@@ -44,8 +40,6 @@ def draw_top_view(
     from matplotlib.figure import Figure
     from matplotlib.patches import Polygon
 
-    cut = top_view_mesh(mesh, ceiling)
-    cut = mesh if cut.is_empty else cut
     low, high = region
     for thing in objects:
         reach = float(np.linalg.norm(thing.size[:2])) / 2
@@ -53,7 +47,7 @@ def draw_top_view(
         high = np.maximum(high, thing.center[:2] + reach)
     margin = 0.05 * float((high - low).max())
     low, high = low - margin, high + margin
-    background = _seen_from_above(cut, low, high, ceiling)
+    background = from_above(low, high)
     extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
     aspect = (extent[3] - extent[2]) / (extent[1] - extent[0])
     figure = Figure(figsize=(10, max(4.0, min(10.0, 10 * aspect))), dpi=110)
@@ -68,36 +62,12 @@ def draw_top_view(
     for edge in _surest(relations):
         _arrow(axes, places[edge.subject], places[edge.object], edge)
     for thing in objects:
-        _name(axes, thing)
+        _name(axes, thing, font_size=11 if len(objects) <= _FEW else 8)
     _camera(axes, first_pose, 0.04 * float((high - low).max()))
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
     axes.set_axis_off()
     return _to_picture(figure)
-
-
-def _seen_from_above(
-    mesh: ColoredMesh, low: NDArray[np.float32], high: NDArray[np.float32], ceiling: float
-) -> Picture:
-    size = high - low
-    width = 900
-    height = max(2, round(width * float(size[1] / size[0])))
-    height_above = _FAR + ceiling
-    focal = width * height_above / float(size[0])
-    center = (low + high) / 2
-    pose = torch.tensor(
-        [
-            [1.0, 0.0, 0.0, float(center[0])],
-            [0.0, -1.0, 0.0, float(center[1])],
-            [0.0, 0.0, -1.0, height_above],
-            [0.0, 0.0, 0.0, 1.0],
-        ]
-    )
-    intrinsics = torch.tensor(
-        [[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]]
-    )
-    hits = MeshRaycaster(mesh).look(intrinsics, pose, (height, width), through_backs=True)
-    return (hits.color.clip(0, 1) * 255).astype(np.uint8)
 
 
 def _footprint(thing: SceneObject) -> NDArray[np.float32]:
@@ -135,10 +105,10 @@ def _arrow(
     )  # fmt: skip
 
 
-def _name(axes: Any, thing: SceneObject) -> None:
+def _name(axes: Any, thing: SceneObject, font_size: int) -> None:
     color = np.array(object_color(thing.id)) / 255
     axes.text(
-        *thing.center[:2], f"{thing.class_name} {thing.id}", fontsize=11, fontweight="bold",
+        *thing.center[:2], f"{thing.class_name} {thing.id}", fontsize=font_size, fontweight="bold",
         color="white", ha="center", va="center",
         bbox={"boxstyle": "round,pad=0.35", "facecolor": color, "edgecolor": "none"},
     )  # fmt: skip

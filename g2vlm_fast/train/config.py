@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from g2vlm_fast.data import RoomConfig
+
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the batches come from: generated rooms of the training split.
+    """Where the batches come from: generated rooms of the training split, and recorded scans.
 
     A batch holds ``scenes_per_step`` rooms with ``texts_per_scene`` texts each; ``fresh_per_step``
     of them are new until ``rooms`` are known. ``workers`` processes make batches ahead of the
@@ -24,11 +26,19 @@ class DataConfig:
     scenes_per_step: int = 4
     fresh_per_step: int = 1
     texts_per_scene: int = 8
+    programs: tuple[str, ...] = ("simple",)  # of the rooms; see RoomConfig
     views: tuple[int, int] = (2, 4)  # fewest and most of a room
     image_size: tuple[int, int] = (48, 64)  # (height, width) in pixels
     surface_points: int = 1024  # a room
     query_points: int = 512  # a room
     workers: int = 1
+    scans: tuple[str, ...] = ()  # folders of preprocessed scans that are mixed in
+    room_weight: int = 3  # batches of rooms for every ``scan_weight`` of scans, if there are scans
+    scan_weight: int = 1
+
+    def room_config(self) -> RoomConfig:
+        """Return what the rooms are drawn from."""
+        return RoomConfig(programs=self.programs, image_size=self.image_size, views=self.views)
 
 
 @dataclass(frozen=True)

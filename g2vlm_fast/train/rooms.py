@@ -8,19 +8,20 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from g2vlm_fast.data import (
     AnswerVocabulary,
     Query,
     RoomBatches,
-    RoomConfig,
     collate,
     queries,
     seeds_of,
 )
 from g2vlm_fast.data.collate import Tokenize
 from g2vlm_fast.data.draws import Draws
+from g2vlm_fast.data.packing import EveryPlaceFrom
+from g2vlm_fast.ontology import EVERYTHING, Ontology
 from g2vlm_fast.records import SceneBatch, Targets
 from g2vlm_fast.train.config import DataConfig
 
@@ -54,6 +55,7 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
         seed: of order, texts and samples.
         tokenize: the tokenizer of the language encoder.
         answer_vocabulary: the words of answers.
+        ontology: the classes and relations of the model.
         encode_texts: the frozen language encoder, which must not remember texts; None where it is
             trained with the model.
     """
@@ -65,6 +67,7 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
         seed: int,
         tokenize: Tokenize,
         answer_vocabulary: AnswerVocabulary,
+        ontology: Ontology = EVERYTHING,
         encode_texts: EncodeTexts | None = None,
     ) -> None:
         super().__init__(
@@ -73,7 +76,8 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
             seed=seed,
             tokenize=tokenize,
             answer_vocabulary=answer_vocabulary,
-            config=RoomConfig(image_size=data.image_size, views=data.views),
+            ontology=ontology,
+            config=data.room_config(),
             texts_per_scene=data.texts_per_scene,
             num_surface_points=data.surface_points,
             num_query_points=data.query_points,
@@ -144,6 +148,7 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
             image_size=self.config.image_size,
             tokenize=self.tokenize,
             answer_vocabulary=self.answer_vocabulary,
+            ontology=self.ontology,
             num_surface_points=self.num_surface_points if samples else 0,
             num_query_points=self.num_query_points if samples else 0,
             seed=seed,
@@ -157,21 +162,8 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
         return min(data.scenes_per_step + data.fresh_per_step * (batches - 1), data.rooms)
 
 
-class _From(Sampler[int]):
-    """All indices from one on."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-
-    def __iter__(self) -> Iterator[int]:
-        index = self.index
-        while True:
-            yield index
-            index += 1
-
-
 def prefetched(
-    batches: GrowingRooms, index: int, *, workers: int, ahead: int = 4
+    batches: Dataset[Example], index: int, *, workers: int, ahead: int = 4
 ) -> Iterator[Example]:
     """Return the endless stream of batches from ``index`` on, made by other processes.
 
@@ -183,8 +175,9 @@ def prefetched(
     loader: DataLoader[Any] = DataLoader(
         batches,
         batch_size=None,
-        sampler=_From(index),
+        sampler=EveryPlaceFrom(index),
         num_workers=workers,
         prefetch_factor=ahead,
+        pin_memory=torch.cuda.is_available(),
     )
     return iter(loader)

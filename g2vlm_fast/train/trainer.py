@@ -62,8 +62,9 @@ class Trainer:
     Args:
         config: the run; saved as ``train_config.json`` in the folder.
         model: the module; parameters that require a gradient are trained and saved.
-        batches_from: gives the batches from an index on. A batch must be a function of its index
-            alone, which is what makes resumption exact.
+        batches_from: gives the batches from a place on, 0 at first. A batch must be a function of
+            its place alone, which is what makes resumption exact; it says the ``next_place``, or
+            has none and is followed by the next number.
         compute_loss: ``(model, batch, weights) -> losses``; ``weights`` are those of the stage.
         folder: where ``log.jsonl`` and ``checkpoints/`` go. A folder that holds saves of the same
             configuration is resumed; a finished one is not trained further.
@@ -96,6 +97,7 @@ class Trainer:
             raise ValueError("Trainer: model has no parameter that requires a gradient")
         self.optimizer = build_optimizer(self.parameters, config.optim)
         self.step = 0
+        self.place = 0
         self.seconds = 0.0
         self.skipped_steps = 0
         self._skipped_in_a_row = 0
@@ -115,7 +117,7 @@ class Trainer:
         losses: dict[str, float] = {}
         batches: Iterator[Any] = iter(())
         if self.used < 1.0:
-            batches = iter(self.batches_from(self.step * self.config.optim.accumulate))
+            batches = iter(self.batches_from(self.place))
         try:
             with ProgressBar(enabled=self.show_progress, title=self.config.name) as bar:
                 while self.used < 1.0:
@@ -142,6 +144,7 @@ class Trainer:
         state = {
             "config": self.config.to_json(),
             "step": self.step,
+            "place": self.place,
             "seconds": self.seconds,
             "skipped_steps": self.skipped_steps,
             "skipped_in_a_row": self._skipped_in_a_row,
@@ -197,6 +200,7 @@ class Trainer:
                     f"Trainer: the batches ended at step {self.step}, before the budget was used; "
                     "batches_from must give an endless stream"
                 ) from None
+            self.place = getattr(batch, "next_place", self.place + 1)
             yield batch, time.perf_counter() - began
 
     def _skip(self, losses: Mapping[str, float]) -> None:
@@ -239,6 +243,7 @@ class Trainer:
         load_trained_tensors(self.model, state["model"], self.folder)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
+        self.place = state.get("place", self.step * self.config.optim.accumulate)
         self.skipped_steps = state["skipped_steps"]
         self._skipped_in_a_row = state["skipped_in_a_row"]
         torch.set_rng_state(state["random"])

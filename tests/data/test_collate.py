@@ -173,7 +173,9 @@ def test_instances_and_boxes_agree_after_packing(batch: tuple[SceneBatch, Target
 
 @pytest.mark.parametrize("size", [(24, 32), (30, 50), (96, 128), (5, 64)])
 def test_resized_depth_still_lies_on_the_surfaces(size: tuple[int, int]) -> None:
-    exact = RoomConfig(sensor_noise=False, depth_probability=1.0, image_size=(240, 320))
+    exact = RoomConfig(
+        programs=("simple",), sensor_noise=False, depth_probability=1.0, image_size=(240, 320)
+    )
     scene = generate_room(0, exact)
     assert scene.truth is not None
     inputs, targets = collate([scene], image_size=size, num_query_points=0, num_surface_points=0)

@@ -8,22 +8,27 @@ from collections import Counter
 import pytest
 import torch
 
-from g2vlm_fast.data import AnswerVocabulary, Query, Scene, generate_room, queries
-from g2vlm_fast.data.answers import END, NUMBER, PLURALS, START
-from g2vlm_fast.data.draws import Draws
-from g2vlm_fast.data.programs import Description, Facts
-from g2vlm_fast.data.scene import RoomTruth
-from g2vlm_fast.ontology import CLASSES, COLORS, DIRECTIONAL_RELATIONS, RELATIONS
+from g2vlm_fast.data import AnswerVocabulary, Query, RoomConfig, Scene, generate_room, queries
+from g2vlm_fast.data.language.answers import END, NUMBER, PLURALS, START
+from g2vlm_fast.data.language.execution import Executor
+from g2vlm_fast.data.language.facts import Facts
+from g2vlm_fast.data.language.lexicon import Style, held_out
+from g2vlm_fast.data.language.phrasebook import PLAIN_WORDINGS, WORDINGS
+from g2vlm_fast.data.language.programs import Program, of_class, relate, the
+from g2vlm_fast.data.language.texts import KINDS
+from g2vlm_fast.data.scene import RoomObject, RoomTruth
+from g2vlm_fast.geometry.boxes import upright_box_gap
+from g2vlm_fast.ontology import CLASSES, COLORS, DIRECTIONAL_RELATIONS, RELATIONS, SIMPLE_RELATIONS
 from g2vlm_fast.records import Task
 
-RELATION = "|".join(RELATIONS)
+RELATION = "|".join(SIMPLE_RELATIONS)
 
 
 @pytest.fixture(scope="module")
 def spoken() -> list[tuple[RoomTruth, Query]]:
     found = []
     for seed in range(60):
-        room = generate_room(seed)
+        room = generate_room(seed, RoomConfig(programs=("simple",)))
         assert room.truth is not None
         found += [(room.truth, query) for query in queries(room, seed)]
     return found
@@ -97,18 +102,17 @@ def test_direction_answers_are_the_nearest_object_in_that_direction(
         (anchor,) = matching(truth, phrase)
         labels = truth.relations[:, anchor, RELATIONS.index(relation)]
         there = [i for i in range(len(truth.objects)) if labels[i] == 1]
-        center = truth.objects[anchor].center
+        gap = upright_box_gap(truth.boxes(), truth.boxes())[anchor]
         if not there:
             assert query.answer == "nothing"
             assert query.referred is None
             assert all(labels[i] == 0 for i in range(len(labels)) if i != anchor)
         else:
-            nearest = min(there, key=lambda i: (truth.objects[i].center - center).norm())
+            nearest = min(there, key=lambda i: gap[i].item())
             assert query.referred == nearest
             assert query.answer == truth.objects[nearest].class_name
-            closer = (truth.objects[nearest].center - center).norm()
             for i in (labels == -1).nonzero().flatten().tolist():
-                assert i == anchor or (truth.objects[i].center - center).norm() > closer
+                assert i == anchor or gap[i] > gap[nearest]
         if relation != "on":
             assert query.frame == "view 0"
             assert "(seen from view 0)" in query.spoken
@@ -262,43 +266,61 @@ def test_scenes_without_truth_have_no_texts() -> None:
         queries(scene, 0)
 
 
-def facts_of(classes: list[str], label: int) -> Facts:
-    """Facts of objects that are alike but for class, with one label for every relation."""
-    facts = Facts.__new__(Facts)
+def executor_of(classes: list[str], label: int, volumes: tuple[float, ...] = ()) -> Executor:
+    """Objects that are alike but for class and volume, with one label for every relation."""
     count = len(classes)
-    facts.classes, facts.colors = classes, ["red"] * count
-    facts.volumes = facts.heights = [1.0] * count
-    facts.labels = [[[label] * len(RELATIONS)] * count for _ in range(count)]
-    return facts
+    sizes = [torch.tensor([volume, 1.0, 1.0]) for volume in volumes or (1.0,) * count]
+    objects = tuple(
+        RoomObject(
+            class_name=name, color="red", center=torch.zeros(3), size=size,
+            rotation=torch.eye(3), primitives=range(0),
+        )
+        for name, size in zip(classes, sizes, strict=True)
+    )  # fmt: skip
+    blank = torch.zeros(1, 4, 4)
+    return Executor(
+        Facts(
+            RoomTruth(
+                objects=objects,
+                primitives=generate_room(0).truth.primitives,
+                relations=torch.full((count, count, len(RELATIONS)), label, dtype=torch.int8),
+                room_size=torch.ones(3),
+                depth=blank,
+                normal=torch.zeros(1, 3, 4, 4),
+                instance=torch.full((1, 4, 4), -1),
+            )
+        )
+    )
+
+
+NEAR_TABLE = relate(of_class("chair"), "near", the(of_class("table")))
 
 
 def test_an_undecided_relation_singles_nothing_out() -> None:
-    near_table = Description("chair", relation="near", anchor=Description("table"))
-    assert facts_of(["table", "chair"], 1).referent(near_table) == 1
-    assert facts_of(["table", "chair"], 0).referent(near_table) is None
-    undecided = facts_of(["table", "chair"], -1)
-    assert undecided.execute(near_table) == (set(), {1})
-    assert undecided.referent(near_table) is None
+    assert executor_of(["table", "chair"], 1).referent(NEAR_TABLE) == 1
+    assert executor_of(["table", "chair"], 0).referent(NEAR_TABLE) is None
+    undecided = executor_of(["table", "chair"], -1)
+    assert undecided.run(NEAR_TABLE) == (set(), {1})
+    assert undecided.referent(NEAR_TABLE) is None
 
 
 def test_an_ambiguous_anchor_singles_nothing_out() -> None:
-    near_table = Description("chair", relation="near", anchor=Description("table"))
-    assert facts_of(["table", "table", "chair"], 1).referent(near_table) is None
+    assert executor_of(["table", "table", "chair"], 1).referent(NEAR_TABLE) is None
 
 
 def test_an_extreme_needs_a_clear_lead() -> None:
-    facts = facts_of(["box", "box"], 0)
-    largest = Description("box", superlative="largest")
-    facts.volumes = [1.0, 1.1]
-    assert facts.referent(largest) is None
-    facts.volumes = [1.0, 1.2]
-    assert facts.referent(largest) == 1
-    assert facts.referent(Description("box", superlative="smallest")) == 0
-    assert facts.describe(0, Draws(0)) == Description("box", superlative="smallest")
+    largest, smallest = (
+        Program("superlative", (of_class("box"),), word) for word in ("largest", "smallest")
+    )
+    assert executor_of(["box", "box"], 0, (1.0, 1.1)).referent(largest) is None
+    clear = executor_of(["box", "box"], 0, (1.0, 1.2))
+    assert clear.referent(largest) == 1
+    assert clear.referent(smallest) == 0
 
 
 def test_an_extreme_of_one_is_not_said() -> None:
-    assert facts_of(["box"], 0).referent(Description("box", superlative="largest")) is None
+    largest = Program("superlative", (of_class("box"),), "largest")
+    assert executor_of(["box"], 0).referent(largest) is None
 
 
 def test_special_words_lead_the_vocabulary() -> None:
@@ -325,5 +347,50 @@ def test_bad_vocabularies_are_refused(words: list[str]) -> None:
 
 
 def test_unknown_words_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"\['piano'\] in 'a piano'"):
-        AnswerVocabulary().encode("a piano")
+    with pytest.raises(ValueError, match=r"\['zeppelin'\] in 'a zeppelin'"):
+        AnswerVocabulary().encode("a zeppelin")
+
+
+@pytest.mark.parametrize("style", ["simple", "training", "held out"])
+def test_sparse_rooms_are_asked_what_they_can_answer(style: Style) -> None:
+    for seed in range(6):
+        room = generate_room(seed, RoomConfig(programs=("simple",), objects=(1, 2), views=(1, 1)))
+        made = queries(room, seed, kinds=KINDS, style=style)
+        assert [query.kind for query in made[:2]] == ["statement", "caption"]
+        assert "appearance_order" not in {query.kind for query in made}
+        assert "view_relation" not in {query.kind for query in made}
+
+
+def test_kinds_are_asked_for_by_name() -> None:
+    room = generate_room(0)
+    assert {query.kind for query in queries(room, 0, kinds=["count", "height"])} <= {
+        "statement", "caption", "count", "height",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"kinds must be some of .* got \['gossip'\]"):
+        queries(room, 0, kinds=["gossip"])
+
+
+def test_held_out_words_are_never_used_in_training() -> None:
+    room = generate_room(0, RoomConfig(programs=("living room",)))
+    unseen = {held_out(words, PLAIN_WORDINGS) for words in WORDINGS.values()}
+
+    def wordings(style: Style) -> set[str]:
+        made = (queries(room, seed, kinds=KINDS, style=style) for seed in range(20))
+        return {query.wording for texts in made for query in texts}
+
+    training, tested = wordings("training"), wordings("held out")
+    assert len(training) > 60
+    assert not training & unseen
+    assert tested - {""} <= unseen
+
+
+def test_two_word_classes_and_vowels_are_spoken_of() -> None:
+    texts = []
+    for seed in range(12):
+        room = generate_room(seed, RoomConfig(programs=("office", "bathroom"), image_size=(24, 32)))
+        texts += [query.text for query in queries(room, seed, kinds=KINDS, style="training")]
+    spoken = " ".join(texts)
+    assert not re.search(r"\ba [aeiou]", spoken)
+    assert not re.search(r"\ban [^aeiou]", spoken)
+    assert not re.search(r"\b(shelfs|boxs|benchs|\{|\})", spoken)
+    assert any(" " in name and name in spoken for name in CLASSES)

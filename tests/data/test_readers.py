@@ -94,25 +94,6 @@ def _set_pose(folder: Path, pose: np.ndarray) -> None:
 
 
 BREAKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
-    "truncated colour": (
-        lambda f: _truncate(f, "frame-000003.color.png"), "frame-000003.color.png", "truncated",
-    ),
-    "truncated depth": (
-        lambda f: _truncate(f, "frame-000003.depth.png"), "frame-000003.depth.png", "truncated",
-    ),
-    "missing colour": (
-        lambda f: (f / "frame-000003.color.png").unlink(), "frame-000003.color.png", "missing",
-    ),
-    "missing depth": (
-        lambda f: (f / "frame-000003.depth.png").unlink(), "frame-000003.depth.png", "missing",
-    ),
-    "missing pose": (
-        lambda f: (f / "frame-000003.pose.txt").unlink(), "frame-000003.pose.txt", "missing",
-    ),
-    "no image at all": (
-        lambda f: (f / "frame-000003.color.png").write_text("hello"),
-        "frame-000003.color.png", "no image",
-    ),
     "mixed sizes": (
         lambda f: [
             _edit_image(f, f"frame-000003.{kind}.png", lambda a: a[:40]) for kind in
@@ -127,9 +108,6 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "8-bit depth": (
         lambda f: _edit_image(f, "frame-000003.depth.png", lambda a: (a // 64).astype(np.uint8)),
         "frame-000003.depth.png", "16-bit",
-    ),
-    "NaN pose": (
-        lambda f: _set_pose(f, np.full((4, 4), np.nan)), "frame-000003.pose.txt", "NaN",
     ),
     "singular pose": (
         lambda f: _set_pose(f, np.diag([1.0, 1.0, 0.0, 1.0])), "frame-000003.pose.txt", "singular",
@@ -177,6 +155,48 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "frame-000000.depth.png", "no depth image",
     ),
 }  # fmt: skip
+
+
+LOSSES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "truncated colour": (lambda f: _truncate(f, "frame-000003.color.png"), "with a damaged image"),
+    "truncated depth": (lambda f: _truncate(f, "frame-000003.depth.png"), "with a damaged image"),
+    "missing colour": (
+        lambda f: (f / "frame-000003.color.png").unlink(), "without a colour image",
+    ),
+    "missing depth": (lambda f: (f / "frame-000003.depth.png").unlink(), "without a depth image"),
+    "missing pose": (lambda f: (f / "frame-000003.pose.txt").unlink(), "without a pose"),
+    "no image at all": (
+        lambda f: (f / "frame-000003.color.png").write_text("hello"), "with a damaged image",
+    ),
+    "NaN pose": (
+        lambda f: _set_pose(f, np.full((4, 4), np.nan)), "whose pose is NaN or infinite",
+    ),
+    "infinite pose": (
+        lambda f: _set_pose(f, np.full((4, 4), -np.inf)), "whose pose is NaN or infinite",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_frame_that_is_lost_is_left_out_and_counted(
+    name: str, frame_folder: Path, clean_room: Scene
+) -> None:
+    damage, reason = LOSSES[name]
+    damage(frame_folder)
+    scene = read_scan(frame_folder)
+    kept = [index for index in range(clean_room.num_views) if index != 3]
+    assert torch.equal(scene.images, clean_room.images[kept])
+    assert torch.allclose(scene.poses, clean_room.poses[kept], atol=1e-5)
+    assert f"1 of 16 frames were left out: 1 {reason}." in scene.assumptions
+
+
+def test_scan_that_lost_most_frames_is_refused(frame_folder: Path) -> None:
+    for index in range(9):
+        (frame_folder / f"frame-{index:06d}.depth.png").unlink()
+    with pytest.raises(ScanError, match="9 without a depth image") as caught:
+        read_scan(frame_folder)
+    assert caught.value.path.name == "frame-000000.depth.png"
+    assert read_scan(frame_folder, ReadOptions(max_missing=0.6)).num_views == 7
 
 
 @pytest.mark.parametrize("name", BREAKS)

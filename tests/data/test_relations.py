@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.data import generate_room
-from g2vlm_fast.data.relations import relation_labels
+from g2vlm_fast.data.language.relations import relation_labels
 from g2vlm_fast.geometry.cameras import look_at
 from g2vlm_fast.ontology import INVERSE, RELATIONS
 
@@ -128,7 +128,9 @@ def test_most_pairs_of_rooms_are_decided() -> None:
         assert truth is not None
         pairs.append(truth.relations[~torch.eye(len(truth.objects), dtype=torch.bool)])
     undecided = (torch.cat(pairs) == -1).float().mean(0)
-    assert (undecided < 0.25).all(), dict(zip(RELATIONS, undecided.tolist(), strict=True))
+    share = dict(zip(RELATIONS, undecided.tolist(), strict=True))
+    assert share.pop("aligned with") < 0.8  # undecided for round things and for squares
+    assert max(share.values()) < 0.25, share
 
 
 def test_one_object_has_no_relations() -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from g2vlm_fast.data import RoomConfig, generate_room
-from g2vlm_fast.data.materials import Material, surface_at
-from g2vlm_fast.data.primitives import Primitives, Shape
-from g2vlm_fast.data.render import cast, instances, render
-from g2vlm_fast.data.tessellate import tessellate
+from g2vlm_fast.data.draws import Draws
+from g2vlm_fast.data.rendering.materials import Material
+from g2vlm_fast.data.rendering.primitives import Primitives, Shape
+from g2vlm_fast.data.rendering.render import cast, instances, render, render_rooms
+from g2vlm_fast.data.rendering.tessellate import tessellate
+from g2vlm_fast.data.rooms.furniture import Part, make_furniture
+from g2vlm_fast.data.rooms.turns import rotation_of
 from g2vlm_fast.geometry.cameras import look_at, pixel_rays
+from g2vlm_fast.ontology import CLASSES
 
 INTRINSICS = torch.tensor([[[45.0, 0.0, 31.5], [0.0, 45.0, 23.5], [0.0, 0.0, 1.0]]])
 
@@ -69,6 +76,58 @@ def test_depth_instances_and_normals_agree_with_a_mesh_ray_caster(seed: int) -> 
     cosine = (normal.view(*inner.shape, 3) * seen.normal.permute(0, 2, 3, 1)).sum(-1)
     assert (cosine[flat] > 0.999).float().mean() > 0.99  # edges within a solid differ
     assert (cosine[inner] > 0.95).float().mean() > 0.99
+
+
+def every_class(seed: int) -> Primitives:
+    """A hall with a piece of every class in rows, each of another variant from seed to seed."""
+    rows: list[tuple[Part, tuple[float, float], int]] = []
+    side = math.ceil(math.sqrt(len(CLASSES)))
+    for index, name in enumerate(CLASSES):
+        piece = make_furniture(name, Draws(seed, index))
+        place = (2.5 * (index % side - side / 2), 2.5 * (index // side - side / 2))
+        rows += [(part, place, 90 * index + 17 * seed) for part in piece.parts]
+    hall = 2.5 * side + 4
+    center, rotation, size = [[0.0, 0.0, 2.0]], [rotation_of(0)], [[hall, hall, 4.0]]
+    for part, (x, y), yaw in rows:
+        local = torch.tensor(part.center) / 1000
+        around = torch.tensor(rotation_of(yaw))
+        center.append((torch.tensor([x, y, 0.01]) + around @ local).tolist())
+        rotation.append(rotation_of(yaw + part.yaw, part.tilt))
+        size.append([length / 1000 for length in part.size])
+    return Primitives(
+        shape=torch.tensor([Shape.ROOM, *(part.shape for part, _, _ in rows)]),
+        center=torch.tensor(center),
+        rotation=torch.tensor(rotation),
+        half_size=torch.tensor(size) / 2,
+        color=torch.full((len(center), 3), 0.5),
+        material=torch.tensor([Material.PLAIN, *(part.material for part, _, _ in rows)]),
+        instance=torch.arange(len(center)) - 1,
+    )
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_class_of_furniture_agrees_with_a_mesh_ray_caster(seed: int) -> None:
+    primitives = every_class(seed)
+    assert set(primitives.shapes) == set(Shape)
+    angle = torch.arange(4) * math.pi / 2 + 0.3
+    eyes = torch.stack([7 * angle.cos(), 7 * angle.sin(), torch.full((4,), 2.6)], -1)
+    poses = look_at(eyes, torch.tensor([[0.0, 0.0, 0.4]]).expand(4, 3))
+    intrinsics = torch.tensor([[[150.0, 0, 95.5], [0, 150.0, 71.5], [0, 0, 1]]]).expand(4, 3, 3)
+    directions = pixel_rays(intrinsics, 144, 192).flatten(1, 2) @ poses[:, :3, :3].mT
+    rays = torch.cat([poses[:, None, :3, 3].expand_as(directions), directions], -1)
+    depth, row, normal = open3d_cast(primitives, rays.flatten(0, 1).contiguous())
+    seen = render(primitives, intrinsics, poses, 144, 192)
+    depth, row = depth.view(seen.depth.shape), row.view(seen.depth.shape)
+    assert (row == seen.primitive).float().mean() > 0.985  # outlines differ by parts of a pixel
+    inner = same_row_around(row)
+    assert inner.float().mean() > 0.4
+    assert (row == seen.primitive)[inner].float().mean() > 0.9995
+    agreed = inner & (row == seen.primitive)
+    chord = 2e-3  # metres; circles of the mesh are polygons
+    assert (seen.depth - depth).abs()[agreed].max() < chord
+    cosine = (normal.view(*inner.shape, 3) * seen.normal.permute(0, 2, 3, 1)).sum(-1)
+    assert (cosine[agreed] > 0.98).float().mean() > 0.99
+    assert len(row.unique()) > 200
 
 
 def same_row_around(row: Tensor) -> Tensor:
@@ -153,9 +212,33 @@ def test_rendering_views_apart_gives_the_same_pixels(monkeypatch: pytest.MonkeyP
     scene = generate_room(1, RoomConfig(sensor_noise=False))
     assert scene.truth is not None
     together = instances(scene.truth.primitives, scene.intrinsics, scene.poses, 48, 64)
-    monkeypatch.setattr("g2vlm_fast.data.render._PIXELS_AT_ONCE", 48 * 64)
+    monkeypatch.setattr("g2vlm_fast.data.rendering.tiles._PIXELS_ON_CPU", 48 * 64)
+    monkeypatch.setattr("g2vlm_fast.data.rendering.tiles._PAIRED_PIXELS_ON_CPU", 5 * 64)
     apart = instances(scene.truth.primitives, scene.intrinsics, scene.poses, 48, 64)
     assert torch.equal(together, apart)
+
+
+@pytest.mark.parametrize("size", [(24, 32), (37, 51), (128, 130), (131, 140)])
+def test_tiles_at_the_border_of_an_image_are_cut_off(size: tuple[int, int]) -> None:
+    primitives = solids(
+        (Shape.ROOM, (0.0, 0.0, 1.25), (4.0, 5.0, 2.5)),
+        (Shape.BOX, (0.5, 0.5, 0.4), (0.9, 0.7, 0.8)),
+        (Shape.SPHERE, (-0.5, 0.8, 0.5), (0.6, 0.6, 0.6)),
+        (Shape.CYLINDER, (0.2, -0.4, 0.6), (0.2, 0.2, 1.2)),
+    )
+    height, width = size
+    intrinsics = torch.tensor(
+        [[[0.7 * width, 0, width / 2], [0, 0.7 * width, height / 2], [0, 0, 1]]]
+    )
+    pose = camera(1.2, -2.0, 1.5)
+    seen = render(primitives, intrinsics, pose, height, width)
+    rays = pixel_rays(intrinsics, height, width).flatten(1, 2) @ pose[:, :3, :3].mT
+    distance, row = cast(primitives, pose[:, :3, 3].expand(height * width, 3), rays[0])
+    assert seen.depth.shape == (1, height, width)
+    same = row == seen.primitive.flatten()
+    assert same.float().mean() > 0.999
+    torch.testing.assert_close(distance[same], seen.depth.flatten()[same], atol=1e-4, rtol=1e-5)
+    assert len(row.unique()) == 4
 
 
 def test_lamp_light_falls_on_faces_that_turn_towards_it() -> None:
@@ -166,21 +249,62 @@ def test_lamp_light_falls_on_faces_that_turn_towards_it() -> None:
     assert lit.images[0, 0, 23, 31] > dark.images[0, 0, 23, 31] + 0.1
 
 
-@pytest.mark.parametrize("material", list(Material))
-def test_materials_vary_brightness_only_where_they_have_a_texture(material: Material) -> None:
-    box = solids((Shape.BOX, (0.0, 0.0, 0.0), (2.0, 2.0, 2.0)))
-    box = Primitives(**{**vars(box), "material": torch.tensor([int(material)])})
-    step = torch.linspace(-0.97, 0.97, 40)
-    points = torch.cartesian_prod(torch.tensor([-1.0]), step, step)
-    normal, color = surface_at(box, torch.zeros(len(points), dtype=torch.int64), points)
-    torch.testing.assert_close(normal, torch.tensor([[-1.0, 0.0, 0.0]]).expand_as(normal))
-    spread = (color.amax(0) - color.amin(0)).max().item()
-    assert spread == 0 if material == Material.PLAIN else spread > 0.03
-
-
 def test_no_solids_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one solid"):
         solids((Shape.BOX, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))).rows(torch.zeros(1).bool())
+
+
+def test_rooms_rendered_together_look_as_each_does_alone() -> None:
+    scenes = [generate_room(seed, RoomConfig(sensor_noise=False)) for seed in (1, 3, 11)]
+    solid_sets = [scene.truth.primitives for scene in scenes if scene.truth is not None]
+    lamps = torch.tensor([[0.0, 0.0, 2.0], [0.5, 0.0, 2.1], [0.0, -0.5, 2.2]])
+    views = torch.tensor([0, *(scene.num_views for scene in scenes)]).cumsum(0)
+    together = render_rooms(
+        solid_sets,
+        torch.cat([scene.intrinsics for scene in scenes]),
+        torch.cat([scene.poses for scene in scenes]),
+        48,
+        64,
+        view_offsets=views,
+        lamps=lamps,
+    )
+    for number, (scene, solid_set) in enumerate(zip(scenes, solid_sets, strict=True)):
+        alone = render(solid_set, scene.intrinsics, scene.poses, 48, 64, lamp=lamps[number])
+        part = slice(int(views[number]), int(views[number + 1]))
+        for name in ("images", "depth", "normal", "instance", "primitive"):
+            assert torch.equal(getattr(together, name)[part], getattr(alone, name)), name
+
+
+@pytest.mark.parametrize("offsets", [[0, 1], [0, 2, 1], [1, 1, 1], [0, 1, 2]])
+def test_offsets_that_do_not_divide_the_views_are_refused(offsets: list[int]) -> None:
+    box = solids((Shape.BOX, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    with pytest.raises(ValueError, match="view_offsets must rise from 0 to 1 in 2 steps"):
+        render_rooms(
+            [box, box], INTRINSICS, torch.eye(4)[None], 8, 8, view_offsets=torch.tensor(offsets)
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"intrinsics": INTRINSICS.double()}, "intrinsics must be torch.float32"),
+        ({"poses": torch.eye(4)[None].double()}, "poses must be torch.float32"),
+        ({"poses": torch.eye(4).repeat(2, 1, 1)}, r"intrinsics must be \[V, 3, 3\] with one V"),
+        ({"poses": torch.eye(4)}, r"must be \[V, 3, 3\]"),
+        ({"poses": torch.full((1, 4, 4), torch.nan)}, "poses must be finite, .* in view 0"),
+        ({"intrinsics": INTRINSICS * torch.inf}, "intrinsics must be finite"),
+        ({"height": 0}, "at least one view, row and column"),
+        (
+            {"poses": torch.zeros(0, 4, 4), "intrinsics": torch.zeros(0, 3, 3)},
+            "at least one view, row and column",
+        ),
+    ],
+)
+def test_cameras_that_do_not_fit_are_refused(change: dict, message: str) -> None:
+    box = solids((Shape.BOX, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    arguments = {"intrinsics": INTRINSICS, "poses": torch.eye(4)[None], "height": 8, "width": 8}
+    with pytest.raises(ValueError, match=message):
+        render(box, **{**arguments, **change})
 
 
 @pytest.mark.gpu
@@ -194,3 +318,38 @@ def test_the_gpu_renders_what_the_cpu_does() -> None:
     same = cpu.primitive == gpu.primitive.cpu()
     assert same.float().mean() > 0.999
     torch.testing.assert_close(cpu.depth[same], gpu.depth.cpu()[same], atol=1e-4, rtol=1e-5)
+
+
+def test_the_number_of_operations_grows_with_neither_views_nor_primitives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As every operation is a kernel launch on a GPU, where all is done at once."""
+    for name in ("tiles._PIXELS_ON_CPU", "tiles._PAIRED_PIXELS_ON_CPU", "render._PIXELS_ON_CPU"):
+        monkeypatch.setattr(f"g2vlm_fast.data.rendering.{name}", 2**30)
+    hall = every_class(0)
+    twice = torch.cat([torch.arange(len(hall)), torch.arange(1, len(hall))])
+    counts = []
+    for primitives in (hall, hall.rows(twice)):
+        for views in (1, 6):
+            eyes = (
+                torch.tensor([[0.3, -6.0, 2.0]]).repeat(views, 1)
+                + 0.1 * torch.arange(views)[:, None]
+            )
+            poses = look_at(eyes, torch.zeros(views, 3))
+            with CountOperations() as counted:
+                render(primitives, INTRINSICS.expand(views, 3, 3), poses, 48, 64)
+            counts.append(counted.number)
+    assert max(counts) - min(counts) <= 4  # some copies are spared where there is one view
+    assert max(counts) < 2500
+
+
+class CountOperations(TorchDispatchMode):
+    """Counts what is dispatched to a device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.number += not func.is_view
+        return func(*args, **(kwargs or {}))

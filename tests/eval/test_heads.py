@@ -358,3 +358,16 @@ def test_p_values_of_a_table_are_adjusted_together() -> None:
     smaller, larger = sorted([error, hits], key=lambda metric: metric.p_value)
     assert smaller.p_holm == pytest.approx(2 * smaller.p_value)
     assert larger.p_holm == pytest.approx(max(larger.p_value, smaller.p_holm))
+
+
+def test_a_scene_without_completion_points_fails_and_is_counted() -> None:
+    nothing = torch.zeros(0, 3)
+    surface = torch.tensor([[0.0, 0, 0], [3, 4, 0], [3, 0, 0]])
+    hidden = torch.tensor([True, False, False])
+    sums = reconstruction.judge_completion(
+        nothing, nothing, torch.zeros(0), surface, hidden, surface
+    )
+    assert sums["completion_chamfer_l1"].value == (5.0, 1)
+    assert sums["completion_completeness_hidden"].value == (5.0, 1.0)
+    assert sums["completion_f_score_5cm"].value == (0.0, 1)
+    assert sums["completion_chamfer_l1"].value == sums["completion_chamfer_l1"].chance

@@ -97,7 +97,7 @@ def test_interval_covers_the_truth_as_often_as_it_says() -> None:
 def test_large_scene_counts_are_drawn_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     table = means(np.random.default_rng(0).normal(size=30))
     whole = cluster_bootstrap(table, resamples=500)
-    monkeypatch.setattr("g2vlm_fast.eval.statistics.MAX_DRAWS", 64)
+    monkeypatch.setattr("g2vlm_fast.eval.statistics_bootstrap.MAX_DRAWS", 64)
     blocked = cluster_bootstrap(table, resamples=500)
     assert (blocked.low, blocked.high) == pytest.approx((whole.low, whole.high), rel=1e-12)
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from g2vlm_fast.data import Scene
-from g2vlm_fast.data.sampling import sample_surface
+from g2vlm_fast.data.rendering.sampling import sample_surface
 from g2vlm_fast.export.cloud import dense_cloud, looked_through
 from g2vlm_fast.export.fusion import FusedVolume, SurfacePoints, fuse
 from g2vlm_fast.export.mesh import ColoredMesh

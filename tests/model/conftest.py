@@ -11,6 +11,7 @@ from torch import Tensor
 
 from g2vlm_fast.geometry.cameras import look_at, pixel_rays, transform_points
 from g2vlm_fast.model import G2VLM, G2VLMConfig
+from g2vlm_fast.ontology import EVERYTHING
 from g2vlm_fast.records import SceneBatch, Targets, Task
 
 HEIGHT, WIDTH = 48, 64
@@ -149,7 +150,8 @@ def make_targets(rooms: list[Room], count: list[int], texts: int, draw: torch.Ge
         pair = pair[pair[:, 0] != pair[:, 1]]
         offset = room.center[pair[:, 0]] - room.center[pair[:, 1]]
         near = (offset.norm(dim=-1) < 1.5).to(torch.int8)
-        label = torch.stack([near, 1 - near, *[torch.full_like(near, -1)] * 4], dim=-1)
+        undecided = [torch.full_like(near, -1)] * (len(EVERYTHING.relations) - 2)
+        label = torch.stack([near, 1 - near, *undecided], dim=-1)
         pairs.append(pair + starts[scene])
         labels.append(label)
     number = len(rooms) * texts

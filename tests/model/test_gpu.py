@@ -58,3 +58,19 @@ def test_a_gpu_answers(make_model: Callable[..., G2VLM], rooms: Rooms) -> None:
     prediction = model.answer(rooms[0].to("cuda"))
     assert prediction.answer_ids.is_cuda
     assert (prediction.answer_offsets.diff() >= 1).all()
+
+
+def test_records_move_through_page_locked_memory() -> None:
+    batch = SceneBatch(
+        images=torch.rand(2, 3, 8, 8),
+        intrinsics=torch.eye(3).repeat(2, 1, 1),
+        poses=torch.eye(4).repeat(2, 1, 1),
+        gravity=torch.tensor([[0.0, 0.0, -1.0]]),
+        view_offsets=torch.tensor([0, 2], dtype=torch.int32),
+    )
+    pinned = batch.pin_memory()
+    assert all(tensor.is_pinned() for tensor in pinned.tensors().values())
+    moved = pinned.to("cuda", non_blocking=True)
+    torch.cuda.synchronize()
+    for name, tensor in moved.tensors().items():
+        assert torch.equal(tensor.cpu(), getattr(batch, name)), name

@@ -51,7 +51,14 @@ BiasTerms every_term() {
   terms.radial_basis = 9 + BiasTerms::kMaxGaussianPowers;
   terms.num_radial_basis = BiasTerms::kMaxRadialBasis;
   terms.num_parameters = BiasTerms::kMaxParameters;
+  terms.radial_table = 0;
+  terms.num_knots = BiasTerms::kMaxKnots;
+  terms.axis_table = BiasTerms::kMaxKnots;
+  terms.reach = BiasTerms::kMaxReach;
+  terms.num_table_columns = BiasTerms::kMaxKnots + 3 * (2 * BiasTerms::kMaxReach + 1);
   terms.eps = 0.01;
+  terms.maximum = 1.5;
+  terms.cell = 0.02;
   return terms;
 }
 
@@ -60,12 +67,16 @@ template <class T>
 struct Case {
   static constexpr int kQueries = 57, kKeys = 83, kHeads = 4, kKvHeads = 2, kDim = 5;
   static constexpr int kColumns = BiasTerms::kMaxParameters;
+  const int table_columns = every_term().num_table_columns;
+  const bool own_tables;
   std::vector<int32_t> q_offsets{0, 20, 20, 27, 30, 57}, k_offsets{0, 41, 44, 44, 49, 83};
   std::vector<char> mask = std::vector<char>(kKeys, 1);
-  std::vector<T> q, k, v, parameters, q_position, k_position, k_normal, gate, grad_out, grad_lse;
+  std::vector<T> q, k, v, parameters, tables, q_position, k_position, k_normal, gate, grad_out,
+      grad_lse;
   std::vector<T> grad_mean, grad_variance;
 
-  explicit Case(std::mt19937& random) {
+  Case(std::mt19937& random, bool each_query_has_its_tables)
+      : own_tables(each_query_has_its_tables) {
     const auto draw = [&](std::vector<T>& values, int count, double low, double high) {
       std::uniform_real_distribution<double> uniform(low, high);
       values.resize(count);
@@ -75,6 +86,7 @@ struct Case {
     draw(k, kKeys * kKvHeads * kDim, -1, 1);
     draw(v, kKeys * kKvHeads * kDim, -1, 1);
     draw(parameters, kQueries * kHeads * kColumns, 0, 1);
+    draw(tables, (own_tables ? kQueries : 1) * kHeads * table_columns, -1, 1);
     draw(q_position, kQueries * kHeads * 3, -1, 1);
     draw(k_position, kKeys * 3, -1, 1);
     draw(k_normal, kKeys * 3, -1, 1);
@@ -105,6 +117,8 @@ struct Case {
     problem.k = k.data();
     problem.v = v.data();
     problem.bias_parameters = parameters.data();
+    problem.bias_tables = tables.data();
+    problem.tables_per_row = own_tables;
     problem.q_position = q_position.data();
     problem.k_position = k_position.data();
     problem.k_normal = k_normal.data();
@@ -131,6 +145,7 @@ struct Case {
     const int rows = kQueries * kHeads;
     std::vector<T> out(q.size()), lse(rows), mean(rows * 3), variance(rows);
     std::vector<T> grad_q(q.size()), grad_k(k.size()), grad_v(v.size());
+    std::vector<T> grad_tables(tables.size());
     std::vector<T> grad_parameters(parameters.size()), grad_q_position(q_position.size());
     std::vector<T> grad_k_position(k_position.size()), grad_k_normal(k_normal.size());
     std::vector<T> grad_gate(gate.size());
@@ -149,19 +164,21 @@ struct Case {
     gradient.grad_k = grad_k.data();
     gradient.grad_v = grad_v.data();
     gradient.grad_bias_parameters = grad_parameters.data();
+    gradient.grad_bias_tables = grad_tables.data();
     gradient.grad_q_position = grad_q_position.data();
     gradient.grad_k_position = grad_k_position.data();
     gradient.grad_k_normal = grad_k_normal.data();
     gradient.grad_gate = grad_gate.data();
     g2vlm::geometry_attention_backward_cpu<T>(problem(), gradient, threads);
-    return {out, mean,      variance,        grad_q,          grad_k,          grad_v,
-            lse, grad_gate, grad_parameters, grad_q_position, grad_k_position, grad_k_normal};
+    return {out,          mean,      variance,        grad_q,      grad_k,          grad_v,
+            lse,          grad_gate, grad_parameters, grad_tables, grad_q_position, grad_k_position,
+            grad_k_normal};
   }
 };
 
 template <class T>
-bool attention_is_right(std::mt19937& random) {
-  const Case<T> drawn(random);
+bool attention_is_right(std::mt19937& random, bool own_tables) {
+  const Case<T> drawn(random, own_tables);
   const auto alone = drawn.run(1), together = drawn.run(3);
   bool right = true;
   for (size_t i = 0; i < alone.size(); ++i) {
@@ -183,6 +200,8 @@ int main() {
   std::mt19937 random(5);
   bool right = philox_is_right();
   for (int round = 0; round < 3 && right; ++round)
-    right = attention_is_right<float>(random) && attention_is_right<double>(random);
+    for (const bool own_tables : {false, true})
+      right = right && attention_is_right<float>(random, own_tables) &&
+              attention_is_right<double>(random, own_tables);
   return right ? 0 : 1;
 }

@@ -9,15 +9,18 @@ from torch.nn.functional import normalize
 
 from g2vlm_fast.nn import GeometryBias, GeometrySelfAttention
 from g2vlm_fast.ops import (
+    AxisTable,
     BiasSpec,
     Direction,
     Distance,
     GaussianPowers,
     NormalDot,
     RadialBasis,
+    RadialTable,
     SquaredDistance,
     geometry_attention,
 )
+from g2vlm_fast.ops.bias import Term
 
 EVERY_TERM = BiasSpec(
     Distance(0.1),
@@ -26,13 +29,16 @@ EVERY_TERM = BiasSpec(
     NormalDot(),
     GaussianPowers(3),
     RadialBasis(5, 0.1),
+    RadialTable(7, 3.0, 0.1),
+    AxisTable(4, 0.5),
 )
 
 
 def test_gaussians_start_spread_and_weights_at_zero() -> None:
     parameters = GeometryBias(EVERY_TERM, 5).parameters_per_head
-    slopes, powers, basis = parameters.split([6, 4, 15], 1)
+    slopes, powers, basis, tables = parameters.split([6, 4, 15, 34], 1)
     assert not slopes.any()
+    assert not tables.any()
     assert not powers[:, 1:].any()
     sigma = (0.5 / powers[:, 0]).sqrt()
     torch.testing.assert_close(sigma, torch.tensor([0.25, 0.5, 1, 2, 4]))
@@ -42,8 +48,11 @@ def test_gaussians_start_spread_and_weights_at_zero() -> None:
     torch.testing.assert_close((0.5 / precisions).sqrt(), sigma.expand(5, 5))
 
 
-@pytest.mark.parametrize("term", [GaussianPowers(5), RadialBasis(5), Distance(), Direction()])
-def test_attention_starts_plain_and_learns_at_once(term: GaussianPowers | RadialBasis) -> None:
+@pytest.mark.parametrize(
+    "term",
+    [GaussianPowers(5), RadialBasis(5), Distance(), Direction(), RadialTable(), AxisTable(31, 0.1)],
+)
+def test_attention_starts_plain_and_learns_at_once(term: Term) -> None:
     torch.manual_seed(0)
     biased = GeometrySelfAttention(16, 4, bias=BiasSpec(term))
     plain = GeometrySelfAttention(16, 4)

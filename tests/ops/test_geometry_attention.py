@@ -13,13 +13,14 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
 from g2vlm_fast.ops import (
+    AxisTable,
     BiasSpec,
     Direction,
     Distance,
     GaussianPowers,
     RadialBasis,
+    RadialTable,
     SquaredDistance,
-    bias,
     geometry_attention,
     register_flop_formulas,
     use_backend,
@@ -28,6 +29,7 @@ from g2vlm_fast.ops.specs.geometry_attention import SPEC
 
 EVERY_TERM = BiasSpec(Distance(0.1), SquaredDistance(), Direction())
 MIXTURES = BiasSpec(RadialBasis(2), SquaredDistance(), GaussianPowers(3))
+TABLES = BiasSpec(RadialTable(12, 2.0), SquaredDistance(), AxisTable(5, 0.3))
 CPU_BACKENDS = ("reference", "cpu", "triton")
 every_backend = pytest.mark.parametrize("backend", CPU_BACKENDS)
 
@@ -234,7 +236,7 @@ def test_gradients_of_every_output_are_right_with_blind_rows() -> None:
             assert torch.autograd.gradcheck(finite_outputs, leaves, fast_mode=True)
 
 
-@pytest.mark.parametrize("spec", [EVERY_TERM, MIXTURES])
+@pytest.mark.parametrize("spec", [EVERY_TERM, MIXTURES, TABLES])
 def test_threads_do_not_change_a_bit(spec: BiasSpec) -> None:
     x = draw(300, 280, dim=32, spec=spec)
     x["bias_parameters"].abs_()  # a precision below 0 would grow without bound
@@ -265,7 +267,9 @@ def test_the_cpu_kernel_agrees_with_the_reference_on_any_shape(data: st.DataObje
         heads=kv_heads * group,
         kv_heads=kv_heads,
         dim=dim,
-        spec=data.draw(st.sampled_from([EVERY_TERM, MIXTURES, BiasSpec(Direction()), BiasSpec()])),
+        spec=data.draw(
+            st.sampled_from([EVERY_TERM, MIXTURES, TABLES, BiasSpec(Direction()), BiasSpec()])
+        ),
         dtype=torch.float64,
         seed=data.draw(st.integers(0, 9)),
     )
@@ -325,12 +329,6 @@ def test_head_dims_that_the_triton_kernels_do_not_take_are_refused() -> None:
     x = draw(2, 2, dim=160)
     with use_backend("triton"), pytest.raises(RuntimeError, match="head dims up to 128, got 160"):
         geometry_attention(**x)
-
-
-@pytest.mark.parametrize("term", [bias.RadialTable, bias.AxisTable])
-def test_terms_to_come_say_which_exist(term: Any) -> None:
-    with pytest.raises(NotImplementedError, match=f"{term.__name__}.*Distance, SquaredDistance"):
-        term(3)
 
 
 def test_a_bias_spec_counts_its_parameters_and_refuses_repetition() -> None:

@@ -176,6 +176,31 @@ def test_a_killed_run_resumes_on_the_same_loss_curve(tmp_path: Path) -> None:
     assert [entry["step"] for entry in log_of(folder)] == list(range(60))
 
 
+class Placed(tuple[Tensor, Tensor]):
+    """A batch that says where the next one begins."""
+
+    next_place: int
+
+
+def test_a_run_goes_on_from_the_place_that_its_last_batch_named(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def uneven(place: int) -> Iterator[Placed]:
+        asked.append(place)
+        while True:
+            batch = Placed(next(batches_from(place)))
+            place += 2 + place % 3
+            batch.next_place = place
+            yield batch
+
+    half = config(max_steps=6)
+    first = Trainer(half, Toy(), uneven, toy_loss, tmp_path)
+    first.run()
+    again = Trainer(half, Toy(), uneven, toy_loss, tmp_path)
+    assert asked == [0]
+    assert again.place == first.place > 12
+
+
 def test_frozen_parameters_are_neither_saved_nor_needed(tmp_path: Path) -> None:
     Trainer(config(), Toy(), batches_from, toy_loss, tmp_path).run()
     state = torch.load(tmp_path / "checkpoints/step_00000012.pt", weights_only=True)

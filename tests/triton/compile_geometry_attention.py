@@ -87,6 +87,7 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 HALF = {"q", "k", "v", "out", "grad_q", "grad_k", "grad_v"}
 ABSENT_WITHOUT = {
     "bias_parameters": set(TERMS),
+    "bias_tables": set(),
     "q_position": set(TERMS),
     "k_position": {*TERMS, "mean"},
     "k_normal": {"normal"},

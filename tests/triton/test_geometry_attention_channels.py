@@ -36,6 +36,7 @@ def channels_of(
         k=k,
         v=k,
         bias_parameters=torch.ones(heads, 1, device=DEVICE),
+        bias_tables=None,
         q_position=q_position.float().to(DEVICE).contiguous(),
         k_position=k_position.float().to(DEVICE).contiguous(),
         k_normal=None,

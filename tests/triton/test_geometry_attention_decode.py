@@ -200,7 +200,7 @@ def test_a_broken_head_of_a_query_stays_alone() -> None:
 def test_rows_that_broken_offsets_leave_out_are_not_a_number() -> None:
     x = draw((4, 4), (300, 260))
     tokens = Tokens(
-        x["q"], x["k"], x["v"], x["bias_parameters"], x["q_position"], x["k_position"], None,
+        x["q"], x["k"], x["v"], x["bias_parameters"], None, x["q_position"], x["k_position"], None,
         None, None, packed((4, 1)), x["k_offsets"], None,
     )  # fmt: skip
     results = empty_results(tokens.q, position_mean=True)

@@ -179,7 +179,7 @@ def prepared(scene: Scene, dtype: torch.dtype, eps: float) -> tuple[Tokens, Opti
     tokens = Tokens(**{**x, **{name: x[name].to(dtype) for name in "qkv"}})
     counts = [COLUMNS[term] for term in terms]
     softness = 1e-3 if DISTANCE in terms or BASIS in terms else 0.0
-    return tokens, Options(terms, counts, softness, is_causal, DIM**-0.5, 0.0, eps)
+    return tokens, Options(terms, counts, softness, is_causal, DIM**-0.5, 0.0, skip_eps=eps)
 
 
 def probabilities(tokens: Tokens, options: Options) -> tuple[Tensor, Tensor]:

@@ -13,13 +13,15 @@
 
 namespace g2vlm {
 
-// Which terms a bias has: the first column of each in the bias parameters, -1 where absent. With
-// d = k_position - q_position, r = sqrt(|d|^2 + eps^2) and the normal n of the key, bias is the sum
-// of those that are there.
+// Which terms a bias has: the first column of each in the bias parameters, or of a table in the
+// bias tables, -1 where absent. With d = k_position - q_position, r = sqrt(|d|^2 + eps^2) and the
+// normal n of the key, bias is the sum of those that are there.
 struct BiasTerms {
   static constexpr int32_t kMaxGaussianPowers = 8;
   static constexpr int32_t kMaxRadialBasis = 16;
   static constexpr int32_t kMaxParameters = 9 + kMaxGaussianPowers + 3 * kMaxRadialBasis;
+  static constexpr int32_t kMaxKnots = 64;
+  static constexpr int32_t kMaxReach = 63;
 
   int32_t distance = -1;          // -slope * r
   int32_t squared_distance = -1;  // -slope * |d|^2
@@ -32,7 +34,20 @@ struct BiasTerms {
   int32_t radial_basis = -1;
   int32_t num_radial_basis = 0;
   int32_t num_parameters = 0;
+  // the value at knot k, where r = maximum * k / (num_knots - 1); linear between, constant beyond
+  int32_t radial_table = -1;
+  int32_t num_knots = 0;
+  // sum over axes of table_axis[clamp(floor(d_axis / cell + 0.5), -reach, reach) + reach]: the
+  // tables of x, y and z
+  int32_t axis_table = -1;
+  int32_t reach = 0;
+  int32_t num_table_columns = 0;
   double eps = 0;
+  double maximum = 0;
+  double cell = 0;
+
+  bool any() const { return num_parameters > 0 || num_table_columns > 0; }
+  bool use_length() const { return distance >= 0 || radial_basis >= 0 || radial_table >= 0; }
 };
 
 template <class T>
@@ -41,11 +56,12 @@ struct GeometryAttentionProblem {
   const T* k;                // [num_keys, num_kv_heads, dim]
   const T* v;                // [num_keys, num_kv_heads, dim]
   const T* bias_parameters;  // [num_queries or 1, num_heads, num_parameters]; null without terms
-  const T* q_position;       // [num_queries, num_heads or 1, 3]; null without terms
-  const T* k_position;       // [num_keys, 3]; null without terms and without mean
-  const T* k_normal;         // [num_keys, 3]; null without a term of normals
-  const T* q_gate;           // [num_queries, num_heads]; null for 1
-  const bool* k_mask;        // [num_keys], false = nobody sees the key; null for true
+  const T* bias_tables;  // [num_queries or 1, num_heads, num_table_columns]; null without tables
+  const T* q_position;   // [num_queries, num_heads or 1, 3]; null without terms
+  const T* k_position;   // [num_keys, 3]; null without terms and without mean
+  const T* k_normal;     // [num_keys, 3]; null without a term of normals
+  const T* q_gate;       // [num_queries, num_heads]; null for 1
+  const bool* k_mask;    // [num_keys], false = nobody sees the key; null for true
   const int32_t* q_offsets;  // [num_segments + 1]; null for one segment
   const int32_t* k_offsets;  // [num_segments + 1]; null for one segment
   int64_t num_queries;
@@ -56,6 +72,7 @@ struct GeometryAttentionProblem {
   int32_t dim;
   bool position_per_head;
   bool parameters_per_row;
+  bool tables_per_row;
   bool causal;
   double scale;
   double dropout;  // probability
@@ -86,6 +103,7 @@ struct GeometryAttentionGradient {
   T* grad_k;                // as k
   T* grad_v;                // as v
   T* grad_bias_parameters;  // as bias_parameters; null without terms
+  T* grad_bias_tables;      // as bias_tables; null without tables
   T* grad_q_position;       // as q_position; null where not wanted
   T* grad_k_position;       // as k_position; null where not wanted
   T* grad_k_normal;         // as k_normal; null where not wanted

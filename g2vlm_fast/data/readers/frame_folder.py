@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from g2vlm_fast.data.readers.calibration import (
-    find_intrinsics,
-    read_numbers,
-    rigid_pose,
-)
-from g2vlm_fast.data.readers.errors import ScanError
-from g2vlm_fast.data.readers.listing import IMAGE_SUFFIXES, Frame, Listing
+import numpy as np
+from numpy.typing import NDArray
+
+from g2vlm_fast.data.readers.calibration import camera_beside, read_numbers, rigid_pose
+from g2vlm_fast.data.readers.errors import FrameError, ScanError
+from g2vlm_fast.data.readers.images import ColorFile, DepthFile
+from g2vlm_fast.data.readers.listing import IMAGE_SUFFIXES, Frame, Listing, in_order
 
 
 def is_frame_folder(folder: Path) -> bool:
@@ -23,27 +23,66 @@ def is_frame_folder(folder: Path) -> bool:
 
 
 def list_frame_folder(folder: Path) -> Listing:
-    """Find the frames of a folder, and read their poses.
+    """Find the frames of a folder, and read their poses; frames that lack a file are left out.
+
+    Where no frame at all has a pose, the poses are left to be estimated.
 
     Raises:
-        ScanError: a frame that lacks one of its three files, or a broken text file.
+        ScanError: a broken text file, or a pose that is no rigid motion.
     """
-    stems = sorted({path.name.split(".")[0] for path in folder.glob("frame-*.*")})
-    frames = [_find_frame(folder, stem) for stem in stems]
-    return Listing(frames, find_intrinsics(folder))
+    frames, skipped = find_frames(folder, (".depth.png",))
+    return Listing(frames=frames, skipped=skipped, camera=camera_beside(folder))
 
 
-def _find_frame(folder: Path, stem: str) -> Frame:
-    remedy = f"Restore the file, or remove every file of {stem}"
-    candidates = [folder / f"{stem}.color{suffix}" for suffix in IMAGE_SUFFIXES]
-    color = next((path for path in candidates if path.is_file()), None)
-    if color is None:
-        raise ScanError(candidates[0], "is missing", remedy)
-    depth, pose = folder / f"{stem}.depth.png", folder / f"{stem}.pose.txt"
-    for path in (depth, pose):
-        if not path.is_file():
-            raise ScanError(path, "is missing", remedy)
-    numbers = read_numbers(pose)
+def find_frames(
+    folder: Path, depth_suffixes: tuple[str, ...]
+) -> tuple[list[Frame], list[FrameError]]:
+    """The frames ``frame-*`` of a folder, and why others cannot be used.
+
+    Args:
+        folder: of the frames.
+        depth_suffixes: what the names of depth images end in.
+    """
+    stems = in_order({path.name.split(".")[0] for path in folder.glob("frame-*.*")})
+    posed = any(folder.glob("frame-*.pose.txt"))
+    frames, skipped = [], []
+    for stem in stems:
+        try:
+            color = _find(folder, stem, [f".color{s}" for s in IMAGE_SUFFIXES], "a colour image")
+            depth = _find(folder, stem, depth_suffixes, "a depth image")
+            pose = _find(folder, stem, [".pose.txt"], "a pose") if posed else None
+            matrix = None if pose is None else read_pose(pose)
+            frames.append(Frame(ColorFile(color), DepthFile(depth), matrix))
+        except FrameError as error:
+            skipped.append(error)
+    return frames, skipped
+
+
+def _find(folder: Path, stem: str, suffixes: list[str] | tuple[str, ...], what: str) -> Path:
+    paths = [folder / f"{stem}{suffix}" for suffix in suffixes]
+    for path in paths:
+        if path.is_file():
+            return path
+    raise FrameError(
+        paths[0],
+        "is missing",
+        f"Restore the file, or remove every file of {stem}",
+        reason=f"without {what}",
+    )
+
+
+def read_pose(path: Path) -> NDArray[np.float64]:
+    """A camera-to-world pose ``[4, 4]`` from a file of 16 numbers.
+
+    Raises:
+        FrameError: NaN or infinite.
+        ScanError: another count of numbers, or no rigid motion.
+    """
+    numbers = read_numbers(path)
     if numbers.size != 16:
-        raise ScanError(pose, f"expected the 16 numbers of a 4x4 pose, got {numbers.size}", remedy)
-    return Frame(color, depth, rigid_pose(pose, "the pose", numbers.reshape(4, 4)))
+        raise ScanError(
+            path,
+            f"expected the 16 numbers of a 4x4 pose, got {numbers.size}",
+            "Restore the file, or remove every file of its frame",
+        )
+    return rigid_pose(path, "the pose", numbers.reshape(4, 4))

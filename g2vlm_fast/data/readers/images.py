@@ -1,15 +1,23 @@
-"""Colour and depth images, decoded and checked."""
+"""Colour and depth images, decoded and checked: PNG, JPEG and PNM, whatever their suffix."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from g2vlm_fast.data.readers.errors import ScanError
-from g2vlm_fast.data.readers.listing import Frame
+from g2vlm_fast.data.readers.errors import FrameError, ScanError
+
+MOST_PIXELS = 2**26
+"""Pixels of the largest image that is decoded, about 8000 x 8000."""
+
+_FORMATS = ("PNG", "JPEG", "PPM")
 
 _MISSING_CODE = 65535
 """Depth value that some recorders write where they saw nothing; 0 is the other."""
@@ -17,32 +25,80 @@ _MISSING_CODE = 65535
 _PLAUSIBLE_MEDIAN = (0.1, 20.0)
 """Metres: the median depth of a scan of a shelf up to one of a hall."""
 
+_SAMPLED = 4
+"""Every so many rows and columns are enough for the median of a scan."""
+
 _DEPTH_UNITS = {"metres": 1.0, "centimetres": 100.0, "millimetres": 1000.0, "1/5000 m": 5000.0}
 
 
-def _decode(path: Path) -> NDArray[np.generic]:
-    from PIL import Image, UnidentifiedImageError
+def decode_image(path: Path, content: bytes | None = None) -> NDArray[np.generic]:
+    """The pixels of a PNG, JPEG or PNM image.
 
-    if not path.is_file():
-        raise ScanError(path, "is missing", "Restore the file, or remove its frame")
+    Args:
+        path: the file, or what ``content`` was cut out of.
+        content: the bytes of the image; None to read the file.
+
+    Raises:
+        FrameError: missing, truncated, no image, or of more than 2**26 pixels.
+    """
+    with _opened(path, content) as image:
+        if image.mode in ("P", "RGBA", "CMYK", "LA", "1"):
+            return np.asarray(image.convert("RGB"))
+        return np.asarray(image)
+
+
+@contextmanager
+def _opened(path: Path, content: bytes | None) -> Iterator[Any]:
+    """A PIL image whose header has been read and whose size is no danger."""
+    from PIL import Image
+
+    if content is None and not path.is_file():
+        raise FrameError(
+            path, "is missing", "Restore the file, or remove its frame", reason="without an image"
+        )
+    source = path if content is None else io.BytesIO(content)
     try:
-        with Image.open(path) as image:
-            if image.mode in ("P", "RGBA", "CMYK"):
-                return np.asarray(image.convert("RGB"))
-            return np.asarray(image)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise ScanError(
-            path, f"is truncated or no image ({error})", "Copy the file again, or remove its frame"
+        with Image.open(source, formats=_FORMATS) as image:
+            _check_size(path, *image.size)
+            yield image
+    except ScanError:
+        raise
+    except Exception as error:  # what a damaged file does to a decoder, nobody has written down
+        raise FrameError(
+            path,
+            f"is truncated or no image ({error or type(error).__name__})",
+            "Copy the file again, or remove its frame",
+            reason="with a damaged image",
         ) from error
 
 
-def read_color(path: Path) -> NDArray[np.uint8]:
-    """An 8-bit colour or grey image as ``[H, W, 3]``.
+def _check_size(path: Path, width: int, height: int) -> None:
+    if not 0 < width * height <= MOST_PIXELS:
+        raise FrameError(
+            path,
+            f"declares {width}x{height} pixels, at most {MOST_PIXELS:,} are read",
+            "Check that it is what its name says, or save it smaller",
+            reason="with an image of an absurd size",
+        )
+
+
+def image_size(path: Path, content: bytes | None = None) -> tuple[int, int]:
+    """(height, width) as the header of an image declares them; nothing is decoded.
 
     Raises:
-        ScanError: missing, truncated or not 8-bit.
+        FrameError: as :func:`decode_image`.
     """
-    image = _decode(path)
+    with _opened(path, content) as image:
+        width, height = image.size
+        return height, width
+
+
+def as_color(path: Path, image: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Take an 8-bit colour or grey image for ``[H, W, 3]``.
+
+    Raises:
+        ScanError: not 8-bit.
+    """
     if image.dtype != np.uint8:
         raise ScanError(
             path, f"is not an 8-bit colour image (it holds {image.dtype})", "Save it as 8-bit RGB"
@@ -52,63 +108,49 @@ def read_color(path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image[..., :3], dtype=np.uint8)
 
 
-def read_depth(path: Path, units_per_metre: float) -> NDArray[np.float32]:
-    """A 16-bit depth image as ``[H, W]`` metres, 0 where nothing was measured.
+def as_depth(path: Path, image: NDArray[np.generic], units_per_metre: float) -> NDArray[np.float32]:
+    """Take a 16-bit depth image for ``[H, W]`` metres, 0 where nothing was measured.
 
     Raises:
-        ScanError: missing, truncated, with colour channels or only 8 bits deep.
+        ScanError: with colour channels or only 8 bits deep.
     """
-    image = _decode(path)
     if image.ndim != 2 or image.dtype == np.uint8 or not np.issubdtype(image.dtype, np.integer):
         raise ScanError(
             path,
             f"is not a 16-bit depth image (shape {list(image.shape)}, {image.dtype})",
             "Save depth as a single-channel 16-bit PNG, in millimetres",
         )
-    raw = image.astype(np.int64)
-    measured = (raw > 0) & (raw != _MISSING_CODE)
-    return np.where(measured, raw / units_per_metre, 0.0).astype(np.float32)
+    codes: NDArray[Any] = image
+    measured = (codes > 0) & (codes != _MISSING_CODE)
+    # 16 bits are exact in float32, so that the quotient is rounded once
+    with np.errstate(all="ignore"):  # an absurd unit gives what no scene may hold
+        return np.where(measured, codes, 0).astype(np.float32) / np.float32(units_per_metre)
 
 
-def read_views(
-    frames: list[Frame], units_per_metre: float
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Decode all frames, in parallel.
+@dataclass(frozen=True)
+class ColorFile:
+    """A colour image in a file of its own."""
 
-    Returns:
-        Colour ``[V, 3, H, W]`` and depth ``[V, H, W]`` metres.
+    path: Path
 
-    Raises:
-        ScanError: as :func:`read_color` and :func:`read_depth`; images of mixed sizes; depth of
-            another size than its colour image.
-    """
+    def size(self) -> tuple[int, int]:
+        """(height, width) as the header declares them."""
+        return image_size(self.path)
 
-    def read(frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        color, depth = read_color(frame.color), read_depth(frame.depth, units_per_metre)
-        if color.shape[:2] != depth.shape:
-            raise ScanError(
-                frame.depth,
-                f"is {_size(depth)}, but its colour image {frame.color.name} is {_size(color)}",
-                "Register depth to colour, or resize both to one size and rescale the intrinsics",
-            )
-        return color, depth
-
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        views = list(pool.map(read, frames))
-    size = views[0][0].shape
-    for frame, (color, _) in zip(frames, views, strict=True):
-        if color.shape != size:
-            raise ScanError(
-                frame.color,
-                f"is {_size(color)}, but {frames[0].color.name} is {_size(views[0][0])}",
-                "All images of a scan must have one size: they share one camera matrix",
-            )
-    colors = np.stack([color.transpose(2, 0, 1) for color, _ in views])
-    return colors, np.stack([depth for _, depth in views])
+    def read(self) -> NDArray[np.uint8]:
+        """Decode it; see :class:`~g2vlm_fast.data.readers.listing.ColorSource`."""
+        return as_color(self.path, decode_image(self.path))
 
 
-def _size(image: NDArray[np.generic]) -> str:
-    return f"{image.shape[1]}x{image.shape[0]}"
+@dataclass(frozen=True)
+class DepthFile:
+    """A 16-bit depth image in a file of its own."""
+
+    path: Path
+
+    def read(self, units_per_metre: float) -> NDArray[np.float32]:
+        """Decode it; see :class:`~g2vlm_fast.data.readers.listing.DepthSource`."""
+        return as_depth(self.path, decode_image(self.path), units_per_metre)
 
 
 def check_depth_unit(path: Path, depth: NDArray[np.float32], units_per_metre: float) -> None:
@@ -117,7 +159,10 @@ def check_depth_unit(path: Path, depth: NDArray[np.float32], units_per_metre: fl
     Raises:
         ScanError: no depth at all, or a unit that was misread; the message names the likely one.
     """
-    measured = depth[depth > 0]
+    some = depth[:, ::_SAMPLED, ::_SAMPLED]
+    measured = some[some > 0]
+    if measured.size == 0:
+        measured = depth[depth > 0]
     if measured.size == 0:
         raise ScanError(
             path, "no depth image holds a single measured pixel", "Record depth beside colour"

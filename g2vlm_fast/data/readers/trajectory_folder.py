@@ -14,12 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from g2vlm_fast.data.readers.calibration import (
-    find_intrinsics,
-    read_numbers,
-    rigid_pose,
-)
-from g2vlm_fast.data.readers.errors import ScanError
+from g2vlm_fast.data.readers.calibration import camera_beside, read_numbers, rigid_pose
+from g2vlm_fast.data.readers.errors import FrameError, ScanError
+from g2vlm_fast.data.readers.images import ColorFile, DepthFile
 from g2vlm_fast.data.readers.listing import Frame, Listing, find_images
 
 _COLOR_FOLDERS = ("image", "color", "rgb")
@@ -51,8 +48,15 @@ def list_trajectory_folder(folder: Path) -> Listing:
         raise ScanError(depth_folder, "is missing", "Put the 16-bit depth images there")
     colors, depths = find_images(color_folder), find_images(depth_folder, (".png",))
     _check_counts(trajectory, len(poses), {color_folder: len(colors), depth_folder: len(depths)})
-    frames = [Frame(*files) for files in zip(colors, depths, poses, strict=True)]
-    return Listing(frames, find_intrinsics(folder), may_assume_primesense=True)
+    frames, skipped = [], []
+    for color, depth, pose in zip(colors, depths, poses, strict=True):
+        if isinstance(pose, FrameError):
+            skipped.append(pose)
+        else:
+            frames.append(Frame(ColorFile(color), DepthFile(depth), pose))
+    return Listing(
+        frames=frames, skipped=skipped, camera=camera_beside(folder), may_assume_primesense=True
+    )
 
 
 def _only_trajectory(folder: Path) -> Path:
@@ -67,7 +71,7 @@ def _only_trajectory(folder: Path) -> Path:
     return logs[0]
 
 
-def _read_trajectory(path: Path) -> list[NDArray[np.float64]]:
+def _read_trajectory(path: Path) -> list[NDArray[np.float64] | FrameError]:
     numbers = read_numbers(path)
     if numbers.size == 0 or numbers.size % _NUMBERS_A_POSE:
         raise ScanError(
@@ -77,7 +81,13 @@ def _read_trajectory(path: Path) -> list[NDArray[np.float64]]:
             "The file may be cut off: write it again",
         )
     blocks = numbers.reshape(-1, _NUMBERS_A_POSE)[:, 3:].reshape(-1, 4, 4)
-    return [rigid_pose(path, f"pose {index}", block) for index, block in enumerate(blocks)]
+    poses: list[NDArray[np.float64] | FrameError] = []
+    for index, block in enumerate(blocks):
+        try:
+            poses.append(rigid_pose(path, f"pose {index}", block))
+        except FrameError as error:
+            poses.append(error)
+    return poses
 
 
 def _check_counts(trajectory: Path, poses: int, images: dict[Path, int]) -> None:

@@ -70,6 +70,9 @@ def judge_completion(
 ) -> dict[str, Sums]:
     """Judge the completion points of one scene against samples of its complete surface.
 
+    Where the model decodes no point the scene fails: every distance is the diagonal of the
+    surface, and so it is for chance, which draws as many points.
+
     Args:
         points: ``[n, 3]`` metres, decoded by the model.
         tokens: ``[m, 3]`` metres, the token positions that they were decoded from.
@@ -78,10 +81,8 @@ def judge_completion(
         hidden: ``[s]`` bool, samples that no view sees.
         lifted: ``[k, 3]`` metres, the given depth as points, which is reported beside.
     """
-    if points.shape[0] == 0 or tokens.shape[0] == 0:
-        return {}
     guess = _random_in_extents(tokens, extents, points.shape[0])
-    ours, chance = surface_distances(points, surface), surface_distances(guess, surface)
+    ours, chance = _or_failure(points, surface), _or_failure(guess, surface)
     given = surface_distances(lifted, surface) if lifted.shape[0] else None
     sums = {
         f"completion_{name}": Sums(
@@ -127,7 +128,16 @@ def judge_signed_distance(
     return sums
 
 
+def _or_failure(points: Tensor, surface: Tensor) -> SurfaceDistances:
+    distances = surface_distances(points, surface)
+    if points.shape[0]:
+        return distances
+    return distances.capped(float((surface.amax(0) - surface.amin(0)).norm()))
+
+
 def _random_in_extents(tokens: Tensor, extents: Tensor, count: int) -> Tensor:
+    if count == 0:
+        return tokens.new_zeros(0, 3)
     generator = torch.Generator().manual_seed(0)
     token = torch.arange(count) % tokens.shape[0]
     offset = torch.rand(count, 3, generator=generator) - 0.5

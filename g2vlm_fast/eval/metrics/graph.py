@@ -29,6 +29,20 @@ class Counts(NamedTuple):
         """Numerator and denominator of recall."""
         return float(self.true_positive), float(self.true)
 
+    @property
+    def exact(self) -> bool:
+        """Whether everything true was predicted and nothing else."""
+        return self.true_positive == self.predicted == self.true
+
+
+def graph_is_exact(objects: Counts, triplets: Counts) -> bool:
+    """Whether a scene graph is the true one: every object and every decided relation, no more.
+
+    The mean over scenes is the exact-graph rate; a scene whose true and predicted graphs are both
+    empty is exact.
+    """
+    return objects.exact and triplets.exact
+
 
 def detection_counts(
     matches: list[tuple[int, int]],
@@ -79,7 +93,17 @@ def triplet_counts(
         matched_truth: ``[K]``, the true object that each predicted one matches, class
             included if that is asked, or -1.
         true_pairs: ``[T, 2]`` among the true objects; labels: ``[T, R]`` of them.
+
+    Raises:
+        ValueError: a pair comes twice, or two predicted objects match one true object, either of
+            which would count a hit twice.
     """
+    for name, table in (("pairs", pairs), ("true_pairs", true_pairs)):
+        if len(np.unique(table, axis=0)) != len(table):
+            raise ValueError(f"triplet_counts: {name} must differ, but one comes twice; merge them")
+    matched = matched_truth[matched_truth >= 0]
+    if len(np.unique(matched)) != len(matched):
+        raise ValueError("triplet_counts: matched_truth must name each true object at most once")
     truth = {(int(s), int(o)): labels[row] for row, (s, o) in enumerate(true_pairs)}
     right = wrong = 0
     for (subject, other), predicates in zip(pairs, asserted, strict=True):

@@ -6,7 +6,7 @@ are never in memory at once. ``skip_eps`` is left aside: visiting every pair is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -39,6 +39,7 @@ class _Inputs(NamedTuple):
     k: Tensor  # [H, Lk, D]
     v: Tensor  # [H, Lk, D]
     bias_parameters: Tensor | None  # [H, 1 or Lq, 1, P]
+    bias_tables: Tensor | None  # [H, 1 or Lq, 1, C]
     q_position: Tensor | None  # [1 or H, Lq, 3]
     k_position: Tensor | None  # [Lk, 3]
     k_normal: Tensor | None  # [Lk, 3]
@@ -61,6 +62,7 @@ class _Scores(NamedTuple):
     value: Tensor  # [H, rows, n]
     pairs: Pairs | None  # [1 or H, rows, n]
     bias_parameters: Tensor | None  # [H, 1 or rows, 1, P]
+    bias_tables: Tensor | None  # [H, 1 or rows, 1, C]
     ungated: Tensor | None  # [H, rows, n]
 
 
@@ -113,6 +115,7 @@ def geometry_attention_backward(
     grad_mean, grad_variance = grads.mean, grads.variance
     grad_q, grad_k, grad_v = map(torch.zeros_like, (x.q, x.k, x.v))
     grad_parameters = _zeros_like(x.bias_parameters, dtype)
+    grad_tables = _zeros_like(x.bias_tables, dtype)
     grad_gate = _zeros_like(x.q_gate, dtype)
     grad_q_position = _zeros_like(x.q_position if position_gradients else None, dtype)
     grad_k_position = _zeros_like(x.k_position if position_gradients else None, dtype)
@@ -145,7 +148,7 @@ def geometry_attention_backward(
         grad_q[:, rows] = scale * grad_score @ x.k[:, keys]
         grad_k[:, keys] += scale * grad_score.mT @ x.q[:, rows]
         grad_v[:, keys] += _dropped(probability, chunk).mT @ d_out[:, rows]
-        if scores.pairs is None or grad_parameters is None:
+        if scores.pairs is None:
             continue
         assert scores.bias_parameters is not None
         gated = grad_score
@@ -156,14 +159,14 @@ def geometry_attention_backward(
             unanchored = (gate[..., 0] == 0) & ~slope.isfinite()
             grad_gate[:, rows] = slope.masked_fill(unanchored, 0)
             gated = torch.where(gate == 0, 0, gate * grad_score)
-        derivatives = derivatives_of(x.terms, scores.bias_parameters, scores.pairs)
-        by_row = torch.stack([_pull(gated, each).sum(-1) for each in derivatives.parameters], -1)
-        if grad_parameters.shape[1] == 1:
-            grad_parameters[:, 0, 0] += by_row.sum(1)
-        else:
-            grad_parameters[:, rows, 0] = by_row
+        derivatives = derivatives_of(
+            x.terms, scores.bias_parameters, scores.bias_tables, scores.pairs
+        )
+        _add_by_column(grad_parameters, rows, gated, derivatives.parameters)
+        _add_by_column(grad_tables, rows, gated, derivatives.tables)
         if position_gradients:
-            slope = derivatives.radial[..., None] * scores.pairs.difference + derivatives.direction
+            radial = derivatives.radial[..., None]
+            slope = _pull(radial, scores.pairs.difference) + derivatives.direction
             grad_difference = _pull(gated[..., None], slope)
             if grad_q_position is not None:
                 per_head = -grad_difference.sum(2)
@@ -181,6 +184,7 @@ def geometry_attention_backward(
         k=_seen(_sum_groups(grad_k, tokens.k), tokens.k_mask),
         v=_seen(_sum_groups(grad_v, tokens.v), tokens.k_mask),
         bias_parameters=_packed_parameters(grad_parameters, tokens.bias_parameters),
+        bias_tables=_packed_parameters(grad_tables, tokens.bias_tables),
         q_position=None if grad_q_position is None else grad_q_position.contiguous(),
         k_position=None if grad_k_position is None else _seen(grad_k_position, tokens.k_mask),
         k_normal=None if grad_k_normal is None else _seen(grad_k_normal, tokens.k_mask),
@@ -195,24 +199,36 @@ def _widen(tokens: Tokens, options: Options) -> _Inputs:
     q_position = tokens.q_position
     if q_position is not None:
         q_position = q_position[None] if q_position.dim() == 2 else q_position.transpose(0, 1)
-    parameters = tokens.bias_parameters
-    if parameters is not None:
-        parameters = parameters.unsqueeze(-2)
-        parameters = parameters[:, None] if parameters.dim() == 3 else parameters.transpose(0, 1)
     mask = tokens.k_mask
     return _Inputs(
         q.to(dtype).transpose(0, 1),
         _seen(k, mask).to(dtype).repeat_interleave(group, 1).transpose(0, 1),
         _seen(v, mask).to(dtype).repeat_interleave(group, 1).transpose(0, 1),
-        parameters,
+        _per_head(tokens.bias_parameters),
+        _per_head(tokens.bias_tables),
         q_position,
         None if tokens.k_position is None else _seen(tokens.k_position, mask),
         None if tokens.k_normal is None else _seen(tokens.k_normal, mask),
         None if tokens.q_gate is None else tokens.q_gate.T,
-        BiasTerms(options.terms, options.counts),
+        BiasTerms(options.terms, options.counts, options.maximum, options.cell),
         options.eps,
         options.scale,
     )
+
+
+def _per_head(parameters: Tensor | None) -> Tensor | None:
+    """Return parameters ``[H, P]`` or ``[Lq, H, P]`` as ``[H, 1 or Lq, 1, P]``."""
+    if parameters is None:
+        return None
+    parameters = parameters.unsqueeze(-2)
+    return parameters[:, None] if parameters.dim() == 3 else parameters.transpose(0, 1)
+
+
+def _of_rows(parameters: Tensor | None, rows: slice) -> Tensor | None:
+    """Return those ``[H, 1 or rows, 1, P]`` that some queries have."""
+    if parameters is None or parameters.shape[1] == 1:
+        return parameters
+    return parameters[:, rows]
 
 
 def _seen(keys: Tensor, mask: Tensor | None) -> Tensor:
@@ -225,7 +241,8 @@ def _chunks(tokens: Tokens, options: Options) -> Iterator[_Chunk]:
     q_bounds = [0, q.shape[0]] if tokens.q_offsets is None else tokens.q_offsets.tolist()
     k_bounds = [0, k.shape[0]] if tokens.k_offsets is None else tokens.k_offsets.tolist()
     columns = 0 if tokens.bias_parameters is None else tokens.bias_parameters.shape[-1]
-    chunk_scores = _CHUNK_NUMBERS // (1 + columns + 8 * (options.dropout > 0))
+    extras = (options.dropout > 0) + (tokens.bias_tables is not None)
+    chunk_scores = _CHUNK_NUMBERS // (1 + columns + 8 * extras)
     for b in range(len(q_bounds) - 1):
         first, last = q_bounds[b : b + 2]
         keys = slice(*k_bounds[b : b + 2])
@@ -274,16 +291,16 @@ def _first_seen(position: Tensor, chunk: _Chunk) -> Tensor:
 
 def _scores(x: _Inputs, chunk: _Chunk) -> _Scores:
     value = x.scale * x.q[:, chunk.queries] @ x.k[:, chunk.keys].mT
-    pairs = parameters = ungated = None
-    if x.bias_parameters is not None:
+    pairs = ungated = None
+    parameters = _of_rows(x.bias_parameters, chunk.queries)
+    tables = _of_rows(x.bias_tables, chunk.queries)
+    if parameters is not None:
         assert x.q_position is not None
         assert x.k_position is not None
-        own = x.bias_parameters.shape[1] > 1
-        parameters = x.bias_parameters[:, chunk.queries] if own else x.bias_parameters
         difference = x.k_position[chunk.keys] - x.q_position[:, chunk.queries, None]
         k_normal = None if x.k_normal is None else x.k_normal[chunk.keys]
         pairs = pairs_of(difference, x.eps, k_normal)
-        ungated = bias_of(x.terms, parameters, pairs)
+        ungated = bias_of(x.terms, parameters, tables, pairs)
         bias = ungated
         if x.q_gate is not None:
             gate = x.q_gate[:, chunk.queries, None]
@@ -291,12 +308,25 @@ def _scores(x: _Inputs, chunk: _Chunk) -> _Scores:
         value = value + bias
     if chunk.hidden is not None:
         value = value.masked_fill(chunk.hidden, -torch.inf)
-    return _Scores(value, pairs, parameters, ungated)
+    return _Scores(value, pairs, parameters, tables, ungated)
 
 
 def _pull(grad: Tensor, slope: Tensor) -> Tensor:
     """Return their product, 0 where nothing pulls, though the slope be not a number."""
     return torch.where(grad == 0, 0, grad * slope)
+
+
+def _add_by_column(
+    total: Tensor | None, rows: slice, gated: Tensor, slopes: Iterable[Tensor]
+) -> None:
+    """Add what each column ``[H, 1 or Lq, 1, P]`` of parameters gets from the pairs of rows."""
+    if total is None or total.shape[-1] == 0:
+        return
+    by_row = torch.stack([_pull(gated, each).sum(-1) for each in slopes], -1)
+    if total.shape[1] == 1:
+        total[:, 0, 0] += by_row.sum(1)
+    else:
+        total[:, rows, 0] = by_row
 
 
 def _packed_parameters(grad: Tensor | None, like: Tensor | None) -> Tensor | None:

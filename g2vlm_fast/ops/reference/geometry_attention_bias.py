@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.ops.bias import (
+    TABLE_CODES,
     Direction,
     Distance,
     GaussianPowers,
     NormalDot,
     RadialBasis,
+    RadialTable,
     SquaredDistance,
 )
+from g2vlm_fast.ops.reference.geometry_attention_tables import Knots, Steps
 
 
 class Pairs(NamedTuple):
@@ -28,16 +31,19 @@ class Pairs(NamedTuple):
 
 
 class BiasTerms(NamedTuple):
-    """The kinds of terms, and how many columns of the parameters belong to each."""
+    """The kinds of terms, and how many columns of the parameters or tables belong to each."""
 
     codes: Sequence[int]
     counts: Sequence[int]
+    maximum: float  # metres, of the table over distance
+    cell: float  # metres, of the tables over axes
 
 
 class BiasDerivatives(NamedTuple):
     """Derivatives of the bias; the one by the difference is ``radial * difference + direction``."""
 
     parameters: list[Tensor]  # one a column, [...]
+    tables: Iterator[Tensor]  # one a column, [...]
     radial: Tensor  # [...]
     direction: Tensor  # [..., 3]
     k_normal: Tensor  # [..., 3]
@@ -49,8 +55,11 @@ def pairs_of(difference: Tensor, eps: float, k_normal: Tensor | None = None) -> 
     return Pairs(difference, square, (square + eps**2).sqrt(), k_normal)
 
 
-def bias_of(terms: BiasTerms, parameters: Tensor, pairs: Pairs) -> Tensor:
-    """Return the bias of pairs ``[...]``; the parameters ``[..., P]`` broadcast against them."""
+def bias_of(terms: BiasTerms, parameters: Tensor, tables: Tensor | None, pairs: Pairs) -> Tensor:
+    """Return the bias of pairs ``[...]``.
+
+    The parameters ``[..., P]`` and the tables ``[..., C]`` broadcast against the pairs.
+    """
     total = torch.zeros_like(pairs.square)
     for code, columns in _columns(terms, parameters):
         if code == Distance.code:
@@ -71,12 +80,17 @@ def bias_of(terms: BiasTerms, parameters: Tensor, pairs: Pairs) -> Tensor:
         elif code == RadialBasis.code:
             for weight, center, precision in _basis_functions(columns):
                 total = total + weight * (-precision * (pairs.length - center).square()).exp()
+    for places, table in _tables(terms, tables, pairs):
+        total = total + places.value(table)
     return total
 
 
-def derivatives_of(terms: BiasTerms, parameters: Tensor, pairs: Pairs) -> BiasDerivatives:
+def derivatives_of(
+    terms: BiasTerms, parameters: Tensor, tables: Tensor | None, pairs: Pairs
+) -> BiasDerivatives:
     """Return the derivatives of :func:`bias_of`."""
     difference, square, length, k_normal = pairs
+    looked_up = list(_tables(terms, tables, pairs))
     slopes: list[Tensor] = []
     radial = torch.zeros_like(square)
     direction = normal = parameters.new_zeros(3)
@@ -111,14 +125,40 @@ def derivatives_of(terms: BiasTerms, parameters: Tensor, pairs: Pairs) -> BiasDe
                 by_precision.append(-weight * bump * offset.square())
                 radial = radial - pull / length
             slopes += bumps + by_center + by_precision
-    return BiasDerivatives(slopes, radial, direction, normal)
+    for places, table in looked_up:
+        if isinstance(places, Knots):
+            radial = radial + places.slope(table) / length
+    shares = (share for places, _ in looked_up for share in places.shares())
+    return BiasDerivatives(slopes, shares, radial, direction, normal)
 
 
 def _columns(terms: BiasTerms, parameters: Tensor) -> Iterator[tuple[int, list[Tensor]]]:
-    """Yield the code and the columns ``[...]`` of each term."""
-    groups = parameters.split(list(terms.counts), -1)
-    for code, group in zip(terms.codes, groups, strict=True):
+    """Yield the code and the columns ``[...]`` of each term that is a formula."""
+    formulas = [
+        (code, count)
+        for code, count in zip(terms.codes, terms.counts, strict=True)
+        if code not in TABLE_CODES
+    ]
+    groups = parameters.split([count for _, count in formulas], -1) if formulas else ()
+    for (code, _), group in zip(formulas, groups, strict=True):
         yield code, list(group.unbind(-1))
+
+
+def _tables(
+    terms: BiasTerms, tables: Tensor | None, pairs: Pairs
+) -> Iterator[tuple[Knots | Steps, Tensor]]:
+    """Yield where pairs fall in each term that is a table, and the table ``[..., count]``."""
+    first = 0
+    for code, count in zip(terms.codes, terms.counts, strict=True):
+        if code not in TABLE_CODES:
+            continue
+        assert tables is not None
+        table = tables[..., first : first + count]
+        first += count
+        if code == RadialTable.code:
+            yield Knots(pairs.length, count, terms.maximum), table
+        else:
+            yield Steps(pairs.difference, count, terms.cell), table
 
 
 def _polynomial(weights: list[Tensor], power: Tensor) -> Tensor:

@@ -24,25 +24,26 @@ from g2vlm_fast.ops.specs.points import normal_points, offsets
 _EVERY_TERM = BiasSpec(Distance(0.05), SquaredDistance(), Direction())
 
 
-def _normal(generator: torch.Generator, *shape: int) -> Tensor:
+def normal(generator: torch.Generator, *shape: int) -> Tensor:
+    """Draw numbers of a standard normal distribution."""
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def _parameters(generator: torch.Generator, heads: int, bias: BiasSpec) -> Tensor:
-    """Return parameters of each head: weights of both signs, centers, positive precisions."""
+def parameters_of(generator: torch.Generator, heads: int, bias: BiasSpec) -> Tensor:
+    """Draw parameters of each head: weights of both signs, centers, positive precisions."""
     columns = []
     for term in bias.terms:
-        own = _normal(generator, heads, term.num_parameters)
+        own = normal(generator, heads, term.num_parameters)
         if isinstance(term, GaussianPowers):
             own[:, 0] = own[:, 0].exp()
         elif isinstance(term, RadialBasis):
             own[:, term.count : 2 * term.count].abs_()
             own[:, 2 * term.count :].exp_()
         columns.append(own)
-    return torch.cat(columns, -1) if columns else _normal(generator, heads, 0)
+    return torch.cat(columns, -1) if columns else normal(generator, heads, 0)
 
 
-def _tokens(
+def tokens_of(
     generator: torch.Generator,
     queries: int,
     keys: int,
@@ -53,40 +54,41 @@ def _tokens(
     dim: int = 16,
     **options: Any,
 ) -> Inputs:
+    """Draw packed tokens around the origin, and what ``bias`` needs of them."""
     inputs = {
-        "q": _normal(generator, queries, heads, dim),
-        "k": _normal(generator, keys, kv_heads, dim),
-        "v": _normal(generator, keys, kv_heads, dim),
+        "q": normal(generator, queries, heads, dim),
+        "k": normal(generator, keys, kv_heads, dim),
+        "v": normal(generator, keys, kv_heads, dim),
         "k_position": normal_points(generator, keys),
         **options,
     }
     if bias is not None:
         inputs |= {
             "bias": bias,
-            "bias_parameters": _parameters(generator, heads, bias),
+            "bias_parameters": parameters_of(generator, heads, bias),
             "q_position": normal_points(generator, queries),
         }
     return inputs
 
 
 def _distance(generator: torch.Generator) -> Inputs:
-    return _tokens(generator, 21, 37, BiasSpec(Distance(0.05)), return_lse=True)
+    return tokens_of(generator, 21, 37, BiasSpec(Distance(0.05)), return_lse=True)
 
 
 def _every_term(generator: torch.Generator) -> Inputs:
     """Shared key heads, a place of each head, gates that are shut, an odd head dim."""
-    inputs = _tokens(
+    inputs = tokens_of(
         generator, 19, 34, _EVERY_TERM, heads=4, dim=5, return_lse=True, return_position_mean=True
     )
     gate = torch.rand(19, 4, generator=generator, dtype=torch.float64)
     inputs["q_gate"] = torch.where(gate < 0.3, 0, gate)
-    inputs["q_position"] = _normal(generator, 19, 4, 3)
+    inputs["q_position"] = normal(generator, 19, 4, 3)
     return inputs
 
 
 def _ragged(generator: torch.Generator) -> Inputs:
     """Segments without queries, without keys, and with neither."""
-    return _tokens(
+    return tokens_of(
         generator,
         30,
         36,
@@ -100,7 +102,7 @@ def _ragged(generator: torch.Generator) -> Inputs:
 
 def _causal(generator: torch.Generator) -> Inputs:
     """Self-attention, new queries after old keys, and queries before the first key."""
-    return _tokens(
+    return tokens_of(
         generator,
         24,
         27,
@@ -114,12 +116,12 @@ def _causal(generator: torch.Generator) -> Inputs:
 
 
 def _plain(generator: torch.Generator) -> Inputs:
-    return _tokens(generator, 18, 23, None, dim=33, scale=0.4, return_position_mean=True)
+    return tokens_of(generator, 18, 23, None, dim=33, scale=0.4, return_position_mean=True)
 
 
 def _one_point(generator: torch.Generator) -> Inputs:
     """Self-attention between tokens of which many stand at one point."""
-    inputs = _tokens(generator, 20, 20, BiasSpec(Distance()), return_position_mean=True)
+    inputs = tokens_of(generator, 20, 20, BiasSpec(Distance()), return_position_mean=True)
     inputs["k_position"][4:15] = inputs["k_position"][0]
     inputs["q_position"] = inputs["k_position"].clone()
     return inputs
@@ -127,7 +129,7 @@ def _one_point(generator: torch.Generator) -> Inputs:
 
 def _far(generator: torch.Generator) -> Inputs:
     """A scene a hundred metres from its origin."""
-    inputs = _tokens(generator, 16, 40, _EVERY_TERM, return_position_mean=True)
+    inputs = tokens_of(generator, 16, 40, _EVERY_TERM, return_position_mean=True)
     shift = torch.tensor([100.0, -60.0, 4.0], dtype=torch.float64)
     inputs["q_position"] += shift
     inputs["k_position"] += shift
@@ -136,7 +138,7 @@ def _far(generator: torch.Generator) -> Inputs:
 
 def _nowhere(generator: torch.Generator) -> Inputs:
     """Tokens that stand nowhere: their gate is 0 and their position is not a number."""
-    inputs = _tokens(generator, 22, 25, _EVERY_TERM, return_lse=True)
+    inputs = tokens_of(generator, 22, 25, _EVERY_TERM, return_lse=True)
     inputs["q_gate"] = torch.ones(22, 2, dtype=torch.float64)
     inputs["q_gate"][3:9] = 0
     inputs["q_position"][3:6] = torch.nan
@@ -150,53 +152,54 @@ def _sharp(generator: torch.Generator) -> Inputs:
     Not far above: a float32 score is rounded by 6e-8 of itself, which is then the relative
     error of its probability.
     """
-    inputs = _tokens(generator, 17, 40, BiasSpec(Direction()), return_lse=True)
+    inputs = tokens_of(generator, 17, 40, BiasSpec(Direction()), return_lse=True)
     inputs["bias_parameters"] *= 25
     return inputs
 
 
 def _no_keys(generator: torch.Generator) -> Inputs:
-    return _tokens(generator, 4, 0, BiasSpec(Distance()), return_lse=True)
+    return tokens_of(generator, 4, 0, BiasSpec(Distance()), return_lse=True)
 
 
 def _no_queries(generator: torch.Generator) -> Inputs:
-    return _tokens(generator, 0, 5, BiasSpec(Distance()))
+    return tokens_of(generator, 0, 5, BiasSpec(Distance()))
 
 
 def _gaussian_powers(generator: torch.Generator) -> Inputs:
-    return _tokens(generator, 19, 35, BiasSpec(GaussianPowers(3), Distance()), return_lse=True)
+    return tokens_of(generator, 19, 35, BiasSpec(GaussianPowers(3), Distance()), return_lse=True)
 
 
 def _radial_basis(generator: torch.Generator) -> Inputs:
     bias = BiasSpec(RadialBasis(4, 0.05), Distance(0.05))
-    return _tokens(generator, 19, 35, bias, return_lse=True)
+    return tokens_of(generator, 19, 35, bias, return_lse=True)
 
 
-def _units(generator: torch.Generator, *shape: int) -> Tensor:
-    return normalize(_normal(generator, *shape, 3), dim=-1)
+def units(generator: torch.Generator, *shape: int) -> Tensor:
+    """Draw unit vectors."""
+    return normalize(normal(generator, *shape, 3), dim=-1)
 
 
 def _frames(generator: torch.Generator) -> Inputs:
     """Weights along the axes of each query, with some axes that are no rotation."""
-    inputs = _tokens(generator, 18, 33, BiasSpec(SquaredDistance(), Direction()), return_lse=True)
-    inputs["q_frame"] = torch.linalg.qr(_normal(generator, 18, 3, 3)).Q
-    inputs["q_frame"][4:6] = _normal(generator, 2, 3, 3)
+    inputs = tokens_of(generator, 18, 33, BiasSpec(SquaredDistance(), Direction()), return_lse=True)
+    inputs["q_frame"] = torch.linalg.qr(normal(generator, 18, 3, 3)).Q
+    inputs["q_frame"][4:6] = normal(generator, 2, 3, 3)
     return inputs
 
 
 def _normal_dot(generator: torch.Generator) -> Inputs:
     bias = BiasSpec(NormalDot(), Distance())
-    normals: Inputs = {"q_normal": _units(generator, 21), "k_normal": _units(generator, 36)}
-    return _tokens(generator, 21, 36, bias, kv_heads=1, return_lse=True, **normals)
+    normals: Inputs = {"q_normal": units(generator, 21), "k_normal": units(generator, 36)}
+    return tokens_of(generator, 21, 36, bias, kv_heads=1, return_lse=True, **normals)
 
 
 def _own_parameters(generator: torch.Generator) -> Inputs:
     """Each query brings its parameters, its gate and its frame; some stand nowhere."""
     bias = BiasSpec(GaussianPowers(2), Direction())
-    inputs = _tokens(generator, 20, 34, bias, heads=4, return_lse=True)
-    own = [_parameters(generator, 4, bias) for _ in range(20)]
+    inputs = tokens_of(generator, 20, 34, bias, heads=4, return_lse=True)
+    own = [parameters_of(generator, 4, bias) for _ in range(20)]
     inputs["bias_parameters"] = torch.stack(own)
-    inputs["q_frame"] = torch.linalg.qr(_normal(generator, 20, 3, 3)).Q
+    inputs["q_frame"] = torch.linalg.qr(normal(generator, 20, 3, 3)).Q
     inputs["q_gate"] = torch.rand(20, 4, generator=generator, dtype=torch.float64)
     inputs["q_gate"][5:9] = inputs["q_gate"][10, 1] = 0
     inputs["q_frame"][5:7] = torch.nan
@@ -207,15 +210,15 @@ def _own_parameters(generator: torch.Generator) -> Inputs:
 
 def _key_mask(generator: torch.Generator) -> Inputs:
     """Padding that is not a number, a segment of nothing else, and one that begins with it."""
-    inputs = _tokens(
+    inputs = tokens_of(
         generator,
         24,
         40,
         BiasSpec(Distance(0.05), NormalDot()),
         return_lse=True,
         return_position_mean=True,
-        q_normal=_units(generator, 24),
-        k_normal=_units(generator, 40),
+        q_normal=units(generator, 24),
+        k_normal=units(generator, 40),
         q_offsets=offsets(9, 3, 12),
         k_offsets=offsets(14, 5, 21),
     )
@@ -228,7 +231,7 @@ def _key_mask(generator: torch.Generator) -> Inputs:
 
 
 def _dropout(generator: torch.Generator) -> Inputs:
-    return _tokens(
+    return tokens_of(
         generator,
         23,
         38,
@@ -242,7 +245,7 @@ def _dropout(generator: torch.Generator) -> Inputs:
 
 
 def _few_queries(generator: torch.Generator) -> Inputs:
-    return _tokens(
+    return tokens_of(
         generator,
         4,
         512,
@@ -268,7 +271,7 @@ def everything(queries: tuple[int, ...], keys: tuple[int, ...]) -> InputFactory:
     )
 
     def make(generator: torch.Generator) -> Inputs:
-        inputs = _tokens(
+        inputs = tokens_of(
             generator,
             rows,
             k_rows,
@@ -281,15 +284,15 @@ def everything(queries: tuple[int, ...], keys: tuple[int, ...]) -> InputFactory:
             dropout_seed=torch.tensor([2**40 + 5]),
             return_lse=True,
             return_position_mean=True,
-            q_normal=_units(generator, rows),
-            k_normal=_units(generator, k_rows),
+            q_normal=units(generator, rows),
+            k_normal=units(generator, k_rows),
             q_offsets=offsets(*queries),
             k_offsets=offsets(*keys),
         )
-        own = [_parameters(generator, 4, bias) for _ in range(rows)]
+        own = [parameters_of(generator, 4, bias) for _ in range(rows)]
         inputs["bias_parameters"] = torch.stack(own)
-        inputs["q_position"] = _normal(generator, rows, 4, 3)
-        inputs["q_frame"] = torch.linalg.qr(_normal(generator, rows, 3, 3)).Q
+        inputs["q_position"] = normal(generator, rows, 4, 3)
+        inputs["q_frame"] = torch.linalg.qr(normal(generator, rows, 3, 3)).Q
         gate = torch.rand(rows, 4, generator=generator, dtype=torch.float64)
         inputs["q_gate"] = torch.where(gate < 0.3, 0, gate)
         inputs["k_mask"] = torch.rand(k_rows, generator=generator) < 0.8
@@ -362,7 +365,7 @@ def scenes(
 
     def make(generator: torch.Generator) -> Inputs:
         shape = {"heads": heads, "kv_heads": kv_heads or heads, "dim": dim}
-        inputs = _tokens(generator, batch * queries, batch * keys, bias, **shape)
+        inputs = tokens_of(generator, batch * queries, batch * keys, bias, **shape)
         inputs["q_position"] = places(generator, batch * queries)
         inputs["k_position"] = places(generator, batch * keys)
         inputs["bias_parameters"] = _learned(bias, heads)

@@ -15,10 +15,12 @@ from g2vlm_fast.ops.bias import (
     GaussianPowers,
     NormalDot,
     RadialBasis,
+    RadialTable,
     SquaredDistance,
 )
 from g2vlm_fast.ops.geometry_attention import geometry_attention
 from g2vlm_fast.ops.specs.attention_rooms import room_attention, skipping
+from g2vlm_fast.ops.specs.attention_tables import TABLES
 from g2vlm_fast.ops.specs.attention_tokens import SMALL, scenes
 from g2vlm_fast.ops.specs.base import Cost, Hostile, InputFactory, Inputs, OpSpec, Tolerance
 from g2vlm_fast.ops.specs.clouds import sizes_of
@@ -71,7 +73,7 @@ SPEC = OpSpec(
     op="geometry_attention",
     kernels=("geometry_attention", "geometry_attention_backward"),
     function=geometry_attention,
-    small={**SMALL, "skipping": skipping},
+    small={**SMALL, **TABLES, "skipping": skipping},
     timed={
         "M_D64_distance": scenes(4, 16, 4096, 4096, 64, _BIASES["distance"]),
         "M_D128_distance": scenes(4, 16, 4096, 4096, 128, _BIASES["distance"]),
@@ -131,7 +133,10 @@ SPEC = OpSpec(
         "frames",
         "normal_dot",
         "dropout",
+        "radial_table",
+        "axis_table",
     ),
+    refused={"triton": tuple(TABLES)},
     hostile=(
         Hostile(
             "bias without parameters", _change(bias_parameters=None), ValueError, "bias_parameters"
@@ -154,6 +159,12 @@ SPEC = OpSpec(
         Hostile(
             "parameters of another spec",
             lambda i: {**i, "bias_parameters": i["bias_parameters"].repeat(1, 2)},
+            ValueError,
+            "bias_parameters",
+        ),
+        Hostile(
+            "a slope for a table",
+            _change(bias=BiasSpec(RadialTable())),
             ValueError,
             "bias_parameters",
         ),

@@ -1,0 +1,1 @@
+"""What is said and asked about scenes, with answers that their truth proves."""

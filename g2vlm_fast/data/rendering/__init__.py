@@ -1,0 +1,1 @@
+"""Solids, and what cameras see of them."""

@@ -1,0 +1,1 @@
+"""The generator of rooms: programs, layout, furniture, cameras, truth."""

@@ -1,0 +1,1 @@
+"""Recorded scans: what their numbers mean, and how they are written."""

@@ -1,0 +1,1 @@
+"""Scores of a prediction of one scene, as sums from which numbers over scenes are computed."""

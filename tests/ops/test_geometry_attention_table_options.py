@@ -1,0 +1,203 @@
+"""The tables of the bias under every option: rows of their own, gates, far origins, compilation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from g2vlm_fast.ops import (
+    AxisTable,
+    BackendError,
+    BiasSpec,
+    Direction,
+    Distance,
+    NormalDot,
+    RadialTable,
+    geometry_attention,
+    use_backend,
+)
+
+QUERIES, KEYS, HEADS, DIM = 9, 12, 2, 8
+RADIAL, AXIS = RadialTable(6, 2.0, 0.1), AxisTable(3, 0.5)
+OnBackend = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture(params=["reference", "cpu"])
+def on_backend(request: pytest.FixtureRequest) -> OnBackend:
+    return lambda: use_backend(request.param)
+
+
+def draw(spec: BiasSpec, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    return {
+        "q": normal(QUERIES, HEADS, DIM),
+        "k": normal(KEYS, HEADS, DIM),
+        "v": normal(KEYS, HEADS, DIM),
+        "bias": spec,
+        "bias_parameters": normal(HEADS, spec.num_parameters),
+        "q_position": normal(QUERIES, 3),
+        "k_position": normal(KEYS, 3),
+    }
+
+
+def test_each_query_may_bring_its_own_tables(on_backend: OnBackend) -> None:
+    spec = BiasSpec(AXIS, Direction(), RADIAL)
+    x = draw(spec)
+    shared = x["bias_parameters"]
+    x["bias_parameters"] = shared * torch.linspace(-1, 2, QUERIES).double()[:, None, None]
+    x["bias_parameters"].requires_grad_()
+    with on_backend():
+        together = geometry_attention(**x)
+        (gradient,) = torch.autograd.grad(together.sin().sum(), x["bias_parameters"])
+        for i in range(QUERIES):
+            own = x["bias_parameters"][i].detach().requires_grad_()
+            alone = {**x, "bias_parameters": own}
+            alone |= {name: x[name][i : i + 1] for name in ("q", "q_position")}
+            expected = geometry_attention(**alone)[0]
+            torch.testing.assert_close(together[i], expected)
+            (expected_gradient,) = torch.autograd.grad(expected.sin().sum(), own)
+            torch.testing.assert_close(gradient[i], expected_gradient)
+
+
+@pytest.mark.parametrize("broken", ["q_position", "bias_parameters"])
+def test_rows_with_a_shut_gate_leak_nothing_of_what_is_not_a_number(
+    on_backend: OnBackend, broken: str
+) -> None:
+    x = draw(BiasSpec(RADIAL, AXIS))
+    x["bias_parameters"] = x["bias_parameters"].repeat(QUERIES, 1, 1)
+    x["q_gate"] = torch.full((QUERIES, HEADS), 0.7, dtype=torch.float64)
+    x["q_gate"][3:5] = x["q_gate"][6, 1] = 0
+    whole = {**x, broken: x[broken].clone()}
+    x[broken][3] = torch.nan
+    if broken == "bias_parameters":
+        x[broken][6, 1] = torch.nan
+    runs = []
+    for inputs in (x, whole):
+        leaves = {n: v.requires_grad_() for n, v in inputs.items() if isinstance(v, Tensor)}
+        with on_backend():
+            out = geometry_attention(**inputs)
+        grads = torch.autograd.grad(out.square().sum(), list(leaves.values()))
+        runs.append((out, dict(zip(leaves, grads, strict=True))))
+    (out, grads), (expected_out, expected_grads) = runs
+    torch.testing.assert_close(out, expected_out, rtol=0, atol=0)
+    assert (grads["q_gate"][3] == 0).all()
+    for name, grad in grads.items():
+        if name == "q_gate":
+            grad, expected_grads[name] = grad[4:6], expected_grads[name][4:6]
+            assert (grad != 0).all()  # what stands somewhere can still open
+        torch.testing.assert_close(grad, expected_grads[name], rtol=0, atol=0, msg=name)
+
+
+def test_a_table_entry_that_is_not_a_number_reaches_those_alone_who_look_there() -> None:
+    x = draw(BiasSpec(RadialTable(3, 2.0)))
+    x["k_position"] = torch.zeros(KEYS, 3, dtype=torch.float64)
+    x["q_position"] = torch.linspace(0.1, 3, QUERIES).double()[:, None] * torch.eye(3).double()[:1]
+    x["bias_parameters"][1, 2] = torch.nan
+    near = x["q_position"][:, 0] < 1
+    for backend in ("cpu", "reference"):
+        with use_backend(backend):
+            out = geometry_attention(**x)
+        assert out[near].isfinite().all()
+        assert out[~near, 0].isfinite().all()
+        assert out[~near, 1].isnan().all()
+
+
+@pytest.mark.parametrize("given", [torch.float64, torch.int32])
+def test_voxels_far_from_the_origin_keep_their_steps(
+    on_backend: OnBackend, given: torch.dtype
+) -> None:
+    """Float32 holds coordinates of a map to decimetres; voxels are of 2 cm."""
+    cell, x = 0.02, draw(BiasSpec(AxisTable(31, 0.02), RadialTable(8, 0.5)), torch.float32)
+    generator = torch.Generator().manual_seed(5)
+    for name in ("q_position", "k_position"):
+        x[name] = torch.randint(-20, 20, x[name].shape, generator=generator).double() * cell
+    with on_backend():
+        near = geometry_attention(
+            **{n: v.float() if n[1:] == "_position" else v for n, v in x.items()}
+        )
+        for name in ("q_position", "k_position"):
+            metres = x[name] + torch.tensor([4000.0, -3000.0, 20.0])
+            x[name] = metres if given is torch.float64 else (metres / 1e-4).round().int()
+        far = geometry_attention(**x, return_position_mean=True)
+    torch.testing.assert_close(far.out, near, rtol=1e-4, atol=1e-5)
+    assert far.position_mean.dtype == torch.float64
+
+
+def test_gradients_are_right_away_from_knots_and_steps() -> None:
+    """Distances and differences are integers and a quarter, cells and intervals one."""
+    spec = BiasSpec(AxisTable(2), NormalDot(), RadialTable(5, 4.0, 0.25))
+    x = draw(spec)
+    generator = torch.Generator().manual_seed(2)
+    along = [torch.randint(-5, 6, (n, 1), generator=generator) for n in (QUERIES, KEYS)]
+    sideways = torch.tensor([0.0, 0.2, 0.0], dtype=torch.float64)
+    x["q_position"] = along[0] * torch.eye(3, dtype=torch.float64)[0]
+    x["k_position"] = (along[1] + 0.25) * torch.eye(3, dtype=torch.float64)[0] + sideways
+    x["q_normal"], x["k_normal"] = (
+        normalize(torch.randn(n, 3, generator=generator).double(), dim=-1) for n in (QUERIES, KEYS)
+    )
+    x["q_gate"] = torch.rand(QUERIES, HEADS, generator=generator).double()
+    names = [name for name in x if name != "bias"]
+    options = {
+        "dropout": 0.2,
+        "dropout_seed": torch.tensor([3]),
+        "k_mask": torch.arange(KEYS) != 4,
+        "causal": True,
+    }
+
+    def outputs(*values: Tensor) -> tuple[Tensor, ...]:
+        given = dict(zip(names, values, strict=True))
+        result = geometry_attention(
+            **given, bias=spec, **options, return_lse=True, return_position_mean=True
+        )
+        return tuple(each for each in result if each is not None)
+
+    leaves = [x[name].requires_grad_() for name in names]
+    for backend in ("cpu", "reference"):
+        with use_backend(backend):
+            assert torch.autograd.gradcheck(outputs, leaves, fast_mode=True)
+
+
+def test_positions_get_nothing_of_piecewise_constant_tables(on_backend: OnBackend) -> None:
+    x = draw(BiasSpec(AXIS))
+    leaves = [x[name].requires_grad_() for name in ("q_position", "k_position", "bias_parameters")]
+    with on_backend():
+        *positions, tables = torch.autograd.grad(geometry_attention(**x).sin().sum(), leaves)
+    assert all((each == 0).all() for each in positions)
+    assert (tables != 0).any()
+
+
+def test_compiles_as_one_graph_with_gradients() -> None:
+    torch._dynamo.reset()
+    x = draw(BiasSpec(RADIAL, Direction(), AXIS), torch.float32)
+    compiled = torch.compile(geometry_attention, fullgraph=True, backend="aot_eager")
+    leaves = [x[name].requires_grad_() for name in x if name != "bias"]
+    answers = []
+    for function in (geometry_attention, compiled):
+        out = function(**x)
+        answers.append([out, *torch.autograd.grad(out.sin().sum(), leaves)])
+    for eager, traced in zip(*answers, strict=True):
+        torch.testing.assert_close(traced, eager)
+
+
+def test_the_triton_backend_names_the_tables_that_it_has_not() -> None:
+    pytest.importorskip("triton", reason="triton is not installed")
+    x = draw(BiasSpec(RADIAL, Distance(0.1), AXIS), torch.float32)
+    for kind in (NotImplementedError, BackendError):
+        with (
+            use_backend("triton"),
+            pytest.raises(kind, match=r"triton .* RadialTable and AxisTable.*use_backend\('cpu'"),
+        ):
+            geometry_attention(**x)
+    x = draw(BiasSpec(AXIS), torch.float32)
+    with use_backend("triton"), pytest.raises(NotImplementedError, match="for AxisTable;"):
+        geometry_attention(**x)
