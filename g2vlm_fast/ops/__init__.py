@@ -2,6 +2,7 @@
 
 from g2vlm_fast.ops._dispatch import BackendError, use_backend
 from g2vlm_fast.ops._flops import register_flop_formulas
+from g2vlm_fast.ops.anchor_context import AnchorContext
 from g2vlm_fast.ops.bias import (
     AxisTable,
     BiasSpec,
@@ -25,6 +26,7 @@ from g2vlm_fast.ops.point_to_mesh import mesh_to_point, point_to_mesh
 from g2vlm_fast.ops.voxel_pool import Clusters, interpolate, pool, unpool, voxel_clusters
 
 __all__ = [
+    "AnchorContext",
     "AxisTable",
     "BackendError",
     "BiasSpec",

@@ -47,6 +47,15 @@ class Options(NamedTuple):
     dropout: float  # probability
     maximum: float = 0.0  # metres, where the last knot of a table over distance stands
     cell: float = 0.0  # metres, of tables over axes
+    skip_eps: float | None = None  # probability of a row that may be left out; None visits all
+
+    @property
+    def of_dense(
+        self,
+    ) -> tuple[Sequence[int], Sequence[int], float, bool, float, float, float, float]:
+        """The fields for kernels that leave nothing out."""
+        *dense, _ = self
+        return tuple(dense)
 
 
 class Results(NamedTuple):

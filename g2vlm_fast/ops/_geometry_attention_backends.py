@@ -32,13 +32,16 @@ def _dense(record: Tokens | Results | ResultGradients) -> list[Any]:
 
 
 def _forward_cpu(tokens: Tokens, options: Options, position_mean: bool) -> Results:
-    """Run the CPU kernel; half precision is computed in float32 and rounded once."""
+    """Run the CPU kernel, which skips nothing.
+
+    Half precision is computed in float32 and rounded once.
+    """
     dtype = tokens.q.dtype
     if wide(dtype) != dtype:
         widened = _forward_cpu(_widened(tokens), options, position_mean)
         return widened._replace(out=widened.out.to(dtype))
     results = empty_results(tokens.q, position_mean)
-    arguments = [*_dense(tokens), *options, results.out, results.lse]
+    arguments = [*_dense(tokens), *options.of_dense, results.out, results.lse]
     arguments += [results.mean, results.variance] if position_mean else [None, None]
     arguments.append(torch.get_num_threads())
     _C.geometry_attention_cpu(*arguments)
@@ -73,7 +76,8 @@ def _backward_cpu(
         q, k, v = widened.q.to(dtype), widened.k.to(dtype), widened.v.to(dtype)
         return widened._replace(q=q, k=k, v=v)
     gradients = empty_gradients(tokens, position_gradients)
-    arguments = [*_dense(grads), *_dense(tokens), *_dense(results), *options, *gradients]
+    arguments = [*_dense(grads), *_dense(tokens), *_dense(results)]
+    arguments += [*options.of_dense, *gradients]
     arguments.append(torch.get_num_threads())
     _C.geometry_attention_backward_cpu(*arguments)
     return gradients

@@ -95,3 +95,14 @@ def check_dropout(q: Tensor, dropout: float, seed: Tensor | None) -> tuple[float
     if dropout == 0:
         return dropout, None
     return dropout, torch.randint(2**63 - 1, (1,), device=q.device) if seed is None else seed
+
+
+def check_skip_eps(skip_eps: float) -> float:
+    """Check how much of a row may be skipped."""
+    skip_eps = check_number(_OP, "skip_eps", skip_eps)
+    if not 0 <= skip_eps < 1:
+        raise ValueError(
+            f"{_OP}: skip_eps must be at least 0 and below 1, or None to skip nothing, got "
+            f"{skip_eps}"
+        )
+    return skip_eps

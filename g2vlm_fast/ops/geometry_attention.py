@@ -32,6 +32,7 @@ from g2vlm_fast.ops._geometry_attention_checks import (
     check_dropout,
     check_position_unit,
     check_sides,
+    check_skip_eps,
     check_tokens,
 )
 from g2vlm_fast.ops._geometry_attention_parameters import kernel_parameters, separate_tables
@@ -75,6 +76,7 @@ def geometry_attention(
     scale: float | None = None,
     dropout: float = 0.0,
     dropout_seed: Tensor | None = None,
+    skip_eps: float | None = None,
     return_lse: bool = False,
     return_position_mean: bool = False,
 ) -> Tensor | GeometryAttentionResult:
@@ -119,6 +121,16 @@ def geometry_attention(
         dropout_seed: ``[1]`` int64. The pairs that are kept depend on it and on their rows in the
             packed tensors and their head alone (Philox-4x32-10: Salmon et al., 2011). None to
             draw one from torch's generator of the device.
+        skip_eps: None to visit every pair. From 0 to below 1: whole tiles of pairs may be left
+            out, forward and backward, whose probabilities provably sum to at most ``skip_eps`` a
+            row (the proof is in ``kernels/triton/geometry_attention_bounds.py``). The output then
+            moves by at most ``2 skip_eps`` of the largest value, the mean by as much of the
+            farthest key. With 0 it stays bitwise the same, but for the sign of zeros, where values
+            and gradients are finite. Positions in the order of an
+            :class:`~g2vlm_fast.ops.AnchorContext` decide how much is left out, not what is right.
+            Which heads gain from it are those with large slopes of ``Distance`` or
+            ``SquaredDistance``. The backends ``cpu`` and ``reference`` visit every pair, which is
+            within any ``skip_eps``.
         return_lse: also return the natural logarithm of the sum of exponentials of each row.
         return_position_mean: also return where each row looks.
 
@@ -147,6 +159,8 @@ def geometry_attention(
         check_sides(q, k, q_normal, k_normal, q_frame, k_mask)
     if type(dropout) is not float or dropout != 0 or dropout_seed is not None:
         dropout, dropout_seed = check_dropout(q, dropout, dropout_seed)
+    if skip_eps is not None:
+        skip_eps = check_skip_eps(skip_eps)
     if type(position_unit) is not float or position_unit != POSITION_UNIT:
         position_unit = check_position_unit(position_unit)
     if q_offsets is not None or k_offsets is not None:
@@ -204,7 +218,7 @@ def geometry_attention(
         q_offsets, k_offsets, dropout_seed,
     )  # fmt: skip
     options = Options(
-        spec.codes, spec.counts, spec.eps, causal, scale, dropout, spec.maximum, spec.cell
+        spec.codes, spec.counts, spec.eps, causal, scale, dropout, spec.maximum, spec.cell, skip_eps
     )
     run: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] = _forward
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tokens):
@@ -224,9 +238,9 @@ _PLAIN = BiasSpec()
 
 
 # The ops take records field by field: these are the ranges of their arguments.
-_FORWARD_TOKENS, _FORWARD_OPTIONS = slice(0, 13), slice(13, 21)
-_BACKWARD_TOKENS, _BACKWARD_RESULTS, _BACKWARD_OPTIONS = slice(4, 17), slice(17, 21), slice(21, 29)
-_NUM_FORWARD_ARGUMENTS = 22
+_FORWARD_TOKENS, _FORWARD_OPTIONS = slice(0, 13), slice(13, 22)
+_BACKWARD_TOKENS, _BACKWARD_RESULTS, _BACKWARD_OPTIONS = slice(4, 17), slice(17, 21), slice(21, 30)
+_NUM_FORWARD_ARGUMENTS = 23
 
 
 class _GeometryAttention(torch.autograd.Function):
@@ -295,7 +309,7 @@ _TENSORS = (
 )
 _STATIC = (
     "int[] terms, int[] counts, float eps, bool causal, float scale, float dropout, "
-    "float maximum, float cell"
+    "float maximum, float cell, float? skip_eps"
 )
 
 _forward = define_op(

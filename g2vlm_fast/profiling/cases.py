@@ -95,7 +95,8 @@ def timed_cases(suite: str | None = None) -> list[Case]:
 def _timed_case(spec: OpSpec, name: str, draw: InputFactory) -> Case:
     """On the CPU, the forward pass in single precision: what its kernels are for."""
     if case_device(name) == "cuda":
-        return Case(spec.suite, name, spec, draw, "cuda", spec.timed_dtype, _passes(spec))
+        passes = ("fwd",) if name in spec.timed_forward_only else _passes(spec)
+        return Case(spec.suite, name, spec, draw, "cuda", spec.timed_dtype, passes)
     dtype = torch.float32 if spec.timed_dtype in HALVES else spec.timed_dtype
     return Case(spec.suite, name, spec, draw, "cpu", dtype, ("fwd",))
 

@@ -81,6 +81,13 @@ BLOCKS = {
     },
 }
 
+# BLOCK_K, num_warps, num_stages of the kernel for few queries, by kind and padded head dim.
+DECODE_BLOCKS = {
+    "half": {16: (64, 4, 3), 32: (64, 4, 3), 64: (64, 4, 3), 128: (64, 4, 3)},
+    "half, tall": {16: (64, 4, 3), 32: (64, 4, 3), 64: (64, 4, 3), 128: (32, 4, 3)},
+    "single": {16: (32, 4, 1), 32: (32, 4, 1), 64: (32, 4, 1), 128: (16, 4, 1)},
+}
+
 
 def kind_of(kernel: str, problem: Problem, moments: bool, masked: bool) -> str:
     """Return the kind of a problem: how many numbers its pairs keep in registers.
@@ -102,6 +109,13 @@ def block_sizes(kernel: str, problem: Problem, moments: bool, masked: bool) -> d
     """Return the tile sizes and launch options of a kernel; see :func:`kind_of`."""
     sizes = BLOCKS[kernel, kind_of(kernel, problem, moments, masked)][problem.D_PADDED]
     return dict(zip(("BLOCK_Q", "BLOCK_K", "num_warps", "num_stages"), sizes, strict=True))
+
+
+def decode_block_sizes(problem: Problem, rows: int) -> dict[str, int]:
+    """Return tile size and launch options of the kernel for few queries; ``rows`` of a tile."""
+    kind = "half, tall" if rows > 32 else "half"
+    sizes = DECODE_BLOCKS["single" if problem.DTYPE == "fp32" else kind][problem.D_PADDED]
+    return dict(zip(("BLOCK_K", "num_warps", "num_stages"), sizes, strict=True))
 
 
 def padded_head_dim(head_dim: int) -> int:

@@ -44,7 +44,9 @@ from g2vlm_fast.kernels.triton.geometry_attention_terms import (
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
     LOG2_E,
     Program,
+    clear_queries,
     dropout_factor,
+    list_of,
     load_rows,
     load_tile,
     locate_keys,
@@ -95,6 +97,7 @@ def key_kernel(
     grad_k_position,
     grad_k_normal,
     grad_parts,
+    kept,
     sizes,
     PROBLEM: tl.constexpr,
     BLOCK_Q: tl.constexpr,
@@ -103,7 +106,7 @@ def key_kernel(
     """Write grad_k, grad_v and the shares of one key head in the gradients of its places.
 
     ``grad_parts [tiles, H, PARAMETERS]`` are the shares of tiles in the gradients of parameters
-    that heads share.
+    that heads share. ``kept`` lists tiles of queries of each head.
     """
     kv_head = tl.program_id(1)
     tile = locate_keys(tokens, sizes, BLOCK_K)
@@ -136,14 +139,7 @@ def key_kernel(
         zero_points(BLOCK_K),
         zero_sums(no_sum, PROBLEM),
     )
-    q_first = tile.other_begin
-    clear_first = tile.other_begin
-    if PROBLEM.CAUSAL:
-        q_first = tl.maximum(q_first, tile.first - tile.end + tile.other_end)
-        clear_first = tl.minimum(tile.first + BLOCK_K, tile.end) - 1 - tile.end + tile.other_end
-        clear_first = q_first + tl.cdiv(tl.maximum(clear_first - q_first, 0), BLOCK_Q) * BLOCK_Q
-        clear_first = tl.minimum(clear_first, tile.other_end)
-    clear_end = clear_first + (tile.other_end - clear_first) // BLOCK_Q * BLOCK_Q
+    q_first, clear_first, clear_end = clear_queries(tile, PROBLEM.CAUSAL, BLOCK_Q, BLOCK_K)
     own = Keys(keys, visible, k_tile, v_tile, places)
     given = Backward(grads, results, delta)
     for member in range(PROBLEM.GROUP):
@@ -154,10 +150,20 @@ def key_kernel(
                 sums = visit_queries(
                     sums, program, own, given, start, True, POSITION, NORMAL, PROBLEM, BLOCK_Q
                 )
-        for start in range(clear_first, clear_end, BLOCK_Q):
-            sums = visit_queries(
-                sums, program, own, given, start, False, POSITION, NORMAL, PROBLEM, BLOCK_Q
-            )
+        if kept.lists is None:
+            for start in range(clear_first, clear_end, BLOCK_Q):
+                sums = visit_queries(
+                    sums, program, own, given, start, False, POSITION, NORMAL, PROBLEM, BLOCK_Q
+                )
+        else:
+            listed, count = list_of(kept, head, PROBLEM.H)
+            number = tl.load(listed).to(tl.int32)
+            for turn in range(0, count):
+                start = clear_first + number * BLOCK_Q
+                number = tl.load(listed + turn + 1).to(tl.int32)  # early: a load depends on it
+                sums = visit_queries(
+                    sums, program, own, given, start, False, POSITION, NORMAL, PROBLEM, BLOCK_Q
+                )
         for start in tl.range(clear_end, tile.other_end, TAIL, num_stages=1):
             sums = visit_queries(
                 sums, program, own, given, start, True, POSITION, NORMAL, PROBLEM, TAIL
@@ -258,7 +264,7 @@ def visit_queries(
     grad_score = tl.dot(own.v, tl.trans(grad_tile), input_precision=PRECISION)
     used = probability
     if PROBLEM.DROPOUT:
-        factor = dropout_factor(program, rows[None, :], own.keys[:, None])
+        factor = dropout_factor(program, program.head, rows[None, :], own.keys[:, None])
         used = probability * factor
         grad_score *= factor
     grad_v = tl.dot(used.to(grad_tile.dtype), grad_tile, sums.grad_v, input_precision=PRECISION)

@@ -18,9 +18,15 @@ from g2vlm_fast.kernels.triton.geometry_attention_channels import (
     channel_kernel,
     frame_kernel,
 )
+from g2vlm_fast.kernels.triton.geometry_attention_decode_launch import decode, has_few_queries
 from g2vlm_fast.kernels.triton.geometry_attention_key import key_kernel
-from g2vlm_fast.kernels.triton.geometry_attention_marks import PROGRAMS, mark_kernel
+from g2vlm_fast.kernels.triton.geometry_attention_marks import mark_uncovered
 from g2vlm_fast.kernels.triton.geometry_attention_query import query_kernel
+from g2vlm_fast.kernels.triton.geometry_attention_skip_launch import (
+    kept_keys,
+    kept_queries,
+    skipping_of,
+)
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import Problem, Sizes
 from g2vlm_fast.kernels.triton.interpreter import repair_interpreter
 from g2vlm_fast.ops._geometry_attention_arguments import (
@@ -135,32 +141,28 @@ def _on_device_of(tensor: Tensor):
     return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
 
 
-def _mark_uncovered(offsets: Tensor | None, rows: int, *tensors: Tensor | None) -> None:
-    """Fill with NaN where the offsets of so many rows are broken."""
-    filled = [each for each in tensors if each is not None and each.numel()]
-    if offsets is None or not filled:
-        return
-    even = [each for each in filled if each.numel() * each.element_size() % 4 == 0]
-    if even:
-        words = tuple(each.view(-1).view(torch.int32) for each in even)
-        counts = tuple(each.numel() for each in words)
-        mark_kernel[(PROGRAMS,)](offsets, offsets.shape[0] - 1, rows, words, counts, BLOCK=1024)
-    for each in filled:
-        if each.numel() * each.element_size() % 4:
-            each.fill_(float("nan"))
-
-
 def forward(tokens: Tokens, options: Options, position_mean: bool, results: Results) -> None:
-    """Write ``results``; every tensor is dense."""
+    """Write ``results``; every tensor is dense.
+
+    Few queries over many keys have kernels of their own: :func:`has_few_queries` decides.
+    """
     sizes, problem = describe(tokens, options)
     q = tokens.q
+    if has_few_queries(sizes, problem):
+        with _on_device_of(q):
+            decode(tokens, position_mean, results, sizes, problem)
+        return
     masked = tokens.k_mask is not None
     blocks = block_sizes("forward", problem, position_mean, masked)
     grid = (q.shape[0] // blocks["BLOCK_Q"] + sizes.num_segments, q.shape[1])
     with _on_device_of(q):
-        _mark_uncovered(tokens.q_offsets, q.shape[0], *results)
+        mark_uncovered(tokens.q_offsets, q.shape[0], *results)
         channels = channels_of(tokens, sizes, problem, moments=False)
-        forward_kernel[grid](tokens, channels, results, sizes, problem, position_mean, **blocks)
+        skipping = skipping_of(tokens, channels, sizes, problem, options)
+        kept = kept_keys(skipping, None, blocks)
+        forward_kernel[grid](
+            tokens, channels, results, kept, sizes, problem, position_mean, **blocks
+        )
 
 
 def backward(
@@ -188,8 +190,8 @@ def backward(
     moments = grads.mean is not None or grads.variance is not None
     masked = tokens.k_mask is not None
     with _on_device_of(q):
-        _mark_uncovered(tokens.q_offsets, rows, delta, gradients.q, features, per_head)
-        _mark_uncovered(
+        mark_uncovered(tokens.q_offsets, rows, delta, gradients.q, features, per_head)
+        mark_uncovered(
             tokens.k_offsets,
             k.shape[0],
             gradients.k,
@@ -199,12 +201,15 @@ def backward(
         )
         summed = problem.LONE or per_head is not None or k_per_head is not None
         channels = channels_of(tokens, sizes, problem, moments=summed)
+        skipping = skipping_of(tokens, channels, sizes, problem, options)
         given = (grads, tokens, channels, results, delta)
         blocks = block_sizes("query", problem, moments, masked)
+        kept = kept_keys(skipping, lse, blocks)
         query_kernel[(rows // blocks["BLOCK_Q"] + sizes.num_segments, heads)](
-            *given, gradients.q, features, per_head, sizes, problem, **blocks
+            *given, gradients.q, features, per_head, kept, sizes, problem, **blocks
         )
         blocks = block_sizes("key", problem, moments, masked)
+        kept = kept_queries(skipping, lse, blocks)
         tiles = k.shape[0] // blocks["BLOCK_K"] + sizes.num_segments
         if problem.SHARED:
             parts = lse.new_zeros((tiles, heads, problem.PARAMETERS))
@@ -215,6 +220,7 @@ def backward(
             k_per_head,
             k_normal_per_head,
             parts,
+            kept,
             sizes,
             problem,
             **blocks,

@@ -5,8 +5,10 @@ the number of rows, every result is filled with NaN first, so that what no segme
 NaN. Offsets that are in order cost one look at them.
 """
 
+import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 PROGRAMS = 264
 
@@ -35,3 +37,18 @@ def mark_kernel(offsets, num_segments, length, words, counts, BLOCK: tl.constexp
         for start in range(program * BLOCK, counts[each], tl.num_programs(0) * BLOCK):
             places = start + tl.arange(0, BLOCK)
             tl.store(words[each] + places, -1, mask=places < counts[each])
+
+
+def mark_uncovered(offsets: Tensor | None, rows: int, *tensors: Tensor | None) -> None:
+    """Fill with NaN where the offsets of so many rows are broken."""
+    filled = [each for each in tensors if each is not None and each.numel()]
+    if offsets is None or not filled:
+        return
+    even = [each for each in filled if each.numel() * each.element_size() % 4 == 0]
+    if even:
+        words = tuple(each.view(-1).view(torch.int32) for each in even)
+        counts = tuple(each.numel() for each in words)
+        mark_kernel[(PROGRAMS,)](offsets, offsets.shape[0] - 1, rows, words, counts, BLOCK=1024)
+    for each in filled:
+        if each.numel() * each.element_size() % 4:
+            each.fill_(float("nan"))

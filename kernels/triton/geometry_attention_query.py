@@ -50,6 +50,7 @@ from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
     clear_and_visible_ends,
     dropout_factor,
     hide_keys,
+    list_of,
     load_tile,
     locate_queries,
     score_products,
@@ -94,6 +95,7 @@ def query_kernel(
     grad_q,
     grad_features,
     grad_q_position,
+    kept,
     sizes,
     PROBLEM: tl.constexpr,
     BLOCK_Q: tl.constexpr,
@@ -102,7 +104,7 @@ def query_kernel(
     """Write delta, grad_q, grad_q_position, and ``sum_j dS_ij dbias_ij / dparameter`` of each row.
 
     The last only where rows differ in their parameters or gates: the key kernel, which knows delta
-    better, sums it up for whole heads.
+    better, sums it up for whole heads. ``kept`` lists tiles of keys as in the forward pass.
     """
     head = tl.program_id(1)
     tile = locate_queries(tokens, sizes, BLOCK_Q)
@@ -162,8 +164,24 @@ def query_kernel(
     queries = Queries(
         rows, q_tile, places, parameters, grad_tile, row_lse, row_delta, mean, pull, stretch
     )
-    for start in range(tile.other_begin, clear_end, BLOCK_K):
-        sums = visit_keys(sums, program, queries, start, False, POSITION, MOMENTS, PROBLEM, BLOCK_K)
+    if kept.lists is None:
+        for start in range(tile.other_begin, clear_end, BLOCK_K):
+            sums = visit_keys(
+                sums, program, queries, start, False, POSITION, MOMENTS, PROBLEM, BLOCK_K
+            )
+    else:
+        MASKED: tl.constexpr = tokens.k_mask is not None
+        UNIT: tl.constexpr = TAIL if MASKED else BLOCK_K
+        listed, count = list_of(kept, head, PROBLEM.H)
+        number = tl.load(listed).to(tl.int32)
+        for turn in range(0, count):
+            start = tile.other_begin + number * UNIT
+            number = tl.load(listed + turn + 1).to(tl.int32)  # early: a load depends on it
+            sums = visit_keys(
+                sums, program, queries, start, MASKED, POSITION, MOMENTS, PROBLEM, UNIT
+            )
+        if MASKED:
+            clear_end = last_end
     for start in tl.range(clear_end, last_end, TAIL, num_stages=1):
         sums = visit_keys(sums, program, queries, start, True, POSITION, MOMENTS, PROBLEM, TAIL)
     store_tile(grad_q, wide_rows, sums.grad_q * sizes.scale, inside, PROBLEM)
@@ -234,7 +252,7 @@ def visit_keys(
     probability = tl.exp2(score)
     grad_score = tl.dot(queries.grad_out, tl.trans(v_tile), input_precision=PRECISION)
     if PROBLEM.DROPOUT:
-        grad_score *= dropout_factor(program, queries.rows[:, None], keys[None, :])
+        grad_score *= dropout_factor(program, program.head, queries.rows[:, None], keys[None, :])
     if MOMENTS:
         place = spread(load_points(tokens.k_position, keys, visible, 3), 0)
         offset = minus(place, spread(queries.mean, 1))

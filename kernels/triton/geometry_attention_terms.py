@@ -74,7 +74,10 @@ def unit_of(COLUMN: tl.constexpr, frame, PROBLEM: tl.constexpr):
 
 @triton.jit
 def load_parameters(program, rows, inside, AXIS: tl.constexpr, PROBLEM: tl.constexpr):
-    """Load :class:`Parameters`, with a unit axis ``AXIS`` where each row has its own."""
+    """Load :class:`Parameters`, with a unit axis ``AXIS`` where each row has its own.
+
+    In a grouped problem, the program's head is a block of one for each row.
+    """
     tokens = program.tokens
     head = program.head
     H: tl.constexpr = PROBLEM.H
@@ -89,6 +92,9 @@ def load_parameters(program, rows, inside, AXIS: tl.constexpr, PROBLEM: tl.const
         if PROBLEM.OWN:
             pointers = tokens.bias_parameters + wide_rows * PARAMETERS + column
             value = tl.expand_dims(load_where(pointers, inside, 0.0), AXIS)
+        elif PROBLEM.GROUPED:
+            pointers = tokens.bias_parameters + head * PARAMETERS + column
+            value = tl.expand_dims(tl.load(pointers), AXIS)
         else:
             value = tl.load(tokens.bias_parameters + head * PARAMETERS + column)
         columns = columns + (value * unit_of(column, program.frame, PROBLEM),)

@@ -51,6 +51,7 @@ class Problem(NamedTuple):
     POWER_COUNT: int = 0
     BASIS: int = -1
     BASIS_COUNT: int = 0
+    GROUPED: bool = False  # a tile has rows of all heads that share one of k; no channels
 
     @property
     def KV_HEADS(self) -> int:
@@ -73,7 +74,7 @@ class Problem(NamedTuple):
     @property
     def CHANNELS(self) -> bool:
         """Whether squares come from tensor cores."""
-        return self.RADIAL and self.DTYPE != "fp32"
+        return self.RADIAL and self.DTYPE != "fp32" and not self.GROUPED
 
     @property
     def UNIFORM(self) -> bool:
@@ -104,6 +105,14 @@ class Program(NamedTuple):
     tile: Any
     head: Any
     frame: Any
+
+
+class Kept(NamedTuple):
+    """The tiles that a kernel visits of those that are full; all None where it visits all."""
+
+    lists: Any  # [tiles, H, capacity] int16 or int32, ascending
+    counts: Any  # [tiles, H] int32
+    capacity: Any
 
 
 class Tile(NamedTuple):
@@ -276,14 +285,38 @@ def hide_keys(score, tile, rows, keys, visible, CAUSAL: tl.constexpr):
 
 
 @triton.jit
-def dropout_factor(program, rows, keys):
+def dropout_factor(program, heads, rows, keys):
     """Return the factor of each pair's probability under dropout: 0, or 1 / (1 - dropout).
 
     The pair decides, not the tile: word 0 of Philox-4x32-10 (Salmon et al., 2011) of (key, row,
-    head, 0) under the seed. ``rows`` and ``keys`` broadcast against each other.
+    head, 0) under the seed. ``heads``, ``rows`` and ``keys`` broadcast against each other.
     """
     zero = (rows + keys) * 0
     sizes = program.sizes
     seed = tl.load(program.tokens.dropout_seed)
-    word, _, _, _ = tl.philox(seed, zero + keys, zero + rows, zero + program.head, zero)
+    word, _, _, _ = tl.philox(seed, zero + keys, zero + rows, zero + heads, zero)
     return tl.where((word >> 8).to(tl.int32) >= sizes.dropout, sizes.kept, 0.0)
+
+
+@triton.jit
+def clear_queries(tile, CAUSAL: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr):
+    """Return the first query that sees a key of a tile, and from where to where tiles are full.
+
+    Full tiles of queries have all their rows, and each of those sees all keys of the tile.
+    """
+    q_first = tile.other_begin
+    clear_first = tile.other_begin
+    if CAUSAL:
+        q_first = tl.maximum(q_first, tile.first - tile.end + tile.other_end)
+        clear_first = tl.minimum(tile.first + BLOCK_K, tile.end) - 1 - tile.end + tile.other_end
+        clear_first = q_first + tl.cdiv(tl.maximum(clear_first - q_first, 0), BLOCK_Q) * BLOCK_Q
+        clear_first = tl.minimum(clear_first, tile.other_end)
+    clear_end = clear_first + (tile.other_end - clear_first) // BLOCK_Q * BLOCK_Q
+    return q_first, clear_first, clear_end
+
+
+@triton.jit
+def list_of(kept, head, H: tl.constexpr):
+    """Return this program's list of tiles, and how many there are."""
+    row = tl.program_id(0).to(tl.int64) * H + head
+    return kept.lists + row * kept.capacity, tl.load(kept.counts + row)

@@ -54,6 +54,52 @@ def test_long_scenes_agree_with_the_float64_reference(dim: int, dtype: torch.dty
         assert relative_error(gradient, true_gradients[name]) <= tolerance.gradient, name
 
 
+def draw_few(dim: int, dtype: torch.dtype, heads: int = 8) -> dict[str, Any]:
+    """A few queries over many keys: what kernels of their own take."""
+    many = draw((5000, 70, 0, 1030), heads, 2, dim, dtype)
+    rows = torch.tensor([0, 5000, 5001, 5002, *range(5020, 5040)], device="cuda")
+    for name in ("q", "q_position"):
+        many[name] = many[name][rows].contiguous()
+    return {**many, "q_offsets": packed(1, 3, 0, 20)}
+
+
+@pytest.mark.parametrize("dim", [16, 32, 64, 80, 96, 128])
+@pytest.mark.parametrize("heads", [2, 8, 16])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_few_queries_agree_with_the_float64_reference(
+    dim: int, heads: int, dtype: torch.dtype
+) -> None:
+    inputs = draw_few(dim, dtype, heads)
+    outputs, gradients = run_on(SPEC, "triton", inputs)
+    true_outputs, true_gradients = expected(SPEC, inputs)
+    tolerance = SPEC.tolerance[dtype]
+    assert relative_error(outputs[0], true_outputs[0]) <= tolerance.forward
+    for name, gradient in gradients.items():
+        assert relative_error(gradient, true_gradients[name]) <= tolerance.gradient, name
+
+
+def test_runs_of_few_queries_are_bitwise_equal() -> None:
+    inputs = draw_few(128, torch.bfloat16)
+    with torch.no_grad():
+        first = geometry_attention(**inputs)
+        for _ in range(20):
+            assert torch.equal(geometry_attention(**inputs), first)
+
+
+def test_few_queries_can_be_captured_in_a_cuda_graph(waiting_raises: Any) -> None:
+    inputs = draw_few(64, torch.bfloat16)
+    with torch.no_grad():
+        eager = geometry_attention(**inputs)
+        graph = torch.cuda.CUDAGraph()
+        with waiting_raises():
+            geometry_attention(**inputs)
+        with torch.cuda.graph(graph):
+            captured = geometry_attention(**inputs)
+        captured.zero_()
+        graph.replay()
+    assert torch.equal(captured, eager)
+
+
 def test_runs_are_bitwise_equal() -> None:
     inputs = draw((1000, 500), 8, 4, 64, torch.bfloat16)
     first = run_on(SPEC, "triton", inputs)
@@ -111,6 +157,14 @@ def test_rows_that_broken_offsets_leave_out_are_not_a_number() -> None:
     assert out[120:].isnan().all()
 
 
+def test_few_queries_that_broken_offsets_leave_out_are_not_a_number() -> None:
+    inputs = draw_few(32, torch.float16)
+    inputs["q_offsets"] = packed(1, 3, 0, 10)
+    out = geometry_attention(**inputs)
+    assert out[:14].isfinite().all()
+    assert out[14:].isnan().all()
+
+
 def test_another_gpu_is_served_on_its_own_device() -> None:
     if torch.cuda.device_count() < 2:
         pytest.skip("needs two GPUs")
@@ -121,7 +175,9 @@ def test_another_gpu_is_served_on_its_own_device() -> None:
     )
 
 
-@pytest.mark.parametrize("case", [name for name in SPEC.timed if name.startswith("cross")])
+@pytest.mark.parametrize(
+    "case", [name for name in SPEC.timed if name.startswith(("cross", "decode"))]
+)
 def test_timed_cases_agree_with_the_reference(case: str) -> None:
     drawn = SPEC.timed[case](torch.Generator().manual_seed(0))
     inputs = cast_inputs(drawn, torch.bfloat16, "cuda", float32_inputs=SPEC.float32_inputs)

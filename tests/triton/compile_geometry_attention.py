@@ -2,7 +2,8 @@
 
 Run as a script, without ``TRITON_INTERPRET``: ``python compile_geometry_attention.py CASE ...``
 with cases ``kernel:head_dim:dtype:feature+feature``. Prints one JSON object a case, with the
-registers and spilled bytes that ptxas reports.
+registers and spilled bytes that ptxas reports. Four heads share one of k in the kernels for few
+queries, whose tiles have 16 rows, or as many as the feature ``rows32`` or ``rows64`` says.
 """
 
 from __future__ import annotations
@@ -19,10 +20,19 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from g2vlm_fast.kernels.triton import geometry_attention_decode_launch as decode_launch
 from g2vlm_fast.kernels.triton import geometry_attention_launch as launch
-from g2vlm_fast.kernels.triton.geometry_attention_blocks import block_sizes
+from g2vlm_fast.kernels.triton.geometry_attention_blocks import block_sizes, decode_block_sizes
 from g2vlm_fast.kernels.triton.geometry_attention_channels import Channels
-from g2vlm_fast.kernels.triton.geometry_attention_tiles import Sizes
+from g2vlm_fast.kernels.triton.geometry_attention_decode import Partials
+from g2vlm_fast.kernels.triton.geometry_attention_lists import (
+    Summaries,
+    list_keys_kernel,
+    list_queries_kernel,
+    summarize_keys_kernel,
+    summarize_queries_kernel,
+)
+from g2vlm_fast.kernels.triton.geometry_attention_tiles import Kept, Problem, Sizes
 from g2vlm_fast.ops._geometry_attention_arguments import (
     Options,
     ResultGradients,
@@ -35,15 +45,34 @@ KERNELS = {
     "forward": launch.forward_kernel,
     "query": launch.query_kernel,
     "key": launch.key_kernel,
+    "decode": decode_launch.decode_kernel,
+    "combine": decode_launch.combine_kernel,
+    "list_keys": list_keys_kernel,
+    "list_queries": list_queries_kernel,
+    "summarize_keys": summarize_keys_kernel,
+    "summarize_queries": summarize_queries_kernel,
 }
+# The kernel whose tiles they are for, and what they are compiled for beside the problem.
+LISTING = {
+    "list_keys": "forward",
+    "list_queries": "key",
+    "summarize_keys": "key",
+    "summarize_queries": "key",
+}
+FOR_FEW_QUERIES = ("decode", "combine")
 RECORDS = {
     "grads": ResultGradients,
     "tokens": Tokens,
     "channels": Channels,
     "results": Results,
     "sizes": Sizes,
+    "partials": Partials,
+    "kept": Kept,
+    "summaries": Summaries,
 }
 SIZES = Sizes("i32", "i32", "i32", "fp32", "fp32", "i32", "fp32")
+KEPT = Kept("*i16", "*i32", "i32")
+SUMMARIES = Summaries("*fp32", "*fp32", "i32", "*fp32", "i32")
 CHANNELS = Channels("*fp16", "*fp16", "*bf16", "*bf16", "*fp32")
 # Code and columns of each term.
 TERMS = {
@@ -70,16 +99,21 @@ ABSENT_WITHOUT = {
     "grads.lse": {"mean"},
     "grads.mean": {"mean"},
     "grads.variance": {"mean"},
+    "partials.mean": {"mean"},
+    "partials.moment": {"mean"},
     "grad_features": set(TERMS),
     "grad_q_position": {"position"},
     "grad_k_position": {"position"},
     "grad_k_normal": {"normal"},
     "grad_parts": set(TERMS),
+    "lse.lse": {"saved"},
 }
 
 
 def pointer_type(argument: str, name: str, dtype: str, features: set[str]) -> str | None:
-    """Return the type of a tensor that a kernel takes, None where it is absent."""
+    """Return the type of an argument that is no number of sizes, None where it is absent."""
+    if name == "shares":
+        return "i32"
     for key in (name, f"{argument}.{name}"):
         if key in ABSENT_WITHOUT and not ABSENT_WITHOUT[key] & features:
             return None
@@ -89,27 +123,51 @@ def pointer_type(argument: str, name: str, dtype: str, features: set[str]) -> st
         return "*i1"
     if name == "dropout_seed":
         return "*i64"
-    return f"*{dtype if name in HALF else 'fp32'}"
+    return f"*{dtype if name in HALF and argument != 'partials' else 'fp32'}"
 
 
-def compile_case(kernel: str, head_dim: int, dtype: str, features: set[str]) -> dict[str, object]:
+def launch_options(kernel: str, problem: Problem, features: set[str]) -> dict[str, int]:
+    """Return the tile sizes and launch options of a kernel."""
+    if kernel == "decode":
+        rows = next((rows for rows in (32, 64) if f"rows{rows}" in features), 16)
+        return {"ROWS": rows, **decode_block_sizes(problem, rows)}
+    if kernel == "combine":
+        return {"CHUNK": decode_launch.CHUNK, "num_warps": 4, "num_stages": 3}
+    return block_sizes(kernel, problem, "mean" in features, "mask" in features)
+
+
+def compile_case(
+    kernel: str,
+    head_dim: int,
+    dtype: str,
+    features: set[str],
+    blocks: dict[str, int] | None = None,
+) -> dict[str, object]:
+    """Compile a kernel with the tile sizes and launch options of the launch, or with others."""
     function = KERNELS[kernel]
     terms = [term for name, term in TERMS.items() if name in features]
     codes, counts = [code for code, _ in terms], [count for _, count in terms]
     dropout = 0.1 if "dropout" in features else 0.0
     problem = launch.problem_of(
         HEADS,
-        1,
+        4 if kernel in FOR_FEW_QUERIES else 1,
         head_dim,
         Options(codes, counts, 1e-3, "causal" in features, 0.1, dropout),
         dtype=DTYPES[dtype],
         gated="gate" in features,
         own="own" in features or "normal" in features,
     )
-    blocks = block_sizes(kernel, problem, "mean" in features, "mask" in features)
+    if kernel in FOR_FEW_QUERIES:
+        problem = problem._replace(GROUPED=True)
+    tiles_of = LISTING.get(kernel, kernel)
+    blocks = {**launch_options(tiles_of, problem, features), **(blocks or {})}
     options = {name: blocks.pop(name) for name in ("num_warps", "num_stages")}
     static: dict[str, object] = {"PROBLEM": problem, **blocks}
-    if kernel == "forward":
+    if kernel in LISTING:
+        options["num_stages"] = 1
+        static |= {"UNIT": blocks["BLOCK_K"], "BLOCK": blocks["BLOCK_K"], "CHUNK": 256}
+        static |= {"PROBES": max(1, blocks["BLOCK_Q"] // blocks["BLOCK_K"]), "EXACT": False}
+    if kernel in ("forward", *FOR_FEW_QUERIES):
         static["POSITION_MEAN"] = "mean" in features
     signature: dict[str, object] = {}
     constants: dict[tuple[int, ...], object] = {}
@@ -123,8 +181,14 @@ def compile_case(kernel: str, head_dim: int, dtype: str, features: set[str]) -> 
         types = []
         for field, name in enumerate(record._fields if record else (argument,)):
             path = (place, field) if record else (place,)
-            if record is Sizes:
+            if argument == "log_eps":
+                found = "fp32"
+            elif record is Sizes:
                 found = SIZES[field]
+            elif record is Kept:
+                found = KEPT[field] if kernel in LISTING or "skip" in features else None
+            elif record is Summaries:
+                found = SUMMARIES[field]
             elif record is Channels:
                 found = CHANNELS[field] if problem.CHANNELS else None
                 if name.endswith("moment") and "position" not in features:

@@ -25,7 +25,8 @@ FEATURES = (
     EVERYTHING,
 )
 # Bytes that some spill all the same: the first three were measured to be faster than any tile that
-# spills nothing; of the others, at head dim 128, a key tile of one warp group is too much already.
+# spills nothing; of the others, at head dim 128, a key tile of one warp group is too much already,
+# and of tiles with more than a few queries, half the keys would cost more than these bytes do.
 SPILLED = {
     "query:128:bf16:distance+position+packed": 72,
     "key:128:bf16:distance+position+packed": 24,
@@ -33,7 +34,15 @@ SPILLED = {
     "key:128:bf16:basis+position+packed": 80,
     f"key:128:bf16:{LOOK}": 16,
     f"key:128:bf16:{EVERYTHING}": 156,
+    "query:128:bf16:distance+position+packed+skip": 76,
+    "key:128:bf16:distance+position+packed+skip": 36,
+    # It computes the scores of one tile of keys, once.
+    "list_keys:64:bf16:powers+basis+packed": 40,
     f"query:128:bf16:{EVERYTHING}": 20,
+    f"decode:64:bf16:{LOOK}+rows64": 12,
+    f"decode:64:bf16:{EVERYTHING}+rows64": 8,
+    f"decode:128:bf16:{EVERYTHING}+rows32": 12,
+    f"decode:128:bf16:{EVERYTHING}+rows64": 24,
 }
 
 
@@ -53,8 +62,9 @@ def assert_no_spills(cases: list[str]) -> None:
     assert all(each["registers"] > 0 for each in results)
 
 
-def test_distance_at_head_dim_64_compiles_for_sm_90_without_spills() -> None:
-    assert_no_spills([f"{kernel}:64:bf16:distance+position+packed" for kernel in KERNELS])
+def test_kernels_of_a_distance_compile_for_sm_90_without_spills() -> None:
+    cases = [f"{kernel}:64:bf16:distance+position+packed" for kernel in KERNELS]
+    assert_no_spills([*cases, "decode:128:bf16:distance+packed", "combine:128:bf16:packed"])
 
 
 @pytest.mark.slow
@@ -68,9 +78,19 @@ def test_every_block_size_compiles_for_sm_90_without_spills(head_dim: int, dtype
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("head_dim", [16, 32, 64, 128])
+def test_the_kernels_for_few_queries_compile_for_sm_90_without_spills(head_dim: int) -> None:
+    heights = ("", "+rows32", "+rows64")
+    half = [f"decode:{head_dim}:bf16:{each}{rows}" for each in FEATURES for rows in heights]
+    single = [f"decode:{head_dim}:fp32:{each}" for each in (FEATURES[0], EVERYTHING)]
+    assert_no_spills([*half, *single, f"combine:{head_dim}:bf16:mean"])
+
+
+@pytest.mark.slow
 def test_padded_head_dims_float16_and_plain_attention_compile_without_spills() -> None:
     cases = ["80:bf16:squared+position+packed", "96:fp16:powers+position+packed", "64:fp16:"]
-    assert_no_spills([f"{kernel}:{case}" for kernel in KERNELS for case in cases])
+    kernels = (*KERNELS, "decode")
+    assert_no_spills([f"{kernel}:{case}" for kernel in kernels for case in cases])
 
 
 @pytest.mark.slow
@@ -81,5 +101,20 @@ def test_masks_dropout_normals_and_own_parameters_compile() -> None:
         "32:fp32:distance+normal+position+packed",
         "64:bf16:distance+direction+own+gate+position+packed",
     ]
-    results = compile_cases([f"{kernel}:{case}" for kernel in KERNELS for case in cases])
+    kernels = (*KERNELS, "decode")
+    results = compile_cases([f"{kernel}:{case}" for kernel in kernels for case in cases])
     assert all(each["registers"] > 0 for each in results)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head_dim", [64, 128])
+def test_kernels_that_skip_and_what_lists_their_tiles_compile_without_spills(head_dim: int) -> None:
+    cases = [f"{kernel}:{head_dim}:bf16:distance+position+packed+skip" for kernel in KERNELS]
+    for features in ("squared", "distance+direction+gate", "powers+basis", "distance+normal+own"):
+        for saved in ("", "+saved"):
+            cases.append(f"list_keys:{head_dim}:bf16:{features}+packed{saved}")
+        cases.append(f"summarize_keys:{head_dim}:bf16:{features}+packed")
+        cases.append(f"summarize_queries:{head_dim}:bf16:{features}+packed+saved")
+        cases.append(f"list_queries:{head_dim}:bf16:{features}+packed+causal")
+    cases.append(f"list_keys:{head_dim}:bf16:squared+mask+causal")
+    assert_no_spills(cases)

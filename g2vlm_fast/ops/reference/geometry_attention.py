@@ -1,7 +1,7 @@
 """Plain-torch truth of :func:`g2vlm_fast.ops.geometry_attention`.
 
 Segments are visited one by one and their queries in chunks, so that the scores of a long scene
-are never in memory at once.
+are never in memory at once. ``skip_eps`` is left aside: visiting every pair is within any of it.
 """
 
 from __future__ import annotations

@@ -244,8 +244,23 @@ def _dropout(generator: torch.Generator) -> Inputs:
     )
 
 
-def _everything(generator: torch.Generator) -> Inputs:
-    """Every term and every option at once."""
+def _few_queries(generator: torch.Generator) -> Inputs:
+    return tokens_of(
+        generator,
+        4,
+        512,
+        BiasSpec(Distance(0.05), Direction()),
+        kv_heads=1,
+        dim=20,
+        q_offsets=offsets(1, 3),
+        k_offsets=offsets(380, 132),
+        return_lse=True,
+    )
+
+
+def everything(queries: tuple[int, ...], keys: tuple[int, ...]) -> InputFactory:
+    """Return a factory with every term and every option at once, in segments of these lengths."""
+    rows, k_rows = sum(queries), sum(keys)
     bias = BiasSpec(
         Distance(0.05),
         SquaredDistance(),
@@ -254,31 +269,36 @@ def _everything(generator: torch.Generator) -> Inputs:
         GaussianPowers(8),
         RadialBasis(16, 0.05),
     )
-    inputs = tokens_of(
-        generator,
-        25,
-        43,
-        bias,
-        heads=4,
-        dim=7,
-        causal=True,
-        scale=0.3,
-        dropout=0.15,
-        dropout_seed=torch.tensor([2**40 + 5]),
-        return_lse=True,
-        return_position_mean=True,
-        q_normal=units(generator, 25),
-        k_normal=units(generator, 43),
-        q_offsets=offsets(8, 0, 17),
-        k_offsets=offsets(20, 2, 21),
-    )
-    inputs["bias_parameters"] = torch.stack([parameters_of(generator, 4, bias) for _ in range(25)])
-    inputs["q_position"] = normal(generator, 25, 4, 3)
-    inputs["q_frame"] = torch.linalg.qr(normal(generator, 25, 3, 3)).Q
-    gate = torch.rand(25, 4, generator=generator, dtype=torch.float64)
-    inputs["q_gate"] = torch.where(gate < 0.3, 0, gate)
-    inputs["k_mask"] = torch.rand(43, generator=generator) < 0.8
-    return inputs
+
+    def make(generator: torch.Generator) -> Inputs:
+        inputs = tokens_of(
+            generator,
+            rows,
+            k_rows,
+            bias,
+            heads=4,
+            dim=7,
+            causal=True,
+            scale=0.3,
+            dropout=0.15,
+            dropout_seed=torch.tensor([2**40 + 5]),
+            return_lse=True,
+            return_position_mean=True,
+            q_normal=units(generator, rows),
+            k_normal=units(generator, k_rows),
+            q_offsets=offsets(*queries),
+            k_offsets=offsets(*keys),
+        )
+        own = [parameters_of(generator, 4, bias) for _ in range(rows)]
+        inputs["bias_parameters"] = torch.stack(own)
+        inputs["q_position"] = normal(generator, rows, 4, 3)
+        inputs["q_frame"] = torch.linalg.qr(normal(generator, rows, 3, 3)).Q
+        gate = torch.rand(rows, 4, generator=generator, dtype=torch.float64)
+        inputs["q_gate"] = torch.where(gate < 0.3, 0, gate)
+        inputs["k_mask"] = torch.rand(k_rows, generator=generator) < 0.8
+        return inputs
+
+    return make
 
 
 SMALL: Mapping[str, InputFactory] = {
@@ -300,7 +320,8 @@ SMALL: Mapping[str, InputFactory] = {
     "own_parameters": _own_parameters,
     "key_mask": _key_mask,
     "dropout": _dropout,
-    "everything": _everything,
+    "everything": everything((8, 0, 17), (20, 2, 21)),
+    "few_queries": _few_queries,
 }
 
 

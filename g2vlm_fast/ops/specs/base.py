@@ -65,6 +65,8 @@ class OpSpec:
     cost: Callable[[Inputs], Cost] | None = None
     suite: str = ""
     """Benchmark suite; empty where the op has no timed cases."""
+    timed_forward_only: tuple[str, ...] = ()
+    """Benchmark cases of inference: no backward pass is timed."""
     timed_dtype: torch.dtype = torch.float32
     """Dtype of the timed cases."""
     called: Mapping[str, InputFactory] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from g2vlm_fast.ops.bias import (
     SquaredDistance,
 )
 from g2vlm_fast.ops.geometry_attention import geometry_attention
+from g2vlm_fast.ops.specs.attention_rooms import room_attention, skipping
 from g2vlm_fast.ops.specs.attention_tables import TABLES
 from g2vlm_fast.ops.specs.attention_tokens import SMALL, scenes
 from g2vlm_fast.ops.specs.base import Cost, Hostile, InputFactory, Inputs, OpSpec, Tolerance
@@ -33,6 +34,8 @@ _BIASES = {
     "rbf": BiasSpec(RadialBasis(5)),
     "none": BiasSpec(),
 }
+
+_DECODE = "decode_B8_Lk65536_D128_KV4_distance"
 
 
 def _shaped(given: Mapping[str, Any]) -> InputFactory:
@@ -70,7 +73,7 @@ SPEC = OpSpec(
     op="geometry_attention",
     kernels=("geometry_attention", "geometry_attention_backward"),
     function=geometry_attention,
-    small={**SMALL, **TABLES},
+    small={**SMALL, **TABLES, "skipping": skipping},
     timed={
         "M_D64_distance": scenes(4, 16, 4096, 4096, 64, _BIASES["distance"]),
         "M_D128_distance": scenes(4, 16, 4096, 4096, 128, _BIASES["distance"]),
@@ -79,7 +82,11 @@ SPEC = OpSpec(
         "M_D64_gauss_powers": scenes(4, 16, 4096, 4096, 64, _BIASES["gauss_powers"]),
         "M_D64_rbf": scenes(4, 16, 4096, 4096, 64, _BIASES["rbf"]),
         "cross_B8_H16_Lq512_Lk4096_D64_distance": scenes(8, 16, 512, 4096, 64, _BIASES["distance"]),
+        "self_16k_D64_skip": room_attention(16384),
+        "self_64k_D64_skip": room_attention(65536),
+        _DECODE: scenes(8, 16, 1, 65536, 128, _BIASES["distance"], 4),
     },
+    timed_forward_only=(_DECODE,),
     timed_dtype=torch.bfloat16,
     called={
         "geometry_attention_L16": scenes(1, 4, 16, 16, 16, _BIASES["distance"]),
@@ -219,6 +226,9 @@ SPEC = OpSpec(
             ValueError,
             "dropout_seed",
         ),
+        Hostile("skipping everything", _change(skip_eps=1.0), ValueError, "skip_eps"),
+        Hostile("skipping less than nothing", _change(skip_eps=-1e-9), ValueError, "skip_eps"),
+        Hostile("a tensor to skip", _change(skip_eps=torch.ones(1)), TypeError, "skip_eps"),
         Hostile(
             "heads that do not divide",
             lambda i: {**i, "k": i["k"].repeat(1, 2, 1)[:, :3], "v": i["v"].repeat(1, 2, 1)[:, :3]},
