@@ -21,12 +21,12 @@ from g2vlm_fast.ontology import CLASSES
 CONFIG = RoomConfig(programs=PROGRAMS, views=(4, 8))
 
 RECORDS = {
-    "bedroom": "c3ffb617fd717821cffa11e3a95de24302f8a87820c4851044956d18b9b51fdd",
-    "living room": "c895bc4bf5af95381c28f428bd974e9756d6d4c8d4df2271ca18ca54d6f1f091",
-    "kitchen": "11a9c82d80aab73d230eb145a48d8a7d1d5c24e27628e965b9e7fe9e10ba862f",
-    "office": "4b67013f1b2928d0e4d97ff205902f9f9946783a6f9e67fae37826776e3c77e8",
+    "bedroom": "6b0c72965e8354c5e97f0774257465830d55845cc29c7e60f3e6486567597718",
+    "living room": "7686206906e070c88dd3582974dfcbc9f3db929687a2004ba09f11227daf2dc7",
+    "kitchen": "6ddc0fede0bde65ff25bb3a48e01c87b900df95d35a3ba6867b69adb020f4af0",
+    "office": "d730276c7607d6b09d59e55d330546afd48b1675a37c635336ac9c2d9accdfc3",
     "bathroom": "7f465ec29e630c98d24049d46680353ce6c8ebfb570a946e3d6e4ece0c428fb4",
-    "flat": "b9097c8c1352821932bf8076ce3c113b168cbd4e775d56a539a761649e15e31e",
+    "flat": "b3171c7105714e78a22c4c614c7a17d63d8629e9ae57196c1b19fe69ffb11636",
 }
 
 
@@ -65,7 +65,10 @@ def test_no_two_pieces_share_volume(layouts: list[Layout]) -> None:
             assert not parts, (layout.program, names)
             tucked.add(names)
     tops = {"table", "desk", "counter"}
-    carriers = {"shelf", "sofa", "bed", "desk", "sink", "window", "table", "armchair", "cabinet"}
+    carriers = {"shelf", "sofa", "bed", "desk", "window", "table", "armchair"} | {
+        "bathtub", "basket", "bin", "box", "cabinet", "nightstand", "shower", "sink", "suitcase",
+        "wardrobe",
+    }  # fmt: skip
     for names in tucked:
         assert set(names) & (tops | carriers), names  # a chair under a table, a book in a shelf
 

@@ -179,7 +179,8 @@ def _relation_sentences(
         held = [r for r in relations if speaker.facts.labels(r)[subject, anchor] == 1]
         if len(sentences) == count or not held or frozenset((subject, anchor)) in told:
             continue
-        relation = "on" if "on" in held else speaker.draws.choice(held)
+        support = [name for name in ("on", "in") if name in held]
+        relation = support[0] if support else speaker.draws.choice(held)
         proof = holds(named[subject], relation, named[anchor], frame_for(relation, FRAME))
         if speaker.executor.run(proof) is not True:
             continue

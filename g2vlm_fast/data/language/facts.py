@@ -27,9 +27,6 @@ _LOOKING = (
 )  # fmt: skip
 """Classes of which people say that they face something, and whose own left and right they know."""
 
-ASKED_RELATIONS: tuple[str, ...] = tuple(name for name in RELATIONS if name != "in")
-"""Relations that questions ask for. Nothing lies in containers yet: "in" would tell the answer."""
-
 _OVERHEAD = 1.6  # metres of the bottom of a thing from which nobody stands at it
 
 

@@ -45,9 +45,11 @@ aligned with  both are oblong or have a front, and    they differ by 15 degrees 
 ============  ======================================  =========================================
 
 Oblong is a footprint whose sides are as 1.2 to 1 or more; of other objects "aligned with" is
-undecided. Where it is known what carries what, that decides ``on`` and ``in``: a carried object
-is in a container if its bottom is 0.06 m or more below the top, else on what carries it; and
-boxes alone make no other pair of an object that is carried, or known to stand on the floor, hold.
+undecided. Where it is known what carries what, and whether on it or in it, that decides: a thing
+is on what it stands on, and in what has it inside, or has inside what carries it (a book in a box
+is in the cabinet that the box is in; so is a cup on that box). Of every other pair boxes alone
+make neither hold: where they would, it is undecided. So a book on the board of a shelf, whose box
+reaches up to the next board and round the book, is on the shelf, and undecided is whether in it.
 
 ``left of`` and ``right of``, ``in front of`` and ``behind``, ``above`` and ``below``, ``higher``
 and ``lower``, ``bigger`` and ``smaller`` are inverse; ``near`` and ``aligned with`` are
@@ -103,6 +105,7 @@ def relation_labels(
     has_front: Sequence[bool] | None = None,
     containers: Sequence[bool] | None = None,
     supports: Sequence[int | None] | None = None,
+    inside: Sequence[bool] | None = None,
 ) -> Tensor:
     """Label all ordered pairs of objects.
 
@@ -118,16 +121,19 @@ def relation_labels(
             undecided for every box that reaches into another.
         supports: of every object which one carries it, None for the floor; None = not known,
             and "on" and "in" follow from the boxes alone.
+        inside: of every object whether it is in what carries it, not on it; None = none is.
 
     Returns:
         ``[K, K, R]`` int8 for (subject, object, predicate of ``ontology.RELATIONS``).
 
     Raises:
-        ValueError: boxes that are not upright, or facts of another number of objects.
+        ValueError: boxes that are not upright, facts of another number of objects, or objects
+            that are inside of nothing.
     """
     count = len(center)
     for name, facts in (
         ("has_front", has_front), ("containers", containers), ("supports", supports),
+        ("inside", inside),
     ):  # fmt: skip
         if facts is not None and len(facts) != count:
             raise ValueError(
@@ -137,7 +143,7 @@ def relation_labels(
     pairs = Pairs(center.double(), size.double(), rotation.double())
     by_name = {
         **_view_directions(pairs.center, view_pose, gravity),
-        **_support(pairs, containers, supports),
+        **_support(pairs, containers, supports, inside),
         "near": _near(pairs),
         "facing": _facing(pairs, has_front),
         "aligned with": _aligned(pairs, has_front),
@@ -260,33 +266,48 @@ def _near(pairs: Pairs) -> Tensor:
 
 
 def _support(
-    pairs: Pairs, containers: Sequence[bool] | None, supports: Sequence[int | None] | None
+    pairs: Pairs,
+    containers: Sequence[bool] | None,
+    supports: Sequence[int | None] | None,
+    inside: Sequence[bool] | None,
 ) -> dict[str, Tensor]:
     gap = (pairs.bottom[:, None] - pairs.top[None]).abs()
     share = pairs.footprint_share
     rests = (gap <= _CONTACT) & (share >= _SUPPORTED) & (pairs.displacement[..., 2] > 0)
     on = _label(rests, (gap >= _NO_CONTACT) | (share <= _UNSUPPORTED))
-    inside = share_of_box_inside(pairs)
+    boxed = share_of_box_inside(pairs)
     volume = pairs.size.prod(-1)
-    holds = (inside >= _INSIDE) & (volume[None] >= _BIGGER * volume[:, None])
-    within = _label(holds, inside <= _OUTSIDE)
+    holds = (boxed >= _INSIDE) & (volume[None] >= _BIGGER * volume[:, None])
+    within = _label(holds, boxed <= _OUTSIDE)
     if containers is None:
         within = within.masked_fill(within == 1, -1)
-        contains = torch.ones(pairs.count, dtype=torch.bool)
     else:
-        contains = torch.tensor(list(containers), dtype=torch.bool)
-        within = within.masked_fill(~contains[None], 0)
+        within = within.masked_fill(~torch.tensor(list(containers), dtype=torch.bool)[None], 0)
     if supports is None:
+        if inside is not None and any(inside):
+            raise ValueError("relation_labels: inside says what is in its support: give supports")
         return {"on": on, "in": within}
-    carried = torch.zeros(pairs.count, pairs.count, dtype=torch.bool)
-    for index, support in enumerate(supports):
-        if support is not None:
-            carried[index, support] = True
-    deep = contains[None] & (pairs.top[None] - pairs.bottom[:, None] >= _NO_CONTACT)
-    return {
-        "on": torch.where(carried, (~deep).to(torch.int8), on.masked_fill(on == 1, -1)),
-        "in": torch.where(carried, deep.to(torch.int8), within.masked_fill(within == 1, -1)),
-    }
+    stands, contained = _known_support(supports, inside or [False] * pairs.count)
+    on = on.masked_fill(on == 1, -1).masked_fill(contained, 0)
+    within = within.masked_fill(within == 1, -1)
+    return {"on": on.masked_fill(stands, 1), "in": within.masked_fill(contained, 1)}
+
+
+def _known_support(supports: Sequence[int | None], inside: Sequence[bool]) -> tuple[Tensor, Tensor]:
+    """Which object stands on which, and is in which, at however many removes: ``[K, K]`` bool."""
+    count = len(supports)
+    stands, contained = (torch.zeros(count, count, dtype=torch.bool) for _ in range(2))
+    for index in range(count):
+        if inside[index] and supports[index] is None:
+            raise ValueError(f"relation_labels: object {index} is inside, but nothing carries it")
+        held, support = index, supports[index]
+        while support is not None:
+            if inside[held]:
+                contained[index, support] = True
+            elif held == index:
+                stands[index, support] = True
+            held, support = support, supports[support]
+    return stands, contained
 
 
 def _above(pairs: Pairs) -> Tensor:

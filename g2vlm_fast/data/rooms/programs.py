@@ -5,6 +5,7 @@ from __future__ import annotations
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.rooms.arrangement import Arrangement
 from g2vlm_fast.data.rooms.config import RoomConfig
+from g2vlm_fast.data.rooms.contents import fill_containers
 from g2vlm_fast.data.rooms.dressing import dress
 from g2vlm_fast.data.rooms.furnishing import FURNISHERS
 from g2vlm_fast.data.rooms.openings import (
@@ -92,6 +93,7 @@ def furnish(draws: Draws, config: RoomConfig, program: str, outline: Outline) ->
             if all(arrangement.standing(name) for name in _ESSENTIAL[space.program]):
                 break
         dress(arrangement, windows, richness)
+        fill_containers(arrangement)
     essential = {name for names in _ESSENTIAL.values() for name in names}
     make_walkable(arrangement, essential)
     return arrangement.placed

@@ -17,7 +17,7 @@ from g2vlm_fast.data.scene import Query
 from g2vlm_fast.ontology import CLASSES, COLORS, SIMPLE_CLASSES
 from g2vlm_fast.records import Task
 
-_COUNTED_RELATIONS = ("left of", "right of", "in front of", "behind", "near", "on")
+_COUNTED_RELATIONS = ("left of", "right of", "in front of", "behind", "near", "on", "in")
 
 
 def phrase(speaker: Speaker) -> Query | None:
@@ -87,12 +87,26 @@ def _colored(speaker: Speaker) -> Proposal | None:
 
 def _related(speaker: Speaker) -> Proposal | None:
     """A class of the room beside an object of the room."""
-    anchor = speaker.references.plain(speaker.any_object())
-    if anchor is None:
-        return None
-    name = speaker.facts.classes[speaker.any_object()]
+    things = _things_beside(speaker)
+    return None if things is None else _is_there(speaker, things)
+
+
+def _things_beside(speaker: Speaker) -> Program | None:
+    """Things of a class of the room that stand in a relation to an object of the room.
+
+    What is on or in a thing is asked where something is, and of a class of which some is on or in
+    anything: nobody asks for a bed in a cup.
+    """
     relation = speaker.draws.choice(_COUNTED_RELATIONS)
-    return _is_there(speaker, relate(of_class(name), relation, anchor))
+    subjects = anchors = list(range(len(speaker.facts)))
+    if relation in ("on", "in"):
+        holds = speaker.facts.labels(relation) == 1
+        subjects, anchors = holds.any(1).nonzero()[0].tolist(), holds.any(0).nonzero()[0].tolist()
+    if not subjects:
+        return None
+    anchor = speaker.references.plain(speaker.draws.choice(anchors))
+    name = speaker.facts.classes[speaker.draws.choice(subjects)]
+    return None if anchor is None else relate(of_class(name), relation, anchor)
 
 
 def _is_there(speaker: Speaker, things: Program) -> Proposal:
@@ -124,10 +138,10 @@ def _counted(speaker: Speaker) -> Proposal | None:
     elif form == 1:
         things = of_class(name, speaker.facts.colors[speaker.any_object()])
     else:
-        anchor = speaker.references.plain(speaker.any_object())
-        if anchor is None:
+        beside = _things_beside(speaker)
+        if beside is None:
             return None
-        things = relate(of_class(name), speaker.draws.choice(_COUNTED_RELATIONS), anchor)
+        things = beside
     return Proposal(Program("count", (things,)), {"things": things})
 
 

@@ -94,6 +94,33 @@ class Surface:
 
 
 @dataclass(frozen=True)
+class Cavity(Surface):
+    """The bottom of a hollow: what stands on it is in the piece, not on it."""
+
+    depth: int = 0  # millimetres that the sides around it rise above it
+
+    @property
+    def has_ceiling(self) -> bool:
+        """Whether it is covered, so that things are put in and seen from the front alone."""
+        return self.room <= self.depth
+
+    @property
+    def tallest(self) -> int:
+        """Height of the tallest thing that may stand in it: two thirds of it below the rim."""
+        return min(self.room, self.depth * 3 // 2)
+
+
+def closed_above(x0: int, x1: int, y0: int, y1: int, z: int, top: int) -> Cavity:
+    """A compartment with a bottom at z, a ceiling at ``top`` and an open front."""
+    return Cavity(x0, x1, y0, y1, z, top - z, top - z)
+
+
+def open_above(x0: int, x1: int, y0: int, y1: int, z: int, rim: int) -> Cavity:
+    """A hollow with a bottom at z and sides that rise to ``rim``."""
+    return Cavity(x0, x1, y0, y1, z, depth=rim - z)
+
+
+@dataclass(frozen=True)
 class Furniture:
     """A piece of furniture before it is placed."""
 
@@ -110,6 +137,16 @@ class Furniture:
     def carries(self) -> bool:
         """Whether smaller things can stand on it."""
         return bool(self.surfaces)
+
+    @property
+    def tops(self) -> tuple[Surface, ...]:
+        """The surfaces that things stand on."""
+        return tuple(place for place in self.surfaces if not isinstance(place, Cavity))
+
+    @property
+    def cavities(self) -> tuple[Cavity, ...]:
+        """The hollows that things are in."""
+        return tuple(place for place in self.surfaces if isinstance(place, Cavity))
 
 
 Builder = Callable[[Draws], Furniture]
@@ -220,6 +257,17 @@ def ball(radius: int, x: int, y: int, z: int, role: str = "main",
     return Part(Shape.SPHERE, (x, y, z), (2 * radius, 2 * radius, 2 * radius), role, material)
 
 
+def walls_around(width: int, depth: int, thick: int, z0: int, z1: int, role: str = "main",
+                 material: Material = Material.PLAIN) -> list[Part]:  # fmt: skip
+    """The four sides of an open box of an outer footprint, from z0 to z1."""
+    x, y = width // 2, depth // 2
+    return [
+        *(box(-x, x, y0, y0 + thick, z0, z1, role, material) for y0 in (-y, y - thick)),
+        *(box(x0, x0 + thick, thick - y, y - thick, z0, z1, role, material)
+          for x0 in (-x, x - thick)),
+    ]  # fmt: skip
+
+
 def four_legs(width: int, depth: int, height: int, thick: int, role: str) -> list[Part]:
     """Square legs at the corners of a footprint."""
     x, y = width // 2, depth // 2
@@ -274,9 +322,11 @@ def assemble(
         for part in parts
     )
     places = tuple(
-        Surface(s.x0 + shift[0], s.x1 + shift[0], s.y0 + shift[1], s.y1 + shift[1],
-                s.z + shift[2], s.room)
-        for s in surfaces
+        replace(
+            place, x0=place.x0 + shift[0], x1=place.x1 + shift[0], y0=place.y0 + shift[1],
+            y1=place.y1 + shift[1], z=place.z + shift[2],
+        )
+        for place in surfaces
     )  # fmt: skip
     return Furniture(class_name, size, moved, mount, places, has_front, elevation)
 

@@ -13,6 +13,7 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     Surface,
     assemble,
     box,
+    closed_above,
     even,
     four_legs,
     round_top,
@@ -183,7 +184,7 @@ def _nightstand_with_drawer(draws: Draws) -> Furniture:
     ]
     surfaces = [
         whole_top((width, depth, height)),
-        Surface(-x + 30, x - 30, -y + 30, y - 30, 104, height - 310),
+        closed_above(-x + 30, x - 30, -y + 30, y - 30, 104, height - 204),
     ]
     return assemble("nightstand", parts, surfaces=surfaces, has_front=True)
 
