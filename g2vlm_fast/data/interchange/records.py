@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from g2vlm_fast.data.interchange.arrays import (
     ARRAYS,
+    FARTHEST,
     PredictionError,
     check_arrays,
     check_rotations,
@@ -169,7 +170,7 @@ def _check_objects(objects: tuple[PredictedObject, ...]) -> None:
             numbers = np.array([*thing.center, *thing.size, *np.ravel(thing.rotation)], float)
         except (TypeError, ValueError) as error:
             raise PredictionError(f"the box of {what} must be numbers") from error
-        if numbers.shape != (15,) or not (abs(numbers) < 1e6).all() or min(thing.size) < 0:
+        if numbers.shape != (15,) or not (abs(numbers) <= FARTHEST).all() or min(thing.size) < 0:
             raise PredictionError(f"the box of {what} must be 3 + 3 + 3x3 finite numbers in metres")
         check_rotations(f"rotation of {what}", numbers[6:].reshape(1, 3, 3))
         _check_score(what, thing.score)
