@@ -40,7 +40,7 @@ def frequencies_of(captions: Sequence[str]) -> DocumentFrequencies:
 
 
 def write_frequencies(frequencies: DocumentFrequencies, path: Path) -> None:
-    """Write frequencies as the file that :func:`~.caption_frequencies.caption_frequencies` reads."""
+    """Write the file that :func:`~.caption_frequencies.caption_frequencies` reads."""
     counts = {" ".join(gram): count for gram, count in sorted(frequencies.counts.items())}
     text = json.dumps({"documents": frequencies.documents, "counts": counts}, indent=0)
     path.write_text(text + "\n", encoding="utf-8")

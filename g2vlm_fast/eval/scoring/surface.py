@@ -3,7 +3,7 @@
 Nothing is aligned; both are taken in the world of what was given. A cloud is scored by its points
 as they come, a mesh by :data:`MESH_SAMPLES` points drawn evenly by area; where a system gives a
 mesh alone, these are its cloud. How far a predicted point is from the truth is exact where the
-truth is made of solids, and else its distance to the nearest true sample. Every distance is cut
+truth has solids or a mesh, and else its distance to the nearest true sample. Every distance is cut
 off at :data:`LIMIT`, which is also how far away a prediction of nothing is: no failure leaves a
 mean, and none sways it without bound.
 
@@ -155,9 +155,12 @@ def _mesh(prediction: ScenePrediction) -> tuple[Tensor, Tensor]:
 
 def _distances(points: Tensor, truth: SurfaceTruth) -> SurfaceDistances:
     distances = surface_distances(points, truth.points)
+    near = distances.to_truth < 2 * LIMIT
     if truth.primitives is not None:
-        near = distances.to_truth < 2 * LIMIT
         distances.to_truth[near] = distance_to_solids(truth.primitives, points[near])
+    elif truth.mesh is not None:
+        squared, _, _ = point_to_mesh(points[near], *truth.mesh)
+        distances.to_truth[near] = squared.double().sqrt()
     return distances
 
 
