@@ -28,7 +28,7 @@ from g2vlm_fast.geometry.frames import align_to_gravity
 
 SURFACE_POINTS = 50_000
 
-_VERSION = 1
+_VERSION = 2
 _OVERSAMPLED = 8  # samples of the whole surface for each that a stretch keeps
 _BEHIND_SURFACE = 2.0  # voxels behind the rendered surface that still count as seen
 
@@ -186,7 +186,13 @@ class ScanBenchmark:
         kept = shown.nonzero()[:, 0]
         generator = torch.Generator().manual_seed(0)
         kept = kept[torch.randperm(len(kept), generator=generator)[:SURFACE_POINTS]]
-        return SurfaceTruth(points=points[kept], normals=normals[kept], hidden=~seen[kept])
+        mesh = self._fused[0]
+        return SurfaceTruth(
+            points=points[kept],
+            normals=normals[kept],
+            hidden=~seen[kept],
+            mesh=(torch.from_numpy(mesh.vertices), torch.from_numpy(mesh.faces).int()),
+        )
 
     def _seen(self, points: Tensor, views: Sequence[int], rendered: Tensor) -> Tensor:
         """Which points ``[n]`` of the surface some views see."""
