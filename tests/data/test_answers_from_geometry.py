@@ -101,6 +101,17 @@ class Solver:
     def filter_color(self, program: dict, objects: set[int]) -> set[int]:
         return {i for i in objects if self.things[i].color == program["value"]}
 
+    def filter_held_by(self, program: dict, objects: set[int]) -> set[int]:
+        return {i for i in objects if self.holder(i) == program["value"]}
+
+    def holder(self, index: int) -> str:
+        if self.things[index].support is not None:
+            return ""
+        low, high = self.heights(index)
+        if low < 0.04:
+            return "floor"
+        return "ceiling" if self.truth.room_size[2].item() - high < 0.04 else "wall"
+
     def superlative(self, program: dict, objects: set[int]) -> set[int]:
         tall = program["value"] == "tallest"
         measure = {i: self.size[i][2] if tall else math.prod(self.size[i]) for i in objects}

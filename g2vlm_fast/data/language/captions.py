@@ -171,7 +171,8 @@ def _relation_sentences(
     """Sentences that relate two things, each of which is told by class and colour alone."""
     relations = SIMPLE_RELATIONS if speaker.simple else _PLACES
     plain = {i: ref for i in things if (ref := speaker.references.plain(i)) is not None}
-    named = {i: ref for i, ref in plain.items() if ref.inputs[0].operation != "superlative"}
+    told_by = ("filter_class", "filter_color")
+    named = {i: ref for i, ref in plain.items() if ref.inputs[0].operation in told_by}
     pairs = speaker.draws.shuffled([(i, j) for i in named for j in named if i != j])
     sentences: list[str] = []
     told: set[frozenset[int]] = set()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from g2vlm_fast.data.language.floor import floor_area
+from g2vlm_fast.data.language.holders import held_by
 from g2vlm_fast.data.language.programs import OWN_FRAME, view_of
 from g2vlm_fast.data.language.relations import (
     between_labels,
@@ -74,6 +75,7 @@ class Facts:
         self.heights = [size[2] for size in self.sizes]
         self.floor_area = floor_area(truth)
         self.place = "flat" if truth.program == "flat" else "room"
+        self.held_by = held_by(truth)
         self._relations = truth.relations.numpy()
         self._instance = truth.instance
         self._poses, self._gravity = poses, gravity

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from g2vlm_fast.data.language.grammar import NUMBER_WORDS, numbered, plural, with_article
-from g2vlm_fast.data.language.programs import Program, of_class, relate
+from g2vlm_fast.data.language.holders import HELD_IN_SEVERAL_WAYS
+from g2vlm_fast.data.language.programs import Program, held_by, of_class, relate
 from g2vlm_fast.data.language.questions.asking import (
     Proposal,
     ask,
@@ -42,7 +43,7 @@ def phrase(speaker: Speaker) -> Query | None:
 def existence(speaker: Speaker) -> Query | None:
     """Ask whether something is there, as often with "yes" as with "no" for an answer."""
     if not speaker.simple:
-        propose = _colored if speaker.draws.chance(0.5) else _related
+        propose = speaker.draws.choice((_colored, _colored, _related, _related, _held))
         return ask_yes_or_no(speaker, "existence", lambda: propose(speaker), attempts=24)
     facts = speaker.facts
     present = speaker.draws.chance(0.5)
@@ -91,6 +92,20 @@ def _related(speaker: Speaker) -> Proposal | None:
     return None if things is None else _is_there(speaker, things)
 
 
+def _held(speaker: Speaker) -> Proposal | None:
+    """A class of which some hang on walls and some do not, held by wall or floor."""
+    things = _held_things(speaker)
+    return None if things is None else _is_there(speaker, things)
+
+
+def _held_things(speaker: Speaker) -> Program | None:
+    names = [name for name in speaker.facts.classes if name in HELD_IN_SEVERAL_WAYS]
+    if not names:
+        return None
+    holder = speaker.draws.choice(("wall", "floor"))
+    return held_by(of_class(speaker.draws.choice(names)), holder)
+
+
 def _things_beside(speaker: Speaker) -> Program | None:
     """Things of a class of the room that stand in a relation to an object of the room.
 
@@ -129,19 +144,19 @@ def count(speaker: Speaker) -> Query | None:
 
 
 def _counted(speaker: Speaker) -> Proposal | None:
-    """A class, a class of a colour, or a class beside an object."""
+    """A class, a class of a colour, on wall or floor, or beside an object."""
     name = speaker.facts.classes[speaker.any_object()]
-    form = speaker.draws.integer(0, 3)
+    form = speaker.draws.integer(0, 4)
     if form == 0:
         name = name if speaker.draws.chance(0.8) else speaker.draws.choice(CLASSES)
         things = of_class(name)
     elif form == 1:
         things = of_class(name, speaker.facts.colors[speaker.any_object()])
     else:
-        beside = _things_beside(speaker)
-        if beside is None:
+        found = _held_things(speaker) if form == 2 else _things_beside(speaker)
+        if found is None:
             return None
-        things = beside
+        things = found
     return Proposal(Program("count", (things,)), {"things": things})
 
 
