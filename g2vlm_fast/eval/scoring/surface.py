@@ -120,12 +120,6 @@ SCORES = (
     ),
 )
 
-_HIDDEN_NAMES = [
-    score.name
-    for score in SCORES
-    if score.name.endswith("_hidden") and not score.name.startswith("occupancy")
-]
-
 
 def judge(case: Case, prediction: ScenePrediction) -> Judgement:
     """Score the cloud and the mesh of one scene."""
@@ -181,8 +175,6 @@ def _cloud_rows(found: SurfaceDistances) -> dict[str, Row]:
 
 
 def _hidden_rows(found: SurfaceDistances, hidden: Tensor) -> dict[str, Row]:
-    if not hidden.any():
-        return dict.fromkeys(_HIDDEN_NAMES, (0.0, 0.0))
     to_hidden = hidden[found.nearest_truth.long()]
     distances = SurfaceDistances(
         found.to_truth[to_hidden],
@@ -190,15 +182,14 @@ def _hidden_rows(found: SurfaceDistances, hidden: Tensor) -> dict[str, Row]:
         found.nearest_truth[to_hidden],
         found.nearest_prediction[hidden],
     ).capped(LIMIT)
-    return _once(
-        {
-            "chamfer_l1_hidden": distances.chamfer_l1,
-            "accuracy_hidden": distances.accuracy,
-            "completeness_hidden": distances.completeness,
-            **{f"f_score_{told}_hidden": distances.f_score(t) for t, told in _CENTIMETRES.items()},
-            **{f"recall_{told}_hidden": distances.recall(t) for t, told in _CENTIMETRES.items()},
-        }
-    )
+    scores = {
+        "chamfer_l1_hidden": distances.chamfer_l1,
+        "accuracy_hidden": distances.accuracy,
+        "completeness_hidden": distances.completeness,
+        **{f"f_score_{told}_hidden": distances.f_score(t) for t, told in _CENTIMETRES.items()},
+        **{f"recall_{told}_hidden": distances.recall(t) for t, told in _CENTIMETRES.items()},
+    }
+    return _once(scores) if hidden.any() else dict.fromkeys(scores, (0.0, 0.0))
 
 
 def _mesh_rows(
