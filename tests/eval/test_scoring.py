@@ -193,7 +193,7 @@ def _boxes_in_millimetres(truth: ScenePrediction) -> ScenePrediction:
 
 
 OF_SOMETHING_ELSE: dict[str, tuple[Callable[[ScenePrediction], ScenePrediction], str]] = {
-    "another scene": (lambda truth: dataclasses.replace(truth, scene="room-7"), "of scene 'room-7'"),
+    "another scene": (lambda truth: dataclasses.replace(truth, scene="room-7"), "of scene"),
     "a view too many": (lambda truth: dataclasses.replace(truth, views=(0, 1, 3)), "of view 3"),
     "points in millimetres": (_millimetres("points"), "points are 1000 times too large"),
     "mesh in millimetres": (_millimetres("vertices"), "times too large"),
