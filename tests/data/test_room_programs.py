@@ -23,7 +23,7 @@ CONFIG = RoomConfig(programs=PROGRAMS, views=(4, 8))
 RECORDS = {
     "bedroom": "6b0c72965e8354c5e97f0774257465830d55845cc29c7e60f3e6486567597718",
     "living room": "7686206906e070c88dd3582974dfcbc9f3db929687a2004ba09f11227daf2dc7",
-    "kitchen": "6ddc0fede0bde65ff25bb3a48e01c87b900df95d35a3ba6867b69adb020f4af0",
+    "kitchen": "3db46e0ef9ceeaaef4505ddd584b189c9cd8a87ed103cacbc3b1b38f2f83ac69",
     "office": "d730276c7607d6b09d59e55d330546afd48b1675a37c635336ac9c2d9accdfc3",
     "bathroom": "7f465ec29e630c98d24049d46680353ce6c8ebfb570a946e3d6e4ece0c428fb4",
     "flat": "b3171c7105714e78a22c4c614c7a17d63d8629e9ae57196c1b19fe69ffb11636",
