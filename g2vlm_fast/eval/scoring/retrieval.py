@@ -5,9 +5,10 @@ Similarity is the cosine between embeddings.
 * Text to scene: every description of a scene ranks all scenes; scene to text: every scene ranks
   all descriptions. Descriptions in the same words answer for each other.
 * Text to object: every phrase ranks the predicted objects of all scenes. Right are those of its
-  own scene whose box has an IoU of at least 0.25 with the object that it singles out.
+  own scene whose box has an IoU of at least 0.25 with the object that it singles out, and those
+  of other scenes where the same words were used.
 
-What has no embedding is never found; a text without one finds nothing; a phrase whose object was
+Items of equal similarity stand in random order. What has no embedding is never found; a text without one finds nothing; a phrase whose object was
 not detected fails. All of them are counted. Luck is a random order of the same gallery.
 
 The galleries stay as they are where scenes are resampled: an interval tells how the queries vary.
@@ -15,7 +16,8 @@ The galleries stay as they are where scenes are resampled: an interval tells how
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +28,8 @@ from g2vlm_fast.eval.facts import is_phrase, is_statement
 from g2vlm_fast.eval.metrics.boxes import box_iou
 from g2vlm_fast.eval.metrics.retrieval import (
     average_precision,
-    recall_at,
+    expected_recall,
     retrieval_chance,
-    retrieval_ranks,
 )
 from g2vlm_fast.eval.protocol.cases import Case
 from g2vlm_fast.eval.protocol.records import Row
@@ -82,14 +83,16 @@ class RetrievalEntry:
         scene: its name.
         embedding: ``[C]``, or None.
         descriptions: texts, each with its embedding ``[C]`` or None.
-        phrases: embeddings ``[C]`` or None, each with ``[K]``: which predicted objects are meant.
+        phrases: texts, each with its embedding ``[C]`` or None.
+        meant: of each phrase, the rows of the predicted objects that it means.
         objects: ``[K]`` embeddings ``[C]`` or None.
     """
 
     scene: str
     embedding: Vector | None
     descriptions: tuple[tuple[str, Vector | None], ...]
-    phrases: tuple[tuple[Vector | None, NDArray[np.bool_]], ...]
+    phrases: tuple[tuple[str, Vector | None], ...]
+    meant: tuple[tuple[int, ...], ...]
     objects: tuple[Vector | None, ...]
 
     @classmethod
@@ -98,26 +101,32 @@ class RetrievalEntry:
         said = usable(case, prediction).prediction
         vectors = _unit(said.text_embeddings, len(said.texts))
         embedding_of = dict(zip(said.texts, vectors, strict=True))
-        phrases = []
+        phrases = [] if case.graph is None else [q for q in case.queries if is_phrase(q)]
+        meant = []
         if case.graph is not None:
             iou = box_iou(predicted_boxes(said.objects), case.graph.boxes)
-            phrases = [
-                (embedding_of.get(query.text), iou[:, query.referred] >= SAME_OBJECT)
-                for query in case.queries
-                if is_phrase(query)
-            ]
+            meant = [np.flatnonzero(iou[:, q.referred] >= SAME_OBJECT) for q in phrases]
         one = None if said.scene_embedding is None else said.scene_embedding[None]
         return cls(
-            case.name,
-            _unit(one, 1)[0],
-            tuple(
-                (query.text, embedding_of.get(query.text))
-                for query in case.queries
-                if is_statement(query)
+            scene=case.name,
+            embedding=_unit(one, 1)[0],
+            descriptions=tuple(
+                (q.text, embedding_of.get(q.text)) for q in case.queries if is_statement(q)
             ),
-            tuple(phrases),
-            tuple(_unit(said.object_embeddings, len(said.objects))),
+            phrases=tuple((q.text, embedding_of.get(q.text)) for q in phrases),
+            meant=tuple(tuple(rows.tolist()) for rows in meant),
+            objects=tuple(_unit(said.object_embeddings, len(said.objects))),
         )
+
+    def vectors(self) -> list[Vector]:
+        """All embeddings that there are."""
+        every = [
+            self.embedding,
+            *(vector for _, vector in self.descriptions),
+            *(vector for _, vector in self.phrases),
+            *self.objects,
+        ]
+        return [vector for vector in every if vector is not None]
 
 
 def retrieval_rows(
@@ -147,47 +156,89 @@ def rank_entries(entries: Sequence[RetrievalEntry]) -> dict[str, dict[str, Row]]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"rank_entries: scenes must have names of their own, {twice[0]!r} has not")
-    size = _size(entries)
-    scenes = _table([entry.embedding for entry in entries], size)
-    texts = [text for entry in entries for text, _ in entry.descriptions]
-    descriptions = _table([v for entry in entries for _, v in entry.descriptions], size)
-    objects = _table([vector for entry in entries for vector in entry.objects], size)
-    first_object = np.cumsum([0, *(len(entry.objects) for entry in entries)])
-    rows: dict[str, dict[str, Row]] = {}
-    for number, entry in enumerate(entries):
-        if not entry.descriptions and not entry.phrases:
-            continue
-        own = {text for text, _ in entry.descriptions}
-        mine = np.array([text in own for text in texts], dtype=bool)
-        told = _table([vector for _, vector in entry.descriptions], size)
-        same = np.array(
-            [
-                [any(text == other for other, _ in each.descriptions) for each in entries]
-                for text, _ in entry.descriptions
-            ],
-            dtype=bool,
-        ).reshape(len(told), len(entries))
-        asked = _table([vector for vector, _ in entry.phrases], size)
-        meant = np.zeros((len(asked), len(objects)), dtype=bool)
-        for row, (_, means) in enumerate(entry.phrases):
-            meant[row, first_object[number] : first_object[number + 1]] = means
-        scene = scenes[[number]] if own else scenes[:0]
-        rows[entry.scene] = {
-            **_rows("text_to_scene", told, scenes, same),
-            **_rows("scene_to_text", scene, descriptions, mine[None][: len(scene)]),
-            **_rows("text_to_object", asked, objects, meant),
+    galleries = _Galleries.of(entries)
+    return {
+        entry.scene: galleries.rows_of(entry, number)
+        for number, entry in enumerate(entries)
+        if entry.descriptions or entry.phrases
+    }
+
+
+@dataclass(frozen=True)
+class _Galleries:
+    """What is ranked, ``[n, C]`` each with NaN for what has no embedding, and who is right.
+
+    Attributes:
+        scenes_of, texts_of: rows of the scenes, and of the descriptions, with a description.
+        objects_of: rows of the objects that a phrase means, in whatever scene it was used.
+    """
+
+    scenes: Vectors
+    descriptions: Vectors
+    objects: Vectors
+    scenes_of: Mapping[str, list[int]]
+    texts_of: Mapping[str, list[int]]
+    objects_of: Mapping[str, list[int]]
+
+    @classmethod
+    def of(cls, entries: Sequence[RetrievalEntry]) -> _Galleries:
+        scenes_of, texts_of, objects_of = (defaultdict[str, list[int]](list) for _ in range(3))
+        descriptions: list[Vector | None] = []
+        objects: list[Vector | None] = []
+        for number, entry in enumerate(entries):
+            for text, vector in entry.descriptions:
+                scenes_of[text].append(number)
+                texts_of[text].append(len(descriptions))
+                descriptions.append(vector)
+            for (text, _), rows in zip(entry.phrases, entry.meant, strict=True):
+                objects_of[text] += [len(objects) + row for row in rows]
+            objects += entry.objects
+        size = _size(entries)
+        return cls(
+            _table([entry.embedding for entry in entries], size),
+            _table(descriptions, size),
+            _table(objects, size),
+            scenes_of,
+            texts_of,
+            objects_of,
+        )
+
+    def rows_of(self, entry: RetrievalEntry, number: int) -> dict[str, Row]:
+        """The rows of the scene with this number."""
+        size = self.scenes.shape[1]
+        texts = [text for text, _ in entry.descriptions]
+        own = [row for text in texts for row in self.texts_of[text]]
+        return {
+            **_rows(
+                "text_to_scene",
+                _table([vector for _, vector in entry.descriptions], size),
+                self.scenes,
+                [self.scenes_of[text] for text in texts],
+            ),
+            **_rows(
+                "scene_to_text",
+                self.scenes[[number] if texts else []],
+                self.descriptions,
+                [own] if texts else [],
+            ),
+            **_rows(
+                "text_to_object",
+                _table([vector for _, vector in entry.phrases], size),
+                self.objects,
+                [self.objects_of[text] for text, _ in entry.phrases],
+            ),
         }
-    return rows
 
 
 def _rows(
-    direction: str, queries: Vectors, gallery: Vectors, right: NDArray[np.bool_]
+    direction: str, queries: Vectors, gallery: Vectors, right: Sequence[Sequence[int]]
 ) -> dict[str, Row]:
     """Sum hits, queries and luck over the queries ``[Q, C]`` of one scene."""
     sums = {name: np.zeros(3) for name in [*(f"recall_{k}" for k in KS), "map"]}
-    for query, wanted in zip(queries, right, strict=True):
-        found = _measures(query, gallery, wanted)
-        luck = _luck(wanted)
+    for query, rows in zip(queries, right, strict=True):
+        wanted = np.zeros(len(gallery), dtype=bool)
+        wanted[rows] = True
+        found, luck = _measures(query, gallery, wanted), _luck(wanted)
         for name, total in sums.items():
             total += np.array([found.get(name, 0.0), 1.0, luck.get(name, 0.0)])
     return {f"{direction}_{name}": tuple(total.tolist()) for name, total in sums.items()}
@@ -200,8 +251,7 @@ def _measures(query: Vector, gallery: Vectors, right: NDArray[np.bool_]) -> dict
     if not reachable.any():
         return {}
     scores = np.where(np.isnan(similarity), -np.inf, similarity)[None]
-    rank = retrieval_ranks(scores, reachable[None])
-    measures = {f"recall_{k}": float(recall_at(rank, k)[0]) for k in KS}
+    measures = {f"recall_{k}": float(expected_recall(scores, reachable[None], k)[0]) for k in KS}
     precision = float(average_precision(scores, reachable[None])[0])
     return measures | {"map": precision * reachable.sum() / right.sum()}
 
@@ -215,17 +265,12 @@ def _luck(right: NDArray[np.bool_]) -> dict[str, float]:
 
 
 def _size(entries: Sequence[RetrievalEntry]) -> int:
-    """The one length of all embeddings; 0 where there is none."""
-    sizes = {
-        len(vector): entry.scene
-        for entry in entries
-        for vector in [entry.embedding, *entry.objects, *(v for _, v in entry.descriptions)]
-        if vector is not None
-    }
+    """The one length of all embeddings; 1 where there is none."""
+    sizes = {len(vector): entry.scene for entry in entries for vector in entry.vectors()}
     if len(sizes) > 1:
         told = " and ".join(f"{size} ({scene!r})" for size, scene in sorted(sizes.items()))
         raise ValueError(f"retrieval: embeddings of all scenes must have one length, got {told}")
-    return next(iter(sizes), 0)
+    return next(iter(sizes), 1)
 
 
 def _table(vectors: Sequence[Vector | None], size: int) -> Vectors:
