@@ -110,7 +110,7 @@ def _check_form(name: str, value: NDArray[Any], sizes: dict[str, int]) -> None:
     dtype = np.dtype(wanted.dtype)
     if not isinstance(value, np.ndarray) or value.dtype != dtype:
         came = getattr(value, "dtype", type(value).__name__)
-        raise PredictionError(f"{name} must be a {dtype} array, got {came}")
+        raise PredictionError(f"{name} must be an array of {dtype}, got {came}")
     for letter in wanted.shape:
         if letter == "V" and not sizes["V"]:
             raise PredictionError(

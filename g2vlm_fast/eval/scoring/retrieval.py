@@ -8,8 +8,9 @@ Similarity is the cosine between embeddings.
   own scene whose box has an IoU of at least 0.25 with the object that it singles out, and those
   of other scenes where the same words were used.
 
-Items of equal similarity stand in random order. What has no embedding is never found; a text without one finds nothing; a phrase whose object was
-not detected fails. All of them are counted. Luck is a random order of the same gallery.
+What has no embedding is never found; a text without one finds nothing; a phrase whose object was
+not detected fails. All of them are counted. Items of equal similarity stand in random order, and
+luck is a random order of the same gallery.
 
 The galleries stay as they are where scenes are resampled: an interval tells how the queries vary.
 """
