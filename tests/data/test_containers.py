@@ -36,7 +36,7 @@ def layouts() -> list[Layout]:
     ]
 
 
-_ASKING = ("relation", "direction", "existence", "count", "phrase")
+_ASKING = ("relation", "direction", "existence", "count")
 
 
 def contents(layout: Layout) -> list[tuple[int, int]]:
