@@ -109,7 +109,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "points in nanometres": ({"points": np.full((10, 3), 1e7, np.float32)}, "within 1,000,000 m"),
     "mesh without faces": ({"faces": None}, "vertices must be given together with faces"),
     "faces without mesh": ({"vertices": None}, "faces must be given together with vertices"),
-    "long faces": ({"faces": np.zeros((2, 3), np.int64)}, "faces must be an array of int32, got int64"),
+    "long faces": ({"faces": np.zeros((2, 3), np.int64)}, "an array of int32, got int64"),
     "a face without its vertex": ({"faces": np.array([[0, 1, 4]], np.int32)},
                                   "rows of 4 vertices, got 0 to 4"),
     "embeddings of two sizes": ({"scene_embedding": np.ones(4, np.float32)},

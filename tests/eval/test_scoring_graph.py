@@ -16,6 +16,7 @@ from g2vlm_fast.eval.protocol.cases import Case, GraphTruth
 from g2vlm_fast.eval.protocol.records import Row
 from g2vlm_fast.eval.scoring import objects, relations, score_named
 from g2vlm_fast.eval.scoring.nodes import KINDS, OTHER, class_numbers, predicted_boxes
+from g2vlm_fast.eval.scoring.triplets import PREDICATES
 from g2vlm_fast.ontology import CLASSES, INVERSE, RELATIONS, SYMMETRIC_RELATIONS
 
 CHAIR, TABLE, LAMP = range(3)
@@ -211,7 +212,7 @@ def test_ranked_recall_goes_by_the_scores_of_relation_and_objects() -> None:
 
 def test_relations_of_equal_score_share_their_places() -> None:
     case = case_of((CHAIR, "left of", TABLE))
-    names = [name for name in RELATIONS if name in relations.PREDICATES]
+    names = [name for name in RELATIONS if name in PREDICATES]
     every = [(a, name, b) for a in range(3) for b in range(3) for name in names if a != b]
     values = relation_values(case, said(*every))
     symmetric = sum(name in SYMMETRIC_RELATIONS for name in names)

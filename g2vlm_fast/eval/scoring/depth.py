@@ -63,6 +63,7 @@ def _scores(suffix: str, where: str, *, headline: bool) -> tuple[Score, ...]:
             "depth",
             f"share of pixels with max(d / t, t / d) < 1.25, {where}",
             headline=headline,
+            rate=True,
         ),
         Score(
             f"depth_rmse{suffix}",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from g2vlm_fast.data.interchange import PredictedObject, ScenePrediction
 from g2vlm_fast.eval.metrics.boxes import UPRIGHT_TOLERANCE, Boxes, box_iou, match_boxes
+from g2vlm_fast.eval.metrics.graph import Counts
 from g2vlm_fast.eval.metrics.spq import NodeMatches
 from g2vlm_fast.eval.protocol.cases import GraphTruth
 from g2vlm_fast.ontology import CLASSES
@@ -53,6 +54,11 @@ class Nodes:
         for i, j in match_boxes(gain, threshold=0.0):
             means[i], quality[i] = j, self.iou[i, j]
         return NodeMatches(means, quality)
+
+    def counts(self, matches: NodeMatches) -> Counts:
+        """How many objects are matched, predicted and true."""
+        hits = int((matches.means >= 0).sum())
+        return Counts(hits, len(self.predicted_classes), len(self.true_classes))
 
 
 def class_numbers(names: list[str] | tuple[str, ...]) -> NDArray[np.int64]:

@@ -67,7 +67,7 @@ def _another_unit(case: Case, prediction: ScenePrediction) -> str:
         boxes = np.array([thing.size for thing in prediction.objects])
         sizes.append(("sizes of objects", _positive(boxes), _positive(case.graph.boxes.size)))
     for name, said, true in sizes:
-        if said > UNIT_FACTOR * true:
+        if said > UNIT_FACTOR * true > 0:
             return f"{name} are {said / true:.0f} times too large for the scene; write metres"
     return ""
 
