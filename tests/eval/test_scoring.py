@@ -213,6 +213,43 @@ def test_a_prediction_of_something_else_fails_and_counts(
     assert record.rows == {name: of_nothing.rows[name] for name in record.rows}
 
 
+_Y_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float32)  # of a point with z up
+OTHER_FRAMES = {
+    "a world with y up": lambda case, points: points @ _Y_UP.T,
+    "a world with y down": lambda case, points: points @ (np.diag([1, -1, -1]) @ _Y_UP).T,
+    "the camera of view 0": lambda case, points: _in_camera(case, points),
+    "the OpenGL camera of view 0": lambda case, points: _in_camera(case, points) * [1, -1, -1],
+}
+
+
+def _in_camera(case: Case, points: np.ndarray) -> np.ndarray:
+    assert case.given is not None
+    pose = case.given.poses[0].numpy()
+    seen: np.ndarray = (points - pose[:3, 3]) @ pose[:3, :3]
+    return seen
+
+
+@pytest.mark.parametrize("field", ["points", "vertices"])
+@pytest.mark.parametrize("name", OTHER_FRAMES)
+def test_a_cloud_in_another_frame_is_told_so(
+    case: Case, truth: ScenePrediction, name: str, field: str
+) -> None:
+    points = OTHER_FRAMES[name](case, getattr(truth, field))
+    moved = dataclasses.replace(truth, **{field: points.astype(np.float32)})
+    expected = f"{field} fit the scene if they are in {name}; write them in its world"
+    assert contradiction(case, moved) == expected
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05, 0.3, 2.0])
+def test_a_poor_cloud_is_not_blamed_for_its_frame(
+    case: Case, truth: ScenePrediction, noise: float
+) -> None:
+    assert truth.points is not None
+    draws = np.random.default_rng(0).normal(scale=noise, size=truth.points.shape)
+    poor = dataclasses.replace(truth, points=(truth.points + draws).astype(np.float32))
+    assert contradiction(case, poor) == ""
+
+
 def test_a_small_or_shifted_prediction_is_no_contradiction(
     case: Case, truth: ScenePrediction
 ) -> None:

@@ -18,7 +18,8 @@ from g2vlm_fast.eval.protocol.cases import Case, SurfaceTruth
 from g2vlm_fast.eval.protocol.records import Row
 from g2vlm_fast.eval.scoring import score_named
 from g2vlm_fast.eval.scoring.solids import distance_to_solids
-from g2vlm_fast.eval.scoring.surface import LIMIT, SCORES, VOXEL, judge, voxels_of
+from g2vlm_fast.eval.scoring.surface import LIMIT, SCORES, judge
+from g2vlm_fast.eval.scoring.voxels import VOXEL, voxels_of
 
 
 def plane(count: int, size: float = 2.0) -> SurfaceTruth:

@@ -28,6 +28,7 @@ from g2vlm_fast.eval.metrics.surface import (
 )
 from g2vlm_fast.eval.protocol.cases import Case, SurfaceTruth
 from g2vlm_fast.eval.protocol.records import Row
+from g2vlm_fast.eval.scoring import voxels
 from g2vlm_fast.eval.scoring.score import Judgement, Score
 from g2vlm_fast.eval.scoring.solids import distance_to_solids
 from g2vlm_fast.ops import point_to_mesh
@@ -36,10 +37,6 @@ LIMIT = 2.0
 """Metres at which distances are cut off."""
 
 MESH_SAMPLES = 100_000
-VOXEL = 0.10
-"""Metres, side of the voxels of the occupancy IoU."""
-
-_FARTHEST_VOXEL = 2**20  # along an axis, so that three of them fit into 63 bits
 
 _CUT = f"distances cut off at {LIMIT:g} m"
 _CENTIMETRES = {threshold: f"{100 * threshold:.0f}cm" for threshold in THRESHOLDS}
@@ -108,16 +105,7 @@ SCORES = (
         "mean |cosine| between the normals of the mesh and those of the nearest true points, and "
         "back",
     ),
-    Score(
-        "occupancy_iou_10cm",
-        "surface",
-        "10 cm voxels that hold predicted and true surface, of those that hold either; everywhere",
-    ),
-    Score(
-        "occupancy_iou_10cm_hidden",
-        "surface",
-        "the same without the voxels that hold surface which a given view sees",
-    ),
+    *voxels.SCORES,
 )
 
 
@@ -136,7 +124,7 @@ def judge(case: Case, prediction: ScenePrediction) -> Judgement:
             **_cloud_rows(found),
             **_hidden_rows(found, truth.hidden),
             **_mesh_rows(mesh, samples, normals, truth),
-            **_occupancy_rows(points, truth),
+            **voxels.rows_of(points, truth),
         }
     )
 
@@ -205,35 +193,6 @@ def _mesh_rows(
     scores = {f"mesh_f_score_{told}": distances.f_score(t) for t, told in _CENTIMETRES.items()}
     consistency = normal_consistency(samples, normals, truth.points, truth.normals)
     return _once(scores | {"mesh_normal_consistency": consistency})
-
-
-def _occupancy_rows(points: Tensor, truth: SurfaceTruth) -> dict[str, Row]:
-    said, known = voxels_of(points), voxels_of(truth.points)
-    seen = voxels_of(truth.points[~truth.hidden])
-    return {
-        "occupancy_iou_10cm": _overlap(said, known),
-        "occupancy_iou_10cm_hidden": _overlap(_without(said, seen), _without(known, seen)),
-    }
-
-
-def voxels_of(points: Tensor) -> Tensor:
-    """Return the voxels of :data:`VOXEL` metres that hold points ``[n, 3]``, each once, sorted.
-
-    The origin is the centre of a voxel, so that a floor at z = 0 lies in the middle of one.
-    """
-    cell = (points.double() / VOXEL).round().clamp(-_FARTHEST_VOXEL, _FARTHEST_VOXEL - 1).long()
-    x, y, z = (cell + _FARTHEST_VOXEL).unbind(1)
-    side = 2 * _FARTHEST_VOXEL
-    return ((x * side + y) * side + z).unique()
-
-
-def _without(voxels: Tensor, others: Tensor) -> Tensor:
-    return voxels[~torch.isin(voxels, others)]
-
-
-def _overlap(said: Tensor, known: Tensor) -> Row:
-    both = int(torch.isin(said, known).sum())
-    return float(both), float(len(said) + len(known) - both)
 
 
 def _once(scores: dict[str, float]) -> dict[str, Row]:
