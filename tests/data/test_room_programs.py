@@ -21,12 +21,12 @@ from g2vlm_fast.ontology import CLASSES
 CONFIG = RoomConfig(programs=PROGRAMS, views=(4, 8))
 
 RECORDS = {
-    "bedroom": "6b0c72965e8354c5e97f0774257465830d55845cc29c7e60f3e6486567597718",
-    "living room": "7686206906e070c88dd3582974dfcbc9f3db929687a2004ba09f11227daf2dc7",
+    "bedroom": "a76657618baf6b82d5a4ebd0a004132d0f3e69f227f1997c2f8a898ab38fb35a",
+    "living room": "d9d94c5d4a83245e7b4bc7cfd35e559e1d7a7272fa5c47dab630865541033735",
     "kitchen": "3db46e0ef9ceeaaef4505ddd584b189c9cd8a87ed103cacbc3b1b38f2f83ac69",
     "office": "d730276c7607d6b09d59e55d330546afd48b1675a37c635336ac9c2d9accdfc3",
     "bathroom": "7f465ec29e630c98d24049d46680353ce6c8ebfb570a946e3d6e4ece0c428fb4",
-    "flat": "b3171c7105714e78a22c4c614c7a17d63d8629e9ae57196c1b19fe69ffb11636",
+    "flat": "a302838a04c76e527b156cf4a14329a57b55fd542ee2a12b28d4517e02a11f03",
 }
 
 

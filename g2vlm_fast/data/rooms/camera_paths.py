@@ -29,7 +29,7 @@ _CELL = 100  # millimetres
 _UNDER_CEILING = 150
 _AHEAD = 1500  # millimetres from an eye to what it looks at while walking
 _NEAREST_TARGET = 900
-_GLANCES = 3  # into containers, at most
+_GLANCES = 4  # into containers, at most
 _FROM_FRONT = 1200  # millimetres from the front of what is looked into
 _EYES_TRIED = 4  # the one furthest from the target is taken: rooms are seen from their ends
 

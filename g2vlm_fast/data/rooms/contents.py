@@ -5,7 +5,7 @@ from __future__ import annotations
 from g2vlm_fast.data.rooms.arrangement import Arrangement
 from g2vlm_fast.data.rooms.support import put_in
 
-_LEFT_EMPTY = 0.2  # share of the containers
+_LEFT_EMPTY = 0.1  # share of the containers
 
 _FOUND_IN: dict[str, tuple[str, ...]] = {
     "bathtub": ("basket", "bowl"),
