@@ -12,10 +12,11 @@ from scored_rooms import room_case, truth_as_prediction
 
 from g2vlm_fast.data.interchange import PredictedObject, PredictedRelation, ScenePrediction
 from g2vlm_fast.eval.metrics.boxes import Boxes
+from g2vlm_fast.eval.metrics.spq import QualitySums, relation_sums
 from g2vlm_fast.eval.protocol.cases import Case, GraphTruth
 from g2vlm_fast.eval.protocol.records import Row
 from g2vlm_fast.eval.scoring import objects, relations, score_named
-from g2vlm_fast.eval.scoring.nodes import KINDS, OTHER, class_numbers, predicted_boxes
+from g2vlm_fast.eval.scoring.nodes import KINDS, OTHER, Nodes, class_numbers, predicted_boxes
 from g2vlm_fast.eval.scoring.triplets import PREDICATES
 from g2vlm_fast.ontology import CLASSES, INVERSE, RELATIONS, SYMMETRIC_RELATIONS
 
@@ -260,6 +261,70 @@ def test_empty_graphs() -> None:
     assert objects.judge(empty, noisy).rows["object_f1_25"] == (0.0, 3.0)
     nothing_said = relation_values(case_of((CHAIR, "near", TABLE)), silent)
     assert set(nothing_said.values()) == {0.0}
+
+
+def test_spq_is_that_of_the_metric_on_any_prediction() -> None:
+    case = room_case()
+    assert case.graph is not None
+    assert case.graph.relations is not None
+    truth = truth_as_prediction(case)
+    draws = np.random.default_rng(0)
+    things = tuple(
+        dataclasses.replace(
+            each, id=row, center=tuple(np.add(each.center, draws.normal(0, 0.1, 3)))
+        )
+        for row, each in enumerate((*truth.objects, *truth.objects))
+    )
+    count = len(things)
+    asserted = draws.random((count, count, len(RELATIONS))) < 0.05
+    asserted[np.arange(count), np.arange(count)] = False
+    prediction = ScenePrediction(
+        scene=case.name,
+        system="test",
+        objects=things,
+        relations=tuple(
+            PredictedRelation(subject=int(s), object=int(o), name=RELATIONS[column])
+            for s, o, column in np.argwhere(asserted)
+        ),
+    )
+    matches = Nodes.of(prediction, case.graph).matches(0.25)
+    assert 0 < (matches.means >= 0).sum() < count
+    pairs, true_pairs = (
+        np.argwhere(~np.eye(size, dtype=bool)) for size in (count, len(case.graph.relations))
+    )
+    expected = relation_sums(
+        pairs,
+        asserted[pairs[:, 0], pairs[:, 1]],
+        matches,
+        true_pairs,
+        case.graph.relations[true_pairs[:, 0], true_pairs[:, 1]],
+        len(case.graph.relations),
+    )
+    row = np.array(relations.judge(case, prediction).rows["spq"])
+    found = QualitySums.of_row(row)
+    for name in ("quality", "true_positive", "predicted", "true"):
+        assert getattr(found, name)[:-1] == pytest.approx(getattr(expected, name)), name
+    assert float(score_named("spq").statistic(row)) == pytest.approx(expected.spq)
+
+
+def test_thousands_of_objects_are_scored_in_little_memory() -> None:
+    case = room_case()
+    draws = np.random.default_rng(0)
+    prediction = ScenePrediction(
+        scene=case.name,
+        system="test",
+        objects=tuple(
+            PredictedObject(id=row, class_name="chair", center=tuple(place), size=(1, 1, 1))
+            for row, place in enumerate(draws.normal(size=(8000, 3)).tolist())
+        ),
+        relations=tuple(
+            PredictedRelation(subject=int(s), object=int(o), name="near")
+            for s, o in draws.integers(0, 8000, (1000, 2))
+        ),
+    )
+    rows = relations.judge(case, prediction).rows
+    assert rows["triplet_f1"][0] == 0.0
+    assert rows["triplet_f1"][1] > 1000
 
 
 def test_boxes_without_known_relations_are_asked_for_none() -> None:

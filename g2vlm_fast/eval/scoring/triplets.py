@@ -92,15 +92,36 @@ class TrueRelations:
         return cls(pairs, labels[pairs[:, 0], pairs[:, 1]], len(labels))
 
     def quality(self, said: SaidRelations, matches: NodeMatches) -> QualitySums:
-        """The sums of SPQ, by predicate; the last kind is what the ontology does not know."""
-        pairs, scores = _table(said.scores, len(RELATIONS))
+        """The sums of SPQ, by predicate; the last kind is what the ontology does not know.
+
+        Relations of objects that match nothing are counted as wrong ones right away, so that the
+        work does not grow with the square of how many objects a system predicts.
+        """
+        means = matches.means
+        between_true: dict[Triplet, float] = {}
+        wrong = np.zeros(len(PREDICATES))
+        for (subject, other, column), score in said.canonical(matches).items():
+            if min(means[subject], means[other]) < 0:
+                wrong[column] += 1
+            else:
+                name = RELATIONS.index(PREDICATES[column])
+                between_true[int(means[subject]), int(means[other]), name] = score
+        iou = np.zeros(self.objects)
+        iou[means[means >= 0]] = matches.iou[means >= 0]
+        pairs, scores = _table(between_true, len(RELATIONS))
         sums = relation_sums(
-            pairs, np.isfinite(scores), matches, self.pairs, self.labels, self.objects, rules=RULES
+            pairs,
+            np.isfinite(scores),
+            NodeMatches(np.arange(self.objects), iou),
+            self.pairs,
+            self.labels,
+            self.objects,
+            rules=RULES,
         )
         return QualitySums(
             np.append(sums.quality, 0.0),
             np.append(sums.true_positive, 0.0),
-            np.append(sums.predicted, float(said.unknown)),
+            np.append(sums.predicted + wrong, float(said.unknown)),
             np.append(sums.true, 0.0),
         )
 
