@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from scored_rooms import room_case, truth_as_prediction
 
 from g2vlm_fast.data.interchange import PredictedObject, PredictedRelation, ScenePrediction
@@ -152,6 +153,25 @@ def test_the_order_of_objects_relations_and_answers_changes_nothing(
         groundings=truth.groundings[::-1],
     )
     assert score_case(case, shuffled, tasks=EVERYTHING).rows == of_truth.rows
+
+
+def test_rows_are_the_same_to_the_last_bit_for_any_number_of_threads(
+    case: Case, truth: ScenePrediction
+) -> None:
+    assert truth.points is not None
+    draws = np.random.default_rng(0)
+    cloud = np.repeat(truth.points, 20, axis=0)
+    cloud += draws.normal(scale=0.05, size=cloud.shape).astype(np.float32)
+    noisy = dataclasses.replace(_noisy(truth, 0), points=cloud)
+    before = torch.get_num_threads()
+    rows = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            rows.append(score_case(case, noisy, tasks=EVERYTHING).rows)
+    finally:
+        torch.set_num_threads(before)
+    assert rows[0] == rows[1] == rows[2]
 
 
 def test_rows_of_scenes_add_up() -> None:
