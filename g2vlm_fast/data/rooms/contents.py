@@ -8,10 +8,10 @@ from g2vlm_fast.data.rooms.support import put_in
 _LEFT_EMPTY = 0.1  # share of the containers
 
 _FOUND_IN: dict[str, tuple[str, ...]] = {
-    "bathtub": ("basket", "bowl"),
+    "bathtub": ("bowl",),
     "bin": ("cup", "cup", "book"),
     "nightstand": ("book", "book", "cup", "box", "clock"),
-    "shower": ("stool", "basket", "bowl"),
+    "shower": ("stool", "stool", "bowl"),
     "sink": ("cup", "cup", "bowl", "bowl", "kettle"),
     "suitcase": ("book", "book", "box", "bowl"),
     "wardrobe": ("box", "backpack", "suitcase", "basket", "pillow", "pillow", "book", "box"),
