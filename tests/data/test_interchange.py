@@ -140,11 +140,31 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a score that is NaN": (
         {"groundings": (PredictedGrounding(text="x", objects=(3,), scores=(float("nan"),)),)},
-        "score of the grounding",
+        "scores of a PredictedGrounding must be a tuple of finite ints or floats",
     ),
     "a phrase that means nobody": (
         {"groundings": (PredictedGrounding(text="x", objects=(5,), scores=(1.0,)),)}, "object 5",
     ),
+    "an id of numpy": (
+        {"objects": (dataclasses.replace(_THING, id=np.int64(3)), _OTHER)},
+        "id of a PredictedObject must be an int, got",
+    ),
+    "a score of numpy": (
+        {"relations": (PredictedRelation(subject=3, object=4, name="on", score=np.float32(1)),)},
+        "score of a PredictedRelation must be a finite int or float",
+    ),
+    "a box of two sides": (
+        {"objects": (dataclasses.replace(_THING, size=(1, 1)), _OTHER)},
+        "size of a PredictedObject must be three",
+    ),
+    "no text": (
+        {"answers": (PredictedAnswer(question="?", text=None),)},
+        "text of a PredictedAnswer must be a text, got None",
+    ),
+    "half a letter": ({"captions": (PredictedCaption(text="\ud83d"),)}, "must be a text"),
+    "a text for a list": ({"texts": "abc"}, "texts of a ScenePrediction must be a tuple of texts"),
+    "a record of another kind": ({"objects": ({"id": 3},)}, "a tuple of PredictedObject"),
+    "no objects": ({"objects": None}, "a tuple of PredictedObject, got None"),
     "a request answered twice": (
         {"captions": (PredictedCaption(text="x", request="?"),) * 2}, "requests of captions",
     ),
