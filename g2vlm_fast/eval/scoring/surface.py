@@ -37,11 +37,10 @@ LIMIT = 2.0
 """Metres at which distances are cut off."""
 
 MESH_SAMPLES = 100_000
+"""Points that a predicted mesh is scored by."""
 
 _CUT = f"distances cut off at {LIMIT:g} m"
 _CENTIMETRES = {threshold: f"{100 * threshold:.0f}cm" for threshold in THRESHOLDS}
-
-
 _HIDDEN = "of true points that no given view sees, and of the predicted points nearest to them"
 
 
