@@ -69,21 +69,19 @@ from torch import Tensor
 from g2vlm_fast.data.language.relation_geometry import (
     Pairs,
     angle_off_ahead,
+    decided,
     meets_ray,
-    share_of_box_inside,
     share_of_grown_footprints,
     yaw_difference,
 )
+from g2vlm_fast.data.language.relation_support import support_labels
 from g2vlm_fast.geometry.boxes import upright_box_gap
 from g2vlm_fast.geometry.cameras import horizontal_axes
 from g2vlm_fast.ontology import DIRECTIONAL_RELATIONS, RELATIONS
 
 _HOLDS_FROM, _FAILS_BELOW = 0.30, 0.20  # metres along the direction
 _DOMINANCE = 1.2  # ratio of the displacement along the direction to the one across it
-_CONTACT, _NO_CONTACT = 0.02, 0.06  # metres between bottom and top
-_SUPPORTED, _UNSUPPORTED = 0.5, 0.2  # share of the footprint
 _NEAR, _FAR = 0.50, 0.80  # metres between closest points
-_INSIDE, _OUTSIDE = 0.8, 0.3  # share of the box
 _ABOVE = 0.06  # metres between top and bottom
 _GROWTH = 0.10  # metres that footprints are grown by before one is above another
 _OVERHEAD, _BESIDE = 0.3, 0.1  # share of the smaller grown footprint
@@ -143,7 +141,7 @@ def relation_labels(
     pairs = Pairs(center.double(), size.double(), rotation.double())
     by_name = {
         **_view_directions(pairs.center, view_pose, gravity),
-        **_support(pairs, containers, supports, inside),
+        **support_labels(pairs, containers, supports, inside),
         "near": _near(pairs),
         "facing": _facing(pairs, has_front),
         "aligned with": _aligned(pairs, has_front),
@@ -226,11 +224,7 @@ def between_labels(center: Tensor, size: Tensor) -> Tensor:
     fails = (middle >= 0.4) | (aside >= 0.35 * length) | (shared <= 0)
     same = torch.eye(count, dtype=torch.bool)
     same = same[:, :, None] | same[:, None, :] | same[None]
-    return _label(holds & (shared >= 0.10), fails).masked_fill(same, -1)
-
-
-def _label(holds: Tensor, fails: Tensor) -> Tensor:
-    return torch.where(holds, 1, torch.where(fails, 0, -1)).to(torch.int8)
+    return decided(holds & (shared >= 0.10), fails).masked_fill(same, -1)
 
 
 def _with_inverse(name: str, inverse: str, labels: Tensor) -> dict[str, Tensor]:
@@ -257,69 +251,24 @@ def _directions(right: Tensor, towards_front: Tensor) -> dict[str, Tensor]:
 def _directed(along: Tensor, across: Tensor) -> Tensor:
     holds = (along >= _HOLDS_FROM) & (along >= _DOMINANCE * across.abs())
     fails = (along <= _FAILS_BELOW) | (along <= across.abs() / _DOMINANCE)
-    return _label(holds, fails)
+    return decided(holds, fails)
 
 
 def _near(pairs: Pairs) -> Tensor:
     gap = upright_box_gap(pairs.boxes, pairs.boxes)
-    return _label(gap <= _NEAR, gap >= _FAR)
-
-
-def _support(
-    pairs: Pairs,
-    containers: Sequence[bool] | None,
-    supports: Sequence[int | None] | None,
-    inside: Sequence[bool] | None,
-) -> dict[str, Tensor]:
-    gap = (pairs.bottom[:, None] - pairs.top[None]).abs()
-    share = pairs.footprint_share
-    rests = (gap <= _CONTACT) & (share >= _SUPPORTED) & (pairs.displacement[..., 2] > 0)
-    on = _label(rests, (gap >= _NO_CONTACT) | (share <= _UNSUPPORTED))
-    boxed = share_of_box_inside(pairs)
-    volume = pairs.size.prod(-1)
-    holds = (boxed >= _INSIDE) & (volume[None] >= _BIGGER * volume[:, None])
-    within = _label(holds, boxed <= _OUTSIDE)
-    if containers is None:
-        within = within.masked_fill(within == 1, -1)
-    else:
-        within = within.masked_fill(~torch.tensor(list(containers), dtype=torch.bool)[None], 0)
-    if supports is None:
-        if inside is not None and any(inside):
-            raise ValueError("relation_labels: inside says what is in its support: give supports")
-        return {"on": on, "in": within}
-    stands, contained = _known_support(supports, inside or [False] * pairs.count)
-    on = on.masked_fill(on == 1, -1).masked_fill(contained, 0)
-    within = within.masked_fill(within == 1, -1)
-    return {"on": on.masked_fill(stands, 1), "in": within.masked_fill(contained, 1)}
-
-
-def _known_support(supports: Sequence[int | None], inside: Sequence[bool]) -> tuple[Tensor, Tensor]:
-    """Which object stands on which, and is in which, at however many removes: ``[K, K]`` bool."""
-    count = len(supports)
-    stands, contained = (torch.zeros(count, count, dtype=torch.bool) for _ in range(2))
-    for index in range(count):
-        if inside[index] and supports[index] is None:
-            raise ValueError(f"relation_labels: object {index} is inside, but nothing carries it")
-        held, support = index, supports[index]
-        while support is not None:
-            if inside[held]:
-                contained[index, support] = True
-            elif held == index:
-                stands[index, support] = True
-            held, support = support, supports[support]
-    return stands, contained
+    return decided(gap <= _NEAR, gap >= _FAR)
 
 
 def _above(pairs: Pairs) -> Tensor:
     gap = pairs.bottom[:, None] - pairs.top[None]
     share = share_of_grown_footprints(pairs, _GROWTH)
-    return _label((gap >= _ABOVE) & (share >= _OVERHEAD), (gap <= 0) | (share <= _BESIDE))
+    return decided((gap >= _ABOVE) & (share >= _OVERHEAD), (gap <= 0) | (share <= _BESIDE))
 
 
 def _higher(pairs: Pairs) -> Tensor:
     top = pairs.top[:, None] - pairs.top[None]
     middle = pairs.displacement[..., 2]
-    return _label(
+    return decided(
         (top >= _HIGHER) & (middle >= _HIGHER), (top <= _NOT_HIGHER) & (middle <= _NOT_HIGHER)
     )
 
@@ -327,7 +276,7 @@ def _higher(pairs: Pairs) -> Tensor:
 def _bigger(pairs: Pairs) -> Tensor:
     volume = pairs.size.prod(-1)
     subject, other = volume[:, None], volume[None]
-    return _label(subject >= _BIGGER * other, subject <= _NOT_BIGGER * other)
+    return decided(subject >= _BIGGER * other, subject <= _NOT_BIGGER * other)
 
 
 def _facing(pairs: Pairs, has_front: Sequence[bool] | None) -> Tensor:
@@ -339,7 +288,7 @@ def _facing(pairs: Pairs, has_front: Sequence[bool] | None) -> Tensor:
     ahead = met | (central <= math.radians(_AHEAD))
     aside = (nearest >= math.radians(_ASIDE)) & ~meets_ray(pairs, 0.0)
     fronted = torch.tensor(list(has_front), dtype=torch.bool)[:, None]
-    return _label(ahead & fronted, aside | ~fronted)
+    return decided(ahead & fronted, aside | ~fronted)
 
 
 def _aligned(pairs: Pairs, has_front: Sequence[bool] | None) -> Tensor:
@@ -349,6 +298,6 @@ def _aligned(pairs: Pairs, has_front: Sequence[bool] | None) -> Tensor:
         turned = turned | torch.tensor(list(has_front), dtype=torch.bool)
     both = turned[:, None] & turned[None]
     angle = yaw_difference(pairs)
-    return _label(
+    return decided(
         both & (angle <= math.radians(_PARALLEL)), both & (angle >= math.radians(_CROOKED))
     )

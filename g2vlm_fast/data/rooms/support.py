@@ -55,27 +55,33 @@ def put_in(arrangement: Arrangement, base: int, class_name: str) -> int | None:
     """
     if not arrangement.may_carry(base, class_name, "in"):
         return None
-    cavities = arrangement.placed[base].furniture.cavities
-    draws = arrangement.draws
     for mount in (Mount.TOP, Mount.FLOOR):
         furniture = arrangement.make(class_name, mount=mount)
-        places = [c for c in cavities if furniture is not None and furniture.size[2] <= c.tallest]
-        for _ in range(_ATTEMPTS if places else 0):
-            assert furniture is not None
-            cavity = draws.choice(places)
-            turn = draws.integer(-6, 6)
-            if not cavity.has_ceiling:
-                turn += 90 * draws.integer(0, 3)
-            half_x, half_y = _half_extents(furniture, turn)
-            reach_x = (cavity.x1 - cavity.x0) // 2 - half_x
-            reach_y = (cavity.y1 - cavity.y0) // 2 - half_y
-            if min(reach_x, reach_y) < 0:
-                continue
-            x = (cavity.x0 + cavity.x1) // 2 + draws.integer(-reach_x, reach_x)
-            y = (cavity.y0 + cavity.y1) // 2 + draws.integer(-reach_y, reach_y)
-            index = _stand(arrangement, base, furniture, cavity, x, y, turn, None)
-            if index is not None:
-                return index
+        index = None if furniture is None else _stand_inside(arrangement, base, furniture)
+        if index is not None:
+            return index
+    return None
+
+
+def _stand_inside(arrangement: Arrangement, base: int, furniture: Furniture) -> int | None:
+    draws = arrangement.draws
+    cavities = arrangement.placed[base].furniture.cavities
+    places = [cavity for cavity in cavities if furniture.size[2] <= cavity.tallest]
+    for _ in range(_ATTEMPTS if places else 0):
+        cavity = draws.choice(places)
+        turn = draws.integer(-6, 6)
+        if not cavity.has_ceiling:
+            turn += 90 * draws.integer(0, 3)
+        half_x, half_y = _half_extents(furniture, turn)
+        reach_x = (cavity.x1 - cavity.x0) // 2 - half_x
+        reach_y = (cavity.y1 - cavity.y0) // 2 - half_y
+        if min(reach_x, reach_y) < 0:
+            continue
+        x = (cavity.x0 + cavity.x1) // 2 + draws.integer(-reach_x, reach_x)
+        y = (cavity.y0 + cavity.y1) // 2 + draws.integer(-reach_y, reach_y)
+        index = _stand(arrangement, base, furniture, cavity, x, y, turn, None)
+        if index is not None:
+            return index
     return None
 
 

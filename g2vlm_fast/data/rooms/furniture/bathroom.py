@@ -10,7 +10,6 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     Furniture,
     Mount,
     Part,
-    Surface,
     assemble,
     ball,
     box,
@@ -18,12 +17,12 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     four_legs,
     leaning,
     on_front,
-    open_above,
     rod_x,
     rod_y,
     slab,
     upright,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import Surface, open_above
 
 Rectangle = tuple[int, int, int, int]
 

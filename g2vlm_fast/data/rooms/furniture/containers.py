@@ -16,13 +16,12 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     ball,
     even,
     leaning,
-    open_above,
     rod_x,
     slab,
     spoke,
     upright,
-    whole_top,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import open_above, whole_top
 
 
 def _coat_stand(draws: Draws) -> Furniture:

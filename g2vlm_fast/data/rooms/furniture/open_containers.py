@@ -13,11 +13,11 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     assemble,
     even,
     leaning,
-    open_above,
     rod_x,
     slab,
     walls_around,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import open_above
 
 
 def open_carton(draws: Draws) -> Furniture:

@@ -8,19 +8,17 @@ from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.rendering.materials import Material
 from g2vlm_fast.data.rooms.furniture.joinery import doors
 from g2vlm_fast.data.rooms.furniture.pieces import (
-    Cavity,
     Furniture,
     Mount,
     Part,
     assemble,
     box,
-    closed_above,
     even,
     four_legs,
     rod_x,
     slab,
-    whole_top,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import Cavity, closed_above, whole_top
 
 _BOARD = 20  # thickness of sides and boards
 _AIR = 6  # between the sides of a compartment and what may stand in it

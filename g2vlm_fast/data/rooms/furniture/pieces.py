@@ -14,12 +14,10 @@ from enum import StrEnum
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.rendering.materials import Material
 from g2vlm_fast.data.rendering.primitives import Shape
+from g2vlm_fast.data.rooms.furniture.surfaces import Cavity, Surface
 from g2vlm_fast.data.rooms.turns import cosine_sine, rotation_of
 
 Triple = tuple[int, int, int]
-
-OPEN_ROOM = 10_000
-"""Free height in millimetres above a surface that nothing covers."""
 
 ROLE_COLORS: dict[str, tuple[float, float, float]] = {
     "wood": (0.55, 0.40, 0.25),
@@ -79,45 +77,6 @@ class Part:
         if self.shape == Shape.SPHERE:
             return half[0], half[0], half[0]
         raise ValueError(f"Part: furniture has boxes, cylinders and spheres, got {self.shape!r}")
-
-
-@dataclass(frozen=True)
-class Surface:
-    """A level place of a piece that carries smaller things, in its frame, in millimetres."""
-
-    x0: int
-    x1: int
-    y0: int
-    y1: int
-    z: int
-    room: int = OPEN_ROOM  # free height above it
-
-
-@dataclass(frozen=True)
-class Cavity(Surface):
-    """The bottom of a hollow: what stands on it is in the piece, not on it."""
-
-    depth: int = 0  # millimetres that the sides around it rise above it
-
-    @property
-    def has_ceiling(self) -> bool:
-        """Whether it is covered, so that things are put in and seen from the front alone."""
-        return self.room <= self.depth
-
-    @property
-    def tallest(self) -> int:
-        """Height of the tallest thing that may stand in it: two thirds of it below the rim."""
-        return min(self.room, self.depth * 3 // 2)
-
-
-def closed_above(x0: int, x1: int, y0: int, y1: int, z: int, top: int) -> Cavity:
-    """A compartment with a bottom at z, a ceiling at ``top`` and an open front."""
-    return Cavity(x0, x1, y0, y1, z, top - z, top - z)
-
-
-def open_above(x0: int, x1: int, y0: int, y1: int, z: int, rim: int) -> Cavity:
-    """A hollow with a bottom at z and sides that rise to ``rim``."""
-    return Cavity(x0, x1, y0, y1, z, depth=rim - z)
 
 
 @dataclass(frozen=True)
@@ -276,18 +235,6 @@ def four_legs(width: int, depth: int, height: int, thick: int, role: str) -> lis
         for x0 in (-x, x - thick)
         for y0 in (-y, y - thick)
     ]
-
-
-def whole_top(size: Triple) -> Surface:
-    """The top of a piece with a rectangular top."""
-    width, depth, height = size
-    return Surface(-(width // 2), width // 2, -(depth // 2), depth // 2, height)
-
-
-def round_top(radius: int, z: int) -> Surface:
-    """The square inside a round top, of whole even millimetres."""
-    half = int(radius / math.sqrt(2)) // 2 * 2
-    return Surface(-half, half, -half, half, z)
 
 
 def assemble(

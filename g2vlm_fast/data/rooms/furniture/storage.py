@@ -11,14 +11,13 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     Furniture,
     Mount,
     Part,
-    Surface,
     assemble,
     box,
     even,
     four_legs,
     slab,
-    whole_top,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import Surface, whole_top
 
 
 def _two_door_cabinet(draws: Draws) -> Furniture:

@@ -10,17 +10,14 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     Builder,
     Furniture,
     Part,
-    Surface,
     assemble,
     box,
-    closed_above,
     even,
     four_legs,
-    round_top,
     slab,
     upright,
-    whole_top,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import Surface, closed_above, round_top, whole_top
 
 
 def _coffee_table(draws: Draws) -> Furniture:
