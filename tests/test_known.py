@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -15,6 +16,7 @@ pytest.importorskip("matplotlib", reason="pictures need the extra `app`")
 from scan_layouts import threerscan
 from scan_layouts.room import small_room
 
+from g2vlm_fast.cli import BAD_INPUT, main
 from g2vlm_fast.data import RoomConfig, Scene, generate_room
 from g2vlm_fast.data.annotations import (
     ObjectRelation,
@@ -26,7 +28,9 @@ from g2vlm_fast.data.annotations import (
 from g2vlm_fast.ontology import RELATIONS
 from g2vlm_fast.pipeline import view
 from g2vlm_fast.pipeline.contact_sheet import contact_sheet
+from g2vlm_fast.pipeline.data_config import SceneConfig
 from g2vlm_fast.pipeline.known import known_of, some_of
+from g2vlm_fast.pipeline.show import load_scene
 from g2vlm_fast.report.pictures import GAP
 
 
@@ -159,10 +163,24 @@ def test_sentences_of_other_people_are_no_markdown(scan: Scene) -> None:
     assert "<b>" not in text
 
 
-def test_annotations_are_turned_upright_with_their_scan(tmp_path: Path) -> None:
-    from g2vlm_fast.pipeline.data_config import SceneConfig
-    from g2vlm_fast.pipeline.show import load_scene
+def test_sentences_of_other_files_are_shown_with_their_scan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = threerscan.write(tmp_path, small_room())
+    sentence = {
+        "scene_id": threerscan.NAME, "object_id": "1", "object_name": "table", "ann_id": "0",
+        "description": "where one eats",
+    }  # fmt: skip
+    file = tmp_path / "sentences.json"
+    file.write_text(json.dumps([sentence]))
+    scene, _ = load_scene(SceneConfig(scene=str(folder), sentences=(file,)))
+    assert known_of(scene).sentences == ("ScanRefer: where one eats  table 1",)
+    out = str(tmp_path / "sheet.png")
+    assert main(["data", "show", "7", "--sentences", str(file), "--out", out]) == BAD_INPUT
+    assert "--sentences are about scans" in capsys.readouterr().err
 
+
+def test_annotations_are_turned_upright_with_their_scan(tmp_path: Path) -> None:
     folder = threerscan.write(tmp_path, small_room())
     scene, _ = load_scene(SceneConfig(scene=str(folder)))
     known = known_of(scene)
