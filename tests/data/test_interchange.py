@@ -155,7 +155,11 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a box of two sides": (
         {"objects": (dataclasses.replace(_THING, size=(1, 1)), _OTHER)},
-        "size of a PredictedObject must be three",
+        "size of a PredictedObject must be a tuple of three",
+    ),
+    "a list for a box": (
+        {"objects": (dataclasses.replace(_THING, center=[0, 0, 0]), _OTHER)},
+        "center of a PredictedObject must be a tuple of three",
     ),
     "no text": (
         {"answers": (PredictedAnswer(question="?", text=None),)},

@@ -263,6 +263,17 @@ def test_empty_graphs() -> None:
     assert set(nothing_said.values()) == {0.0}
 
 
+def test_of_two_equal_boxes_the_same_one_is_matched_however_they_are_listed() -> None:
+    case = case_of((CHAIR, "left of", TABLE))
+    twins = [thing(CHAIR, id=7, score=0.4), thing(CHAIR, id=8, score=0.9)]
+    relation = PredictedRelation(subject=8, object=1, name="left of")
+    for listed in (twins, twins[::-1]):
+        prediction = dataclasses.replace(
+            said(things=[*listed, thing(TABLE)]), relations=(relation,)
+        )
+        assert relation_values(case, prediction)["triplet_f1"] == 1.0
+
+
 def test_spq_is_that_of_the_metric_on_any_prediction() -> None:
     case = room_case()
     assert case.graph is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -75,8 +75,7 @@ def _is_number(value: object) -> bool:
 def _all(fits: Callable[[object], bool], count: int | None = None) -> Callable[[object], bool]:
     def every_one(value: object) -> bool:
         return (
-            isinstance(value, Sequence)
-            and not isinstance(value, str)
+            isinstance(value, tuple)
             and (count is None or len(value) == count)
             and all(map(fits, value))
         )
@@ -91,9 +90,9 @@ _TYPES: dict[str, tuple[str, Callable[[object], bool]]] = {
     "float | None": ("a finite int or float, or None", lambda v: v is None or _is_number(v)),
     "tuple[int, ...]": ("a tuple of ints", _all(_is_integer)),
     "tuple[float, ...]": ("a tuple of finite ints or floats", _all(_is_number)),
-    "tuple[float, float, float]": ("three finite ints or floats", _all(_is_number, 3)),
+    "tuple[float, float, float]": ("a tuple of three finite ints or floats", _all(_is_number, 3)),
     "tuple[tuple[float, float, float], ...]": (
-        "three rows of three finite ints or floats",
+        "a tuple of three tuples of three finite ints or floats",
         _all(_all(_is_number, 3), 3),
     ),
     "tuple[str, ...]": ("a tuple of texts", _all(_is_text)),
