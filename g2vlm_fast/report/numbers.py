@@ -14,6 +14,8 @@ def shown(value: float, unit: str = "") -> str:
         return "-"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
+    if abs(value) < 1e-12:
+        return f"0 {unit}".rstrip()
     digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
     text = f"{value:,.{digits}f}"
     if 0 < abs(value) < 0.01:

@@ -46,7 +46,9 @@ def kind_chart(kind: str, material: Material) -> DotChart:
         for each in material.judged
         if kind in each.summary.by_kind
     ]
-    return DotChart(title=kind, subtitle="", rows=tuple(rows), axis=Axis(0.0, 1.0))
+    return DotChart(
+        title=kind.replace("_", " "), subtitle="", rows=tuple(rows), axis=Axis(0.0, 1.0)
+    )
 
 
 def difference_chart(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ _ACRONYMS = {
 def title_of(score: Score) -> str:
     """Return the name of a score as people write it."""
     words = " ".join(_ACRONYMS.get(word, word) for word in score.name.split("_"))
+    words = re.sub(r"(\d)cm\b", r"\1 cm", words)
+    words = re.sub(r"recall (\d+)$", r"recall@\1", words)
+    words = re.sub(r" (25|50)(?= |$)", r" @0.\1", words)
     return words if words.startswith("mAP") else words[0].upper() + words[1:]
 
 

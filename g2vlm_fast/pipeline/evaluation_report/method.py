@@ -15,7 +15,7 @@ def method(material: Material) -> Chapter:
     """Return the section that says how to read the page."""
     return chapter(
         "method",
-        "How to read these numbers",
+        "How to read this",
         tag("h3", "Scores"),
         tag(
             "p",

@@ -23,7 +23,7 @@ def header(material: Material) -> Markup:
         ("Scenes", f"{len(material.scenes):,}"),
         ("Tasks", f"{len(material.tasks)}"),
         ("Scores", f"{len(material.scores)}"),
-        ("Questions, phrases, captions", f"{kept:,}"),
+        ("Texts asked", f"{kept:,}"),
         ("Failed predictions", f"{failed:,}"),
         ("Benchmark", first.summary.fingerprint[:10]),
     ]
@@ -45,7 +45,7 @@ def _lead(material: Material) -> str:
     who = "What one system" if material.alone else f"What {len(material.judged)} systems"
     says = "says" if material.alone else "say"
     return (
-        f"{who} {says} about {scenes} of {material.benchmark}, held against what is true there. "
+        f"{who} {says} about {scenes} (“{material.benchmark}”), held against what is true there. "
         "Every number comes with its 95 % interval over scenes."
     )
 
@@ -58,7 +58,7 @@ def warnings(material: Material) -> Markup | None:
     for each in material.judged:
         if each.summary.looks_at_truth:
             told.append(
-                f"{each.label} reads what is true of a scene: it is an upper bound, no competitor."
+                f"“{each.label}” reads what is true of a scene: an upper bound, no competitor."
             )
     failing = [each for each in material.judged if each.summary.failures]
     if failing:

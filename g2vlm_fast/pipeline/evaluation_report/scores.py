@@ -54,7 +54,9 @@ def by_kind(material: Material) -> Chapter | None:
     bodies = []
     for kind in kinds:
         estimates = _by_system({e.label: e.summary.by_kind.get(kind) for e in material.judged})
-        bodies.append(_body(tag("b", kind), kind_chart(kind, material), estimates, material))
+        bodies.append(
+            _body(tag("b", kind.replace("_", " ")), kind_chart(kind, material), estimates, material)
+        )
     return chapter(
         "kinds",
         "Answers by kind of question",
