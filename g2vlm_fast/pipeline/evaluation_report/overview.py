@@ -25,7 +25,7 @@ def header(material: Material) -> Markup:
         ("Scores", f"{len(material.scores)}"),
         ("Texts asked", f"{kept:,}"),
         ("Failed predictions", f"{failed:,}"),
-        ("Benchmark", first.summary.fingerprint[:10]),
+        ("Benchmark", first.summary.fingerprint[:8]),
     ]
     return join(
         [
