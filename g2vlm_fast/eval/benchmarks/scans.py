@@ -96,6 +96,15 @@ class ScanBenchmark:
         """The name of the scan with the number of the stretch."""
         return tuple(f"{self.path.name}-{number:02d}" for number in range(self.stretches))
 
+    @property
+    def frames(self) -> int:
+        """Frames of the scan that can be used.
+
+        Raises:
+            ScanError: the scan cannot be read, has no depth, or has too few frames.
+        """
+        return self._scan.num_views
+
     def case(self, index: int) -> Case:
         """Make a stretch as a case.
 
