@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from g2vlm_fast.data import (
+    PROGRAMS,
     Query,
     RoomConfig,
     RoomTruth,
@@ -97,8 +98,10 @@ class RoomBenchmark:
 
     @property
     def name(self) -> str:
-        """For people: split, number of rooms and noise."""
-        return f"rooms, {self.split}, {self.count} scenes, noise {self.noise}"
+        """For people: programs, split, number of rooms and noise."""
+        programs = self.config.programs
+        kind = "rooms" if programs == PROGRAMS else f"{' and '.join(programs)} rooms"
+        return f"{kind}, {self.split}, {self.count} scenes, noise {self.noise}"
 
     @cached_property
     def config(self) -> RoomConfig:

@@ -64,6 +64,8 @@ def evaluate_system(
     if shard is not None and overwrite:
         raise ValueError("evaluate_system: a shard cannot overwrite what others may have begun")
     identity = RunIdentity.of(system, benchmark, SCORES)
+    if not Path(out).exists():
+        _case(benchmark, 0)  # what cannot be made begins no run
     folder = RunFolder.open(Path(out), system, identity, overwrite=overwrite)
     mine = range(index, len(identity.scenes), count)
     for done, number in enumerate(mine, start=1):

@@ -14,6 +14,7 @@ from g2vlm_fast.data.interchange import ScenePrediction
 from g2vlm_fast.eval.metrics.mesh import sample_mesh
 from g2vlm_fast.eval.metrics.surface import surface_distances
 from g2vlm_fast.eval.protocol.cases import Case, GraphTruth
+from g2vlm_fast.eval.scoring.depth import depth_in_given_views
 from g2vlm_fast.export.scene_graph import SceneObject, SceneRelation, frame_of
 from g2vlm_fast.ontology import RELATIONS
 from g2vlm_fast.report.cameras import VirtualCamera, overview_cameras
@@ -220,10 +221,9 @@ def _overview(case: Case, points: Tensor) -> VirtualCamera:
 def _depth_errors(case: Case, prediction: ScenePrediction) -> Captioned:
     """One view: true depth, predicted depth and relative error."""
     assert case.depth is not None
-    assert prediction.depth is not None
-    row = len(prediction.views) // 2
-    view = prediction.views[row]
-    truth, said = case.depth.depth[view], torch.from_numpy(prediction.depth[row])
+    assert case.given is not None
+    view = prediction.views[len(prediction.views) // 2]
+    truth, said = case.depth.depth[view], depth_in_given_views(prediction, case.given)[view].float()
     low, high = _depth_range(truth)
     pictures = [
         depth_in_colors(truth, low, high),
