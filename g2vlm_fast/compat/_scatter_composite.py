@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.compat._scatter_groups import Groups
+from g2vlm_fast.compat._scatter_layout import INTEGERS
 from g2vlm_fast.compat._scatter_plan import plan_scatter
 from g2vlm_fast.compat._scatter_reduce import widened
 from g2vlm_fast.compat._scriptable import kept_in_python, scriptable
@@ -81,7 +82,7 @@ def _scatter_std(
     unbiased: bool,
 ) -> Tensor:
     check_flag("scatter_std", "unbiased", unbiased)
-    if isinstance(src, Tensor) and not src.is_floating_point():
+    if isinstance(src, Tensor) and src.dtype in INTEGERS:
         src = src.to(torch.get_default_dtype())
     plan = plan_scatter("scatter_std", src, index, dim, out, dim_size)
     groups = plan.groups

@@ -32,10 +32,7 @@ def _members(index: Tensor, num_groups: int, caller: str) -> Tensor:
         least, most = (int(bound) for bound in torch.aminmax(index))
         if least < 0 or most >= num_groups:
             wrong = least if least < 0 else most
-            raise ValueError(
-                f"{caller}: index must be from 0 to {num_groups - 1}, got {wrong}; where the "
-                "largest index counts, leave dim_size out or raise it"
-            )
+            raise ValueError(f"{caller}: index must be from 0 to {num_groups - 1}, got {wrong}")
     elif index.numel():
         in_range = ((index >= 0) & (index < num_groups)).all()
         _require(in_range, f"{caller}: index must be from 0 to {num_groups - 1}")
