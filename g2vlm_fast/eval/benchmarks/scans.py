@@ -156,7 +156,7 @@ class ScanBenchmark:
         assert scan.depth is not None
         geometry = (scan.depth, scan.intrinsics, scan.poses)
         size = choose_voxel_size(*geometry, depth_sigma=scan.depth_sigma)
-        mesh = fuse(scan.images, *geometry, size).mesh()
+        mesh = fuse(scan.images, *geometry, size).mesh().in_order()
         if mesh.is_empty:
             raise ScanError(
                 self.path, f"fuses to no surface with voxels of {1000 * size:g} mm",

@@ -57,6 +57,7 @@ class PoissonReconstruction:
         points = fuse_given(*given_depth(case)).surface_points()
         if not len(points.position):
             raise PredictionFailed("the given depth fuses to no surface")
+        points = points.subset(np.lexsort(points.position.T))
         return mesh_prediction(self.name, case, poisson_surface(points, self.octree_depth))
 
 
