@@ -157,8 +157,8 @@ def _shifted(groups: Groups, x: Tensor) -> tuple[Tensor, Tensor]:
     The shift changes no result, so no gradient passes through it; where it is infinite there is
     none.
     """
-    greatest, position = groups.extreme(x.detach(), "max")
-    greatest = greatest.masked_fill(position == groups.positions, -torch.inf)
+    greatest = groups.extreme_values(x.detach(), "max")
+    greatest = greatest.masked_fill((groups.sizes() == 0)[:, None], -torch.inf)
     shift = greatest.masked_fill(greatest.isinf(), 0)
     return greatest, x - groups.gather(shift)
 

@@ -137,8 +137,6 @@ def _scatter(
     reduce: str,
 ) -> Tensor:
     check_choice(caller, "reduce", reduce, _REDUCTIONS)
-    if reduce in ("min", "max"):
-        return _scatter_extreme(caller, src, index, dim, out, dim_size, reduce)[0]
     plan = plan_scatter(caller, src, index, dim, out, dim_size)
     return reduce_into(plan, src, out, "sum" if reduce == "add" else reduce)
 

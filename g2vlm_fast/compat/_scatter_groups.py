@@ -113,6 +113,12 @@ class Groups:
         values, position = _Extreme.apply(x, *self.runs(), reduce)
         return values, position
 
+    def extreme_values(self, x: Tensor, reduce: str) -> Tensor:
+        """Return the extremes of each group; 0 without rows."""
+        if _wants_gradient(x):
+            return self.extreme(x, reduce)[0]
+        return _reduce(x, *self.runs(), reduce)
+
     def gather(self, y: Tensor) -> Tensor:
         """Give each row that of its group: ``[count, C]`` to ``[E, C]``."""
         if not _wants_gradient(y):
@@ -134,7 +140,7 @@ def _reduce(x: Tensor, offsets: Tensor, order: Tensor, reduce: str) -> Tensor:
         out: Tensor = _graph_reduce(x.contiguous(), offsets, order, None, reduce, 0)[0]
         return out
     rows = x.index_select(0, order)
-    if not x.is_floating_point():
+    if reduce in ("max", "min") or not x.is_floating_point():
         return reduce_edges(rows, offsets, reduce, None)[0]
     total = torch.segment_reduce(rows, "sum", offsets=offsets, axis=0, initial=0, unsafe=True)
     return total / offsets.diff().clamp_min(1)[:, None] if reduce == "mean" else total
@@ -202,8 +208,9 @@ class _Extreme(torch.autograd.Function):
             values, slot = reduce_edges(x.index_select(0, order), offsets, reduce, torch.int32)
         position = torch.full_like(slot, x.shape[0], dtype=torch.int64)
         if x.shape[0]:
-            place = (offsets[:-1, None] + slot).clamp(0, x.shape[0] - 1)  # wraps without a slot
-            position = torch.where(slot == _NO_SLOT, position, order[place.long()].long())
+            place = (offsets[:-1, None] + slot).clamp_(0, x.shape[0] - 1)  # wraps without a slot
+            found = order.index_select(0, place.flatten()).view_as(slot)
+            position = torch.where(slot == _NO_SLOT, position, found)
         ctx.mark_non_differentiable(position)
         ctx.save_for_backward(position)
         ctx.rows = x.shape[0]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from g2vlm_fast.compat._scatter_groups import Groups
 from g2vlm_fast.compat._scatter_plan import Plan
 
-SUMS = ("sum", "mean", "mul")
-EXTREMES = ("max", "min")
 _HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -17,12 +16,21 @@ def widened(x: Tensor, always: bool = False) -> Tensor:
     return x.float() if x.dtype in _HALVES and (always or x.is_cpu) else x
 
 
+def reduce_groups(groups: Groups, x: Tensor, reduce: str) -> Tensor:
+    """Return one row a group."""
+    if reduce in ("min", "max"):
+        return groups.extreme_values(x, reduce)
+    reductions = {"sum": groups.sum, "mean": groups.mean, "mul": groups.product}
+    return reductions[reduce](x)
+
+
 def reduce_into(plan: Plan, src: Tensor, out: Tensor | None, reduce: str) -> Tensor:
-    """Return sums, means or products of the groups, merged into ``out`` where it is given."""
+    """Return the groups' reductions, merged into ``out`` where it is given."""
     x = plan.rows(widened(src, always=out is not None or reduce == "mul"))
     if out is None:
-        found = {"sum": plan.groups.sum, "mean": plan.groups.mean, "mul": plan.groups.product}
-        return plan.unrows(found[reduce](x)).to(src.dtype)
+        return plan.unrows(reduce_groups(plan.groups, x, reduce)).to(src.dtype)
+    if reduce in ("min", "max"):
+        return extreme_into(plan, src, out, reduce)[0]
     before = plan.rows(out.clone()).to(x.dtype)
     if reduce == "mul":
         return out.copy_(plan.unrows(before * plan.groups.product(x)))

@@ -8,7 +8,12 @@ from torch import Tensor
 
 from g2vlm_fast.compat._scatter_layout import NUMBERS, check_any_shape, check_sizes
 from g2vlm_fast.compat._scatter_plan import plan_sorted
-from g2vlm_fast.compat._scatter_reduce import extreme_into, reduce_into, widened
+from g2vlm_fast.compat._scatter_reduce import (
+    extreme_into,
+    reduce_groups,
+    reduce_into,
+    widened,
+)
 from g2vlm_fast.compat._scatter_runs import Runs
 from g2vlm_fast.compat._scriptable import kept_in_python, scriptable
 from g2vlm_fast.ops._checks import check_choice
@@ -185,11 +190,9 @@ def _segment_csr(
     caller: str, src: Tensor, indptr: Tensor, out: Tensor | None, reduce: str
 ) -> Tensor:
     check_choice(caller, "reduce", reduce, _REDUCTIONS)
-    if reduce in ("min", "max"):
-        return _segment_extreme_csr(caller, src, indptr, out, reduce)[0]
     runs = Runs(caller, src, indptr, out)
     x = runs.layout.rows(widened(src))
-    rows = runs.groups.mean(x) if reduce == "mean" else runs.groups.sum(x)
+    rows = reduce_groups(runs.groups, x, "sum" if reduce == "add" else reduce)
     return runs.answer(rows, out, src.dtype)
 
 
@@ -236,8 +239,6 @@ def _segment_coo(
     reduce: str,
 ) -> Tensor:
     check_choice(caller, "reduce", reduce, _REDUCTIONS)
-    if reduce in ("min", "max"):
-        return _segment_extreme_coo(caller, src, index, out, dim_size, reduce)[0]
     plan = plan_sorted(caller, ("src", src), index, dim_size, out)
     return reduce_into(plan, src, out, "sum" if reduce == "add" else reduce)
 
