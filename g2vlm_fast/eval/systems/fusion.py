@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ class TsdfFusion:
     """
 
     inpainted: bool = False
+    tasks: ClassVar[frozenset[Task]] = frozenset(("surface", "depth"))
+    looks_at_truth: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -41,14 +44,6 @@ class TsdfFusion:
     @property
     def fingerprint(self) -> str:
         return f"{self.name} 1"
-
-    @property
-    def tasks(self) -> frozenset[Task]:
-        return frozenset(("surface", "depth"))
-
-    @property
-    def looks_at_truth(self) -> bool:
-        return False
 
     def predict(self, case: Case) -> ScenePrediction:
         """Fuse, and render depth of the fused surface.

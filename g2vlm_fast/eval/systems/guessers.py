@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 from g2vlm_fast.data import Query
 from g2vlm_fast.data.draws import Draws
@@ -44,22 +45,15 @@ class Chance:
     """
 
     training: TrainingRooms = field(default_factory=TrainingRooms)
-
-    @property
-    def name(self) -> str:
-        return "chance"
+    name: ClassVar[str] = "chance"
+    tasks: ClassVar[frozenset[Task]] = frozenset(
+        ("objects", "relations", "answers", "grounding", "captions")
+    )
+    looks_at_truth: ClassVar[bool] = False
 
     @property
     def fingerprint(self) -> str:
         return f"{self.name} 1 {self.training.benchmark.fingerprint}"
-
-    @property
-    def tasks(self) -> frozenset[Task]:
-        return frozenset(("objects", "relations", "answers", "grounding", "captions"))
-
-    @property
-    def looks_at_truth(self) -> bool:
-        return False
 
     def predict(self, case: Case) -> ScenePrediction:
         """Draw a room, and answers; the same for cases of one name."""
@@ -107,22 +101,13 @@ class MajorityAnswer:
     """
 
     training: TrainingRooms = field(default_factory=TrainingRooms)
-
-    @property
-    def name(self) -> str:
-        return "majority"
+    name: ClassVar[str] = "majority"
+    tasks: ClassVar[frozenset[Task]] = frozenset(("answers", "captions"))
+    looks_at_truth: ClassVar[bool] = False
 
     @property
     def fingerprint(self) -> str:
         return f"{self.name} 1 {self.training.benchmark.fingerprint}"
-
-    @property
-    def tasks(self) -> frozenset[Task]:
-        return frozenset(("answers", "captions"))
-
-    @property
-    def looks_at_truth(self) -> bool:
-        return False
 
     def predict(self, case: Case) -> ScenePrediction:
         """Answer by the kind of question alone."""
@@ -157,22 +142,13 @@ class QuestionOnly:
     """
 
     training: TrainingRooms = field(default_factory=TrainingRooms)
-
-    @property
-    def name(self) -> str:
-        return "question-only"
+    name: ClassVar[str] = "question-only"
+    tasks: ClassVar[frozenset[Task]] = frozenset(("answers",))
+    looks_at_truth: ClassVar[bool] = False
 
     @property
     def fingerprint(self) -> str:
         return f"{self.name} 1 {self.training.benchmark.fingerprint}"
-
-    @property
-    def tasks(self) -> frozenset[Task]:
-        return frozenset(("answers",))
-
-    @property
-    def looks_at_truth(self) -> bool:
-        return False
 
     def predict(self, case: Case) -> ScenePrediction:
         """Answer by the text of a question alone."""

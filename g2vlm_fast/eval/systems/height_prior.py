@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,22 +82,13 @@ class HeightPrior:
     """
 
     training_rooms: int = 24
-
-    @property
-    def name(self) -> str:
-        return "height-prior"
+    name: ClassVar[str] = "height-prior"
+    tasks: ClassVar[frozenset[Task]] = frozenset(("surface",))
+    looks_at_truth: ClassVar[bool] = False
 
     @property
     def fingerprint(self) -> str:
         return f"{self.name} 1 {self._training.fingerprint}"
-
-    @property
-    def tasks(self) -> frozenset[Task]:
-        return frozenset(("surface",))
-
-    @property
-    def looks_at_truth(self) -> bool:
-        return False
 
     def predict(self, case: Case) -> ScenePrediction:
         """Fuse, and fill the columns.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,21 +43,13 @@ class RulesOnTrueBoxes:
     takes the rectangle around all boxes for the floor; what boxes do not decide gets no answer.
     """
 
-    @property
-    def name(self) -> str:
-        return "rules"
+    name: ClassVar[str] = "rules"
+    tasks: ClassVar[frozenset[Task]] = frozenset(("objects", "relations", "answers", "grounding"))
+    looks_at_truth: ClassVar[bool] = True
 
     @property
     def fingerprint(self) -> str:
         return f"{self.name} 1"
-
-    @property
-    def tasks(self) -> frozenset[Task]:
-        return frozenset(("objects", "relations", "answers", "grounding"))
-
-    @property
-    def looks_at_truth(self) -> bool:
-        return True
 
     def predict(self, case: Case) -> ScenePrediction:
         """Run the programs of texts over a room of boxes.
@@ -91,22 +84,13 @@ class ClassFrequency:
     """
 
     training: TrainingRooms = field(default_factory=TrainingRooms)
-
-    @property
-    def name(self) -> str:
-        return "class-frequency"
+    name: ClassVar[str] = "class-frequency"
+    tasks: ClassVar[frozenset[Task]] = frozenset(("relations",))
+    looks_at_truth: ClassVar[bool] = True
 
     @property
     def fingerprint(self) -> str:
         return f"{self.name} 1 {self.training.benchmark.fingerprint}"
-
-    @property
-    def tasks(self) -> frozenset[Task]:
-        return frozenset(("relations",))
-
-    @property
-    def looks_at_truth(self) -> bool:
-        return True
 
     def predict(self, case: Case) -> ScenePrediction:
         """Relate all pairs by their classes.
@@ -152,22 +136,13 @@ class ShuffledRooms:
     """
 
     training: TrainingRooms = field(default_factory=TrainingRooms)
-
-    @property
-    def name(self) -> str:
-        return "shuffled-geometry"
+    name: ClassVar[str] = "shuffled-geometry"
+    tasks: ClassVar[frozenset[Task]] = frozenset(("answers",))
+    looks_at_truth: ClassVar[bool] = True
 
     @property
     def fingerprint(self) -> str:
         return f"{self.name} 1 {self.training.benchmark.fingerprint}"
-
-    @property
-    def tasks(self) -> frozenset[Task]:
-        return frozenset(("answers",))
-
-    @property
-    def looks_at_truth(self) -> bool:
-        return True
 
     def predict(self, case: Case) -> ScenePrediction:
         """Run the programs of questions over another room."""
