@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -129,7 +130,7 @@ def _rank(estimate: Estimate | None, score: str) -> float:
 
 
 def _cell(estimate: Estimate | None, *, interval: bool = True) -> str:
-    if estimate is None:
+    if estimate is None or math.isnan(estimate.value):
         return ""
     if not interval:
         return f"{estimate.value:.2f}"
