@@ -67,7 +67,7 @@ CONTAINERS: tuple[str, ...] = (
     "cabinet", "shelf", "box", "bin", "wardrobe", "dresser", "nightstand", "refrigerator", "sink",
     "bathtub", "shower", "cup", "bowl", "vase", "basket", "backpack", "suitcase", "microwave",
 )  # fmt: skip
-"""Classes that things are "in" rather than "on", unless they stand on the very top."""
+"""Classes that things can be "in": of others the label is 0 wherever the boxes are."""
 
 
 @dataclass(frozen=True)

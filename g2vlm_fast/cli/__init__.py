@@ -1,4 +1,4 @@
-"""The command line: ``g2vlm-fast run | check | preprocess | view | data | info | train | ...``.
+"""The command line: ``g2vlm-fast run | check | preprocess | view | data | train | evaluate | ...``.
 
 What a command needs is imported when it runs, so that ``--help`` answers at once.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 import tyro
 
-from g2vlm_fast.cli import models, scans, scenes
+from g2vlm_fast.cli import evaluations, models, scans, scenes
 
 BAD_INPUT = 2
 """Exit status where what was given cannot be used; nothing is written then."""
@@ -33,7 +33,8 @@ _COMMANDS: dict[str, tuple[type, _CarryOut | None]] = {
     "data": (scenes.Data, None),  # has commands of its own
     "info": (models.Info, models.info),
     "train": (models.Train, models.train),
-    "evaluate": (models.Evaluate, models.evaluate),
+    "evaluate": (evaluations.Evaluate, evaluations.evaluate),
+    "compare": (evaluations.Compare, evaluations.compare),
     "profile": (models.Profile, None),  # reads its own options
 }
 _DATA_COMMANDS: dict[str, tuple[type, _CarryOut | None]] = {
@@ -130,10 +131,13 @@ def _leaving_on_sigterm() -> Iterator[None]:
 def _is_bad_input(error: Exception) -> bool:
     """Whether an error is about what was given, so that its message is all there is to say."""
     from g2vlm_fast.data.readers import ScanError
+    from g2vlm_fast.eval.protocol.runs import RunError
     from g2vlm_fast.geometry.conventions import ConventionError
     from g2vlm_fast.pipeline.checkpoint import ModelError
     from g2vlm_fast.pipeline.config import ConfigError
     from g2vlm_fast.train import CheckpointError
 
-    known = (ScanError, ConventionError, ModelError, ConfigError, CheckpointError, OSError)
+    known = (
+        ScanError, ConventionError, ModelError, ConfigError, CheckpointError, RunError, OSError,
+    )  # fmt: skip
     return isinstance(error, known)

@@ -1,4 +1,4 @@
-"""Commands that run, train, judge and describe models."""
+"""Commands that run, train and describe models."""
 
 from __future__ import annotations
 
@@ -36,18 +36,6 @@ class Train:
     """Folder of the run; the checkpoint ends in checkpoint/. An interrupted run is resumed."""
     held_out_rooms: int = 50
     """Rooms that the metrics are measured on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """Judge a checkpoint on generated rooms that it has not seen, each head beside chance."""
-
-    checkpoint: Path | None = None
-    """Folder of a trained model; without one, the demo model."""
-    rooms: int = 50
-    """How many rooms."""
-    headlines: bool = False
-    """Show one metric for each head instead of all."""
 
 
 @dataclass(frozen=True)
@@ -113,21 +101,3 @@ def train(command: Train) -> None:
     if trained.metrics:
         Console().print(to_table(trained.metrics, headlines_only=True))
     Console().print(f"checkpoint: [bold]{trained.checkpoint}[/bold]")
-
-
-def evaluate(command: Evaluate) -> None:
-    """Carry out ``g2vlm-fast evaluate``."""
-    from rich.console import Console
-
-    from g2vlm_fast import recipes
-    from g2vlm_fast.eval import to_table
-    from g2vlm_fast.pipeline import default_checkpoint, load_model
-    from g2vlm_fast.pipeline.config import ConfigError
-
-    if command.rooms < 1:
-        raise ConfigError(f"--rooms must be at least 1, got {command.rooms}")
-    trained = load_model(command.checkpoint or default_checkpoint())
-    metrics = recipes.judge_on_rooms(
-        trained.model, trained.train_config(), command.rooms, show_progress=True
-    )
-    Console().print(to_table(metrics, headlines_only=command.headlines))

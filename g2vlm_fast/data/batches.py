@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
+
 from g2vlm_fast.data.collate import Tokenize, collate
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.language.answers import AnswerVocabulary
@@ -76,6 +78,7 @@ class RoomBatches:
         texts_per_scene: texts of every room in a batch.
         num_surface_points: surface samples of every room.
         num_query_points: signed-distance queries of every room.
+        device: where rooms are rendered, as of :func:`generate_room`.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class RoomBatches:
         texts_per_scene: int = 8,
         num_surface_points: int = 1024,
         num_query_points: int = 512,
+        device: torch.device | str = "cpu",
     ) -> None:
         if not 1 <= scenes_per_batch <= len(seeds):
             raise ValueError(
@@ -107,12 +111,13 @@ class RoomBatches:
         self.texts_per_scene = texts_per_scene
         self.num_surface_points = num_surface_points
         self.num_query_points = num_query_points
+        self.device = device
         self._rooms: dict[int, Scene] = {}
 
     def room(self, seed: int) -> Scene:
         """Return the room of a seed, made when first asked for."""
         if seed not in self._rooms:
-            self._rooms[seed] = generate_room(seed, self.config)
+            self._rooms[seed] = generate_room(seed, self.config, device=self.device)
         return self._rooms[seed]
 
     def seeds_of_batch(self, index: int) -> list[int]:

@@ -48,17 +48,19 @@ class RoomSource:
     Attributes:
         seeds: of the rooms, for example ``seeds_of("train", 10_000)``.
         config: what they are drawn from.
+        device: where they are rendered, as of :func:`generate_room`.
     """
 
     seeds: Sequence[int]
     config: RoomConfig = field(default_factory=RoomConfig)
+    device: str = "cpu"
 
     def __len__(self) -> int:
         return len(self.seeds)
 
     def scene(self, index: int) -> Scene:
         """Generate a room."""
-        return generate_room(self.seeds[index], self.config)
+        return generate_room(self.seeds[index], self.config, device=self.device)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ class RoomObject:
     size: Tensor  # [3] float32 metres, full extents along the box axes
     rotation: Tensor  # [3, 3] float32, box axes to world
     primitives: range  # rows of RoomTruth.primitives
-    support: int | None = None  # object that it stands on; None = the floor
+    support: int | None = None  # object that it stands on or in; None = the floor
+    inside: bool = False  # it is in its support, not on it
     has_front: bool = False  # it has a front, which faces along its negative y axis
 
 

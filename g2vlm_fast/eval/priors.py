@@ -84,19 +84,19 @@ class Priors:
         classes = [int(c) for room in facts for c in room.objects.classes]
         if not classes:
             raise ValueError("Priors.fit: expected training rooms with objects, got none")
-        rate = _relation_rate(facts, num_classes, num_relations)
+        rate = relation_rate(facts, num_classes, num_relations)
         texts, values = _answers_by_kind(facts)
         normals = np.concatenate([room.normals for room in facts])
         return cls(
             rooms=[room.objects for room in facts if len(room.objects)],
             majority_class=Counter(classes).most_common(1)[0][0],
             relation_rate=rate,
-            relation_threshold=_best_threshold(facts, rate),
+            relation_threshold=best_relation_threshold(facts, rate),
             answers={kind: _majority(answers) for kind, answers in texts.items()},
             any_answer=_majority([text for answers in texts.values() for text in answers]),
             numbers={kind: _best_constant(numbers) for kind, numbers in values.items()},
             any_number=_best_constant([v for numbers in values.values() for v in numbers]),
-            caption=_best_caption([caption for room in facts for caption in room.captions]),
+            caption=central_caption([caption for room in facts for caption in room.captions]),
             depth=_median([room.depths for room in facts]),
             normal=_mean_direction(normals),
             hidden_distance=_median([room.hidden_distances for room in facts]),
@@ -151,7 +151,7 @@ def _best_constant(values: Sequence[float]) -> float:
     return best[len(best) // 2]
 
 
-def _best_caption(captions: Sequence[str], candidates: int = 32) -> str:
+def central_caption(captions: Sequence[str], candidates: int = 32) -> str:
     """Return the caption with the highest mean token F1 against the others (their medoid)."""
     if not captions:
         return ""
@@ -176,7 +176,8 @@ def _mean_direction(normals: Array) -> Array:
     return best
 
 
-def _relation_rate(facts: Sequence[RoomFacts], num_classes: int, num_relations: int) -> Array:
+def relation_rate(facts: Sequence[RoomFacts], num_classes: int, num_relations: int) -> Array:
+    """Return how often ``[C, C, R]`` a predicate holds between objects of two classes."""
     holds = np.zeros((num_classes, num_classes, num_relations))
     seen = np.zeros_like(holds)
     for room in facts:
@@ -189,7 +190,8 @@ def _relation_rate(facts: Sequence[RoomFacts], num_classes: int, num_relations: 
     return (holds + SMOOTHING * overall) / (seen + SMOOTHING)
 
 
-def _best_threshold(facts: Sequence[RoomFacts], rate: Array) -> float:
+def best_relation_threshold(facts: Sequence[RoomFacts], rate: Array) -> float:
+    """Return the rate from which on asserting relations gives the best F1 in the same rooms."""
     scores, labels = [], []
     for room in facts:
         pair_rate = rate[room.objects.classes[:, None], room.objects.classes[None]]

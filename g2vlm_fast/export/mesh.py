@@ -29,6 +29,21 @@ class ColoredMesh:
         renumbered = flat.reshape(faces.shape).astype(np.int32)
         return ColoredMesh(self.vertices[used], renumbered, self.normals[used], self.colors[used])
 
+    def in_order(self) -> ColoredMesh:
+        """The same triangles in an order that does not depend on how they came.
+
+        Fusion and marching cubes on several threads list them differently from run to run.
+        Vertices at one place are merged and take the normal and the colour of one of them.
+        """
+        vertices, first, place = np.unique(
+            self.vertices, axis=0, return_index=True, return_inverse=True
+        )
+        faces = place.reshape(-1)[self.faces].astype(np.int32)
+        turn = (faces.argmin(axis=1)[:, None] + np.arange(3)) % 3
+        faces = np.take_along_axis(faces, turn, axis=1)
+        faces = faces[np.lexsort(faces.T[::-1])]
+        return ColoredMesh(vertices, faces, self.normals[first], self.colors[first])
+
     def to_open3d(self) -> Any:
         """The same as an ``open3d.t.geometry.TriangleMesh``."""
         import open3d as o3d

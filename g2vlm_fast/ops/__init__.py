@@ -16,6 +16,7 @@ from g2vlm_fast.ops.bias import (
 )
 from g2vlm_fast.ops.chamfer import ChamferResult, chamfer_distance
 from g2vlm_fast.ops.edge_conv import edge_conv
+from g2vlm_fast.ops.gather_rows import gather_rows
 from g2vlm_fast.ops.geometry_attention import GeometryAttentionResult, geometry_attention
 from g2vlm_fast.ops.graph_build import Graph, Transpose
 from g2vlm_fast.ops.graph_reduce import graph_reduce
@@ -23,6 +24,7 @@ from g2vlm_fast.ops.nearest import nearest
 from g2vlm_fast.ops.nearest_index import NearestIndex
 from g2vlm_fast.ops.nearest_pair import nearest_pair
 from g2vlm_fast.ops.point_to_mesh import mesh_to_point, point_to_mesh
+from g2vlm_fast.ops.segment_csr import segment_csr
 from g2vlm_fast.ops.voxel_pool import Clusters, interpolate, pool, unpool, voxel_clusters
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "Transpose",
     "chamfer_distance",
     "edge_conv",
+    "gather_rows",
     "geometry_attention",
     "graph_reduce",
     "interpolate",
@@ -54,6 +57,7 @@ __all__ = [
     "point_to_mesh",
     "pool",
     "register_flop_formulas",
+    "segment_csr",
     "unpool",
     "use_backend",
     "voxel_clusters",

@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.data import Query, Scene
-from g2vlm_fast.data.scene import RoomTruth
-from g2vlm_fast.export.scene_graph import SceneObject, SceneRelation, frame_of
 from g2vlm_fast.geometry.cameras import unproject
-from g2vlm_fast.ontology import RELATIONS
+from g2vlm_fast.pipeline.known import Known, known_of, some_of
 from g2vlm_fast.report.cameras import VirtualCamera
 from g2vlm_fast.report.from_above import points_from_above, solids_from_above
 from g2vlm_fast.report.pictures import (
@@ -32,7 +30,7 @@ _VIEWS = 4
 _VIEW_WIDTH = 420
 _PLAN_WIDTH = 2 * _VIEW_WIDTH + GAP
 _LINE = 88  # characters
-_TELLING = {name: rank for rank, name in enumerate(("on", "in", "above", "near", "facing"))}
+_SENTENCES = 24  # of what people wrote about a scan
 _BELOW_CEILING = 0.15  # metres; what is higher hides the room from above
 
 
@@ -40,7 +38,8 @@ def contact_sheet(scene: Scene, texts: Sequence[Query] = ()) -> Picture:
     """Draw a scene on one sheet.
 
     Args:
-        scene: any scene; without truth there are no boxes and no relations to draw.
+        scene: any scene; boxes and relations are those of a room's truth or of a scan's
+            annotations, and without both there are none to draw.
         texts: what is said and asked about it, printed with the answers.
 
     Returns:
@@ -48,20 +47,20 @@ def contact_sheet(scene: Scene, texts: Sequence[Query] = ()) -> Picture:
         with its graph, and the texts.
     """
     views = np.unique(np.linspace(0, scene.num_views - 1, _VIEWS).round().astype(int)).tolist()
-    objects = [] if scene.truth is None else _objects(scene.truth)
+    known = known_of(scene)
     rows = [[fit(to_picture(scene.images[view]), _VIEW_WIDTH) for view in views]]
     if scene.depth is not None:
         rows.append(_depth_row(scene.depth[views]))
-    if objects:
+    if known.objects:
         rows.append(
             [
-                draw_boxes(picture, _camera(scene, view, picture.shape[1]), objects)
+                draw_boxes(picture, _camera(scene, view, picture.shape[1]), known.objects)
                 for view, picture in zip(views, rows[0], strict=True)
             ]
         )
     blocks = [sheet(rows)]
-    panel = text_panel(_lines(scene, texts), _PLAN_WIDTH)
-    plan = _plan(scene, objects)
+    panel = text_panel(_lines(scene, known, texts), _PLAN_WIDTH)
+    plan = _plan(scene, known)
     if plan is None:
         blocks.append(panel)
     else:
@@ -70,32 +69,6 @@ def contact_sheet(scene: Scene, texts: Sequence[Query] = ()) -> Picture:
         blocks.append(sheet([[_padded(each, height, _PLAN_WIDTH) for each in (plan, panel)]]))
     width = max(block.shape[1] for block in blocks)
     return np.concatenate([_padded(block, len(block) + GAP, width) for block in blocks])
-
-
-def _objects(truth: RoomTruth) -> list[SceneObject]:
-    return [
-        SceneObject(
-            id=index,
-            class_name=thing.class_name,
-            score=1.0,
-            class_score=1.0,
-            center=thing.center.numpy(),
-            size=thing.size.numpy(),
-            rotation=thing.rotation.numpy(),
-            descriptor=np.zeros(0, dtype=np.float32),
-        )
-        for index, thing in enumerate(truth.objects)
-    ]
-
-
-def _relations(truth: RoomTruth) -> list[SceneRelation]:
-    """All that hold; those that say the most first."""
-    held = (truth.relations == 1).nonzero().tolist()
-    edges = [
-        SceneRelation(subject, thing, RELATIONS[name], 1.0, frame_of(RELATIONS[name]))
-        for subject, thing, name in held
-    ]
-    return sorted(edges, key=lambda edge: _TELLING.get(edge.name, len(_TELLING)))
 
 
 def _camera(scene: Scene, view: int, width: int) -> VirtualCamera:
@@ -117,7 +90,7 @@ def _depth_row(depth: Tensor) -> list[Picture]:
     return [fit(depth_in_colors(each, low, high), _VIEW_WIDTH) for each in depth]
 
 
-def _plan(scene: Scene, objects: Sequence[SceneObject]) -> Picture | None:
+def _plan(scene: Scene, known: Known) -> Picture | None:
     """The scene from above with its graph; None where nothing says where its surfaces are."""
     if scene.truth is not None:
         room = scene.truth.room_size
@@ -135,20 +108,23 @@ def _plan(scene: Scene, objects: Sequence[SceneObject]) -> Picture | None:
         return None
     return draw_top_view(
         from_above,
-        objects,
-        [] if scene.truth is None else _relations(scene.truth),
+        known.objects,
+        known.relations,
         scene.poses[0].numpy(),
         region=region.numpy(),
     )
 
 
-def _lines(scene: Scene, texts: Sequence[Query]) -> list[str]:
+def _lines(scene: Scene, known: Known, texts: Sequence[Query]) -> list[str]:
     height, width = scene.image_size
     lines = [f"{scene.name}: {scene.num_views} views of {width} x {height}"]
     if scene.truth is not None:
         size = " x ".join(f"{side:.1f}" for side in scene.truth.room_size.tolist())
         lines[0] += f", {size} m, {len(scene.truth.objects)} objects"
+    elif known.objects:
+        lines[0] += f", {len(known.objects)} annotated objects"
     lines += [f"assumed: {sentence}" for sentence in scene.assumptions]
+    lines += some_of(known.sentences, _SENTENCES)
     for query in texts:
         said = query.text if query.spoken in ("", query.text) else f"{query.text}  {query.spoken}"
         lines.append(f"{query.kind}: {said}")

@@ -18,6 +18,8 @@ class SceneConfig:
     """Seed of a generated room, or folder of a scan."""
     program: str = "any"
     """Program of a generated room: any, simple, bedroom, kitchen, office, flat, ..."""
+    sentences: tuple[Path, ...] = ()
+    """Files of ScanRefer, Nr3D, ScanQA, SQA3D, ...: what they say about the scan is shown, too."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from g2vlm_fast.data import Query, RoomConfig, Scene, generate_room, queries
+from g2vlm_fast.data.annotations.sentence_files import join_sentences
 from g2vlm_fast.data.language.texts import KINDS
 from g2vlm_fast.data.readers import ReadOptions, read_scan
 from g2vlm_fast.data.rooms.config import PROGRAMS
@@ -50,7 +52,7 @@ def load_scene(
         image_size: (height, width) of a room's views.
 
     Raises:
-        ConfigError: an unknown program.
+        ConfigError: an unknown program, or sentences about a generated room.
         ScanError: the scan cannot be read.
         ConventionError: its numbers mean something else than they were read as.
     """
@@ -60,6 +62,8 @@ def load_scene(
             f"--program must be any, simple or one of {', '.join(PROGRAMS)}, got {config.program!r}"
         )
     if config.scene.isascii() and config.scene.isdigit():
+        if config.sentences:
+            raise ConfigError("--sentences are about scans; generated rooms have their own")
         room = RoomConfig(
             programs=programs, image_size=image_size, views=_VIEWS, depth_probability=1.0
         )
@@ -67,6 +71,9 @@ def load_scene(
         scene = generate_room(seed, room)
         return scene, queries(scene, seed, kinds=KINDS, style="training")
     scan = read_scan(Path(config.scene), ReadOptions(max_frames=_FRAMES_OF_A_SCAN))
+    if config.sentences:
+        told = join_sentences(scan.annotations, scan.name, config.sentences)
+        scan = dataclasses.replace(scan, annotations=told)
     if scan.depth is None:
         return scan, []
     upright, _, _ = put_upright(scan)

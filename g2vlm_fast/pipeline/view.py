@@ -11,16 +11,20 @@ import torch
 from numpy.typing import NDArray
 
 from g2vlm_fast.data import Query, Scene
+from g2vlm_fast.export.scene_graph import SceneObject
 from g2vlm_fast.geometry.boxes import box_corners
 from g2vlm_fast.geometry.cameras import unproject
 from g2vlm_fast.pipeline.config import ConfigError
+from g2vlm_fast.pipeline.known import Known, known_of, some_of
 from g2vlm_fast.report.pictures import object_color
 
 _MOST_POINTS = 400_000
 _POINT_SIZE = 0.012  # metres
 _FRUSTUM = 0.18  # metres
 _LINE = 0.012  # metres
+_SENTENCES = 200  # of what people wrote about a scan
 _RAISED = np.array([0.0, 0.0, 0.8])  # metres above the first camera, to see it too
+_MARKS = frozenset("\\`*_{}[]()<>#+-!|&~$.")  # what Markdown may read as its own
 _EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b) in (1, 2, 4)]
 
 
@@ -30,7 +34,8 @@ def serve_scene(
     """Serve a scene to browsers, until the server is stopped.
 
     Args:
-        scene: any scene; without depth no cloud is shown, without truth no boxes.
+        scene: any scene; without depth no cloud is shown, and boxes are those of a room's truth
+            or of a scan's annotations.
         texts: what is said and asked about it, listed with the answers.
         host: address to listen on; others than this machine's own let others look.
         port: port to listen on; where it is taken, the next free one.
@@ -65,17 +70,18 @@ def _check_address(host: str, port: int) -> None:
 
 
 def _show(server: Any, scene: Scene, texts: Sequence[Query]) -> None:
+    known = known_of(scene)
     server.scene.set_up_direction("+z")
     shown = {
         "cloud": _add_cloud(server, scene),
-        "objects": _add_objects(server, scene),
+        "objects": _add_objects(server, known.objects),
         "cameras": _add_cameras(server, scene),
     }
     for name, handle in shown.items():
         if handle is not None:
             _let_hide(server, name, handle)
     with server.gui.add_folder("texts"):
-        server.gui.add_markdown(_markdown(scene, texts))
+        server.gui.add_markdown(_markdown(scene, known, texts))
     pose = scene.poses[0].double().numpy()
     eye, forward = pose[:3, 3], pose[:3, 2]
     server.initial_camera.look_at = eye + 2 * forward
@@ -96,19 +102,20 @@ def _add_cloud(server: Any, scene: Scene) -> Any:
     )
 
 
-def _add_objects(server: Any, scene: Scene) -> Any:
-    if scene.truth is None or not scene.truth.objects:
+def _add_objects(server: Any, objects: Sequence[SceneObject]) -> Any:
+    if not objects:
         return None
     folder = server.scene.add_frame("/objects", show_axes=False)
-    for index, thing in enumerate(scene.truth.objects):
-        corners = box_corners(thing.center, thing.size, thing.rotation).numpy()
+    for thing in objects:
+        box = (torch.from_numpy(part) for part in (thing.center, thing.size, thing.rotation))
+        corners = box_corners(*box).numpy()
         edges = corners[np.array(_EDGES)]
-        color = np.array(object_color(index), dtype=np.uint8)
-        name = f"/objects/{index}_{thing.class_name.replace(' ', '_')}"
+        color = np.array(object_color(thing.id), dtype=np.uint8)
+        name = f"/objects/{thing.id}"
         colors = np.broadcast_to(color, edges.shape).copy()
         server.scene.add_line_segments(name, edges, colors, thickness=_LINE)
         server.scene.add_label(
-            f"{name}/label", f"{thing.class_name} {index}", position=corners.max(axis=0)
+            f"{name}/label", f"{thing.class_name} {thing.id}", position=corners.max(axis=0)
         )
     return folder
 
@@ -146,9 +153,15 @@ def _let_hide(server: Any, name: str, handle: Any) -> None:
         handle.visible = box.value
 
 
-def _markdown(scene: Scene, texts: Sequence[Query]) -> str:
+def _markdown(scene: Scene, known: Known, texts: Sequence[Query]) -> str:
     lines = [f"**{scene.name}**", *(f"*assumed: {each}*" for each in scene.assumptions)]
+    lines += [_plain(sentence) for sentence in some_of(known.sentences, _SENTENCES)]
     for query in texts:
         said = "" if query.spoken in ("", query.text) else f" **{query.spoken}**"
         lines.append(f"{query.kind}: {query.text}{said}")
     return "\n\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Text of other people's files, with nothing of it read as Markdown or HTML."""
+    return "".join(f"\\{sign}" if sign in _MARKS else sign for sign in " ".join(text.split()))

@@ -66,9 +66,10 @@ class Case:
 def _specs() -> list[OpSpec]:
     from g2vlm_fast.profiling.peers.binding import BINDING  # which needs providers, not cases
     from g2vlm_fast.profiling.peers.rendering import SPECS
+    from g2vlm_fast.profiling.peers.scatter import SCATTER
     from g2vlm_fast.profiling.peers.scene_pair import SCENE_PAIR
 
-    return [*all_specs().values(), BINDING, *SPECS, SCENE_PAIR]
+    return [*all_specs().values(), BINDING, *SPECS, SCENE_PAIR, SCATTER]
 
 
 def _passes(spec: OpSpec) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 _ROUND = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 SERIES_COLORS = (
@@ -40,7 +40,8 @@ class DotRow:
     value: float
     low: float
     high: float
-    dots: Sequence[float] = field(default=())  # of single scenes
+    dots: Sequence[float] = ()  # of single scenes
+    reference: float = math.nan  # what the value is held against: chance, or no difference
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,7 @@ class DotChart:
     rows: tuple[DotRow, ...]
     axis: Axis
     unit: str = ""
-    higher_is_better: bool = True
-    reference: float | None = None  # a line through all rows: chance, or no difference
+    higher_is_better: bool | None = True  # None: neither, as of a difference
 
 
 def axis_from_zero(rows: Iterable[DotRow]) -> Axis:
@@ -64,7 +64,7 @@ def axis_from_zero(rows: Iterable[DotRow]) -> Axis:
     shown = [
         number
         for row in rows
-        for number in (row.value, row.low, row.high, *row.dots)
+        for number in (row.value, row.low, row.high, row.reference, *row.dots)
         if math.isfinite(number)
     ]
     end = round_up(max(map(abs, shown), default=0.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 
@@ -47,6 +48,26 @@ def tag(element: str, /, *children: Part, **attributes: str | float | bool | Non
 def join(parts: Iterable[Part], between: str = "") -> Markup:
     """Return parts one after another, as one."""
     return Markup(escape(between).join(_escaped(part) for part in parts if part is not None))
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A part of a page that links lead to: ``name`` is its id."""
+
+    name: str
+    title: str
+    content: Markup
+
+
+def chapter(name: str, title: str, *parts: Part) -> Chapter:
+    """Return parts under a heading."""
+    return Chapter(name, title, tag("section", tag("h2", title), *parts, id=name))
+
+
+def contents(chapters: Iterable[Chapter]) -> Markup:
+    """Return links to chapters."""
+    links = (tag("a", chapter.title, href=f"#{chapter.name}") for chapter in chapters)
+    return tag("nav", *links, aria_label="Contents")
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> Markup:

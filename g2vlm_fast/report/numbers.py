@@ -8,12 +8,14 @@ import math
 def shown(value: float, unit: str = "") -> str:
     """Return a number with three digits that count and its unit.
 
-    What is undefined is a dash, what is infinite says so.
+    What is undefined is a dash.
     """
     if math.isnan(value):
-        return "–"
+        return "-"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
+    if abs(value) < 1e-12:
+        return f"0 {unit}".rstrip()
     digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
     text = f"{value:,.{digits}f}"
     if 0 < abs(value) < 0.01:
@@ -36,7 +38,7 @@ def shown_range(low: float, high: float) -> str:
 def shown_p(p_value: float) -> str:
     """Return a p-value; very small ones as a bound."""
     if math.isnan(p_value):
-        return "–"
+        return "-"
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 

@@ -103,6 +103,7 @@ def _arrow(
     middle = start + 0.5 * (end - start)
     axes.text(
         *middle, edge.name, fontsize=8, color="#333a45", ha="center", va="center",
+        parse_math=False,
         bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
     )  # fmt: skip
 
@@ -111,7 +112,7 @@ def _name(axes: Any, thing: SceneObject, font_size: int) -> None:
     color = np.array(object_color(thing.id)) / 255
     axes.text(
         *thing.center[:2], f"{thing.class_name} {thing.id}", fontsize=font_size, fontweight="bold",
-        color="white", ha="center", va="center",
+        color="white", ha="center", va="center", parse_math=False,
         bbox={"boxstyle": "round,pad=0.35", "facecolor": color, "edgecolor": "none"},
     )  # fmt: skip
 

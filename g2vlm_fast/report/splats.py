@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from g2vlm_fast.report.cameras import VirtualCamera
 from g2vlm_fast.report.pictures import BACKGROUND, Picture
 
-_LARGEST = 5  # pixels that a point is wide at most
-_COVER = 1.5
+_LARGEST = 7  # pixels that a point is wide at most
+_COVER = 1.8
 """How much wider than the mean distance to the next point, so that surfaces close up."""
 
 
@@ -64,7 +64,7 @@ def draw_points(
 
 
 def distance_in_colors(distance: NDArray[np.float64], worst: float) -> NDArray[np.uint8]:
-    """Return a colour for each distance: pale where there is none, dark red from ``worst`` on.
+    """Return a colour for each distance: yellow where there is none, dark from ``worst`` on.
 
     Args:
         distance: ``[N]`` metres; infinite ones count as the worst.

@@ -19,24 +19,18 @@ _SHAPES = (
 )
 
 
-def whisker(
-    row: DotRow,
-    axis: Axis,
-    *,
-    reference: float | None = None,
-    links: Sequence[tuple[str, str]] = (),
-) -> Markup:
+def whisker(row: DotRow, axis: Axis, *, links: Sequence[tuple[str, str]] = ()) -> Markup:
     """Draw one row.
 
     Args:
-        row: what is drawn: scenes as faint dots, the interval as a line, the value as a mark.
+        row: what is drawn: scenes as faint dots, the interval as a line, the value as a mark, and
+            a thin line across at its reference.
         axis: where the ends of the drawing stand.
-        reference: a value that a thin line stands at.
         links: address and tooltip of each of ``row.dots``, where these lead somewhere.
     """
     parts = [tag("line", class_="axis", x1="0%", x2="100%", y1="50%", y2="50%")]
-    if reference is not None:
-        at = _percent(axis, reference)
+    if math.isfinite(row.reference):
+        at = _percent(axis, row.reference)
         parts.append(tag("line", class_="reference", x1=at, x2=at, y1="0%", y2="100%"))
     parts += _dots(row, axis, links)
     if math.isfinite(row.low) and math.isfinite(row.high):

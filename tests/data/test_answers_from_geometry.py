@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from g2vlm_fast.data import Query, RoomConfig, Scene, generate_room
 from g2vlm_fast.data.language.texts import KINDS, queries
@@ -21,7 +22,7 @@ from g2vlm_fast.data.rooms.config import PROGRAMS
 from g2vlm_fast.records import Task
 
 CONTAINERS = {
-    "cabinet", "shelf", "box", "bin", "wardrobe", "dresser", "nightstand", "refrigerator", "sink",
+    "cabinet", "box", "bin", "wardrobe", "dresser", "nightstand", "refrigerator", "sink",
     "bathtub", "shower", "cup", "bowl", "vase", "basket", "backpack", "suitcase", "microwave",
 }  # fmt: skip
 
@@ -99,6 +100,17 @@ class Solver:
 
     def filter_color(self, program: dict, objects: set[int]) -> set[int]:
         return {i for i in objects if self.things[i].color == program["value"]}
+
+    def filter_held_by(self, program: dict, objects: set[int]) -> set[int]:
+        return {i for i in objects if self.holder(i) == program["value"]}
+
+    def holder(self, index: int) -> str:
+        if self.things[index].support is not None:
+            return ""
+        low, high = self.heights(index)
+        if low < 0.04:
+            return "floor"
+        return "ceiling" if self.truth.room_size[2].item() - high < 0.04 else "wall"
 
     def superlative(self, program: dict, objects: set[int]) -> set[int]:
         tall = program["value"] == "tallest"
@@ -295,8 +307,12 @@ class Solver:
         low, high = self.heights(subject)
         other_high = self.heights(other)[1]
         if relation in ("on", "in"):
-            deep = self.things[other].class_name in CONTAINERS and other_high - low >= 0.06
-            return self.things[subject].support == other and deep == (relation == "in")
+            held, support = subject, self.things[subject].support
+            if relation == "on":
+                return support == other and not self.is_enclosed(subject, other)
+            while support not in (None, other):
+                held, support = support, self.things[support].support
+            return support == other and self.is_enclosed(held, other)
         if relation == "near":
             return self.gap(subject, other) <= 0.65
         if relation in ("below", "lower than", "smaller than"):
@@ -320,6 +336,20 @@ class Solver:
         assert relation == "aligned with"
         turn = math.degrees(self.yaw[subject] - self.yaw[other]) % 90
         return min(turn, 90 - turn) <= 10
+
+    def is_enclosed(self, subject: int, other: int) -> bool:
+        """Whether a thing stands between three sides of a container or more."""
+        if self.things[other].class_name not in CONTAINERS:
+            return False
+        start = torch.tensor([*self.middle[subject][:2], self.heights(subject)[0] + 0.03])
+        away = torch.arange(0, 2, 0.004)[:, None]
+        solids = self.truth.primitives.rows(list(self.things[other].primitives))
+        sides = 0
+        for quarter in range(4):
+            x, y = turned(1, 0, self.yaw[other] + quarter * math.pi / 2)
+            ray = start + away * torch.tensor([x, y, 0.0])
+            sides += bool((solids.signed_distance(ray) < 0).any())
+        return sides >= 3
 
     def in_frame(self, subject: int, other: int, frame: str) -> Point:
         """Displacement to the right and to the front of the object, metres."""

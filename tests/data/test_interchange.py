@@ -20,6 +20,7 @@ from g2vlm_fast.data.interchange import (
     JSON_FILE,
     PredictedAnswer,
     PredictedCaption,
+    PredictedGrounding,
     PredictedObject,
     PredictedRelation,
     PredictionError,
@@ -38,10 +39,16 @@ def prediction() -> ScenePrediction:
         system="somebody's model 2.1",
         points=draws.normal(size=(10, 3)).astype(np.float32),
         colors=draws.random((10, 3)).astype(np.float32),
+        vertices=draws.normal(size=(4, 3)).astype(np.float32),
+        faces=np.array([[0, 1, 2], [3, 2, 1]], dtype=np.int32),
         depth=draws.random((2, 4, 6)).astype(np.float32),
         poses=np.tile(np.eye(4, dtype=np.float32), (2, 1, 1)),
         intrinsics=np.tile(np.diag([5, 5, 1]).astype(np.float32), (2, 1, 1)),
         views=(0, 7),
+        scene_embedding=draws.normal(size=5).astype(np.float32),
+        object_embeddings=draws.normal(size=(2, 5)).astype(np.float32),
+        text_embeddings=draws.normal(size=(1, 5)).astype(np.float32),
+        texts=("the red châir",),
         objects=(
             PredictedObject(id=3, class_name="chair", center=(0, 1, 0.5), size=(0.5, 0.5, 1)),
             PredictedObject(
@@ -51,7 +58,14 @@ def prediction() -> ScenePrediction:
         ),
         relations=(PredictedRelation(subject=3, object=4, name="near", score=0.5),),
         answers=(PredictedAnswer(question="How many?", text="two", value=2.0, objects=(3, 4)),),
-        captions=(PredictedCaption(text="A chair at a täble.", objects=(3, 4)),),
+        groundings=(
+            PredictedGrounding(text="the red châir", objects=(3, 4), scores=(0.75, 0.25)),
+            PredictedGrounding(text="the moon", objects=(), scores=()),
+        ),
+        captions=(
+            PredictedCaption(text="A chair at a täble.", objects=(3, 4)),
+            PredictedCaption(text="A room.", request="Describe the room."),
+        ),
     )  # fmt: skip
 
 
@@ -84,6 +98,7 @@ def test_prediction_is_replaced_only_on_request(
 
 
 _THING = PredictedObject(id=3, class_name="chair", center=(0, 0, 0), size=(1, 1, 1))
+_OTHER = dataclasses.replace(_THING, id=9)
 CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "no name": ({"system": ""}, "must be named"),
     "float64": ({"points": np.zeros((10, 3))}, "float32"),
@@ -91,6 +106,72 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "NaN": ({"points": np.full((10, 3), np.nan, np.float32)}, "finite"),
     "colours of points that are not there": ({"points": None}, "together with points"),
     "colours of 255": ({"colors": np.full((10, 3), 2, np.float32)}, "divide by 255"),
+    "points in nanometres": ({"points": np.full((10, 3), 1e7, np.float32)}, "within 1,000,000 m"),
+    "mesh without faces": ({"faces": None}, "vertices must be given together with faces"),
+    "faces without mesh": ({"vertices": None}, "faces must be given together with vertices"),
+    "long faces": ({"faces": np.zeros((2, 3), np.int64)}, "an array of int32, got int64"),
+    "a face without its vertex": ({"faces": np.array([[0, 1, 4]], np.int32)},
+                                  "rows of 4 vertices, got 0 to 4"),
+    "embeddings of two sizes": ({"scene_embedding": np.ones(4, np.float32)},
+                                "object_embeddings must have shape"),
+    "embeddings of fewer objects": ({"object_embeddings": np.ones((1, 5), np.float32)},
+                                    r"shape \[2, 5\]"),
+    "an embedding without direction": ({"text_embeddings": np.zeros((1, 5), np.float32)},
+                                       "one is zero"),
+    "texts without embeddings": ({"text_embeddings": None}, "texts must come with text_embeddings"),
+    "embeddings without texts": ({"texts": ()}, r"shape \[0, 5\]"),
+    "a view twice": ({"views": (7, 7)}, "views must differ, but 7 comes twice"),
+    "a text twice": ({"texts": ("a", "a"), "text_embeddings": np.ones((2, 5), np.float32)},
+                     "texts must differ"),
+    "a question answered twice": (
+        {"answers": (PredictedAnswer(question="?", text="x"),) * 2}, "questions of answers",
+    ),
+    "a phrase grounded twice": (
+        {"groundings": (PredictedGrounding(text="x", objects=(), scores=()),) * 2},
+        "texts of groundings",
+    ),
+    "an object meant twice": (
+        {"groundings": (PredictedGrounding(text="x", objects=(3, 3), scores=(0, 1)),)},
+        "objects of the grounding of 'x'",
+    ),
+    "a score too few": (
+        {"groundings": (PredictedGrounding(text="x", objects=(3, 4), scores=(1.0,)),)},
+        "a score for each of 2 objects, got 1",
+    ),
+    "a score that is NaN": (
+        {"groundings": (PredictedGrounding(text="x", objects=(3,), scores=(float("nan"),)),)},
+        "scores of a PredictedGrounding must be a tuple of finite ints or floats",
+    ),
+    "a phrase that means nobody": (
+        {"groundings": (PredictedGrounding(text="x", objects=(5,), scores=(1.0,)),)}, "object 5",
+    ),
+    "an id of numpy": (
+        {"objects": (dataclasses.replace(_THING, id=np.int64(3)), _OTHER)},
+        "id of a PredictedObject must be an int, got",
+    ),
+    "a score of numpy": (
+        {"relations": (PredictedRelation(subject=3, object=4, name="on", score=np.float32(1)),)},
+        "score of a PredictedRelation must be a finite int or float",
+    ),
+    "a box of two sides": (
+        {"objects": (dataclasses.replace(_THING, size=(1, 1)), _OTHER)},
+        "size of a PredictedObject must be a tuple of three",
+    ),
+    "a list for a box": (
+        {"objects": (dataclasses.replace(_THING, center=[0, 0, 0]), _OTHER)},
+        "center of a PredictedObject must be a tuple of three",
+    ),
+    "no text": (
+        {"answers": (PredictedAnswer(question="?", text=None),)},
+        "text of a PredictedAnswer must be a text, got None",
+    ),
+    "half a letter": ({"captions": (PredictedCaption(text="\ud83d"),)}, "must be a text"),
+    "a text for a list": ({"texts": "abc"}, "texts of a ScenePrediction must be a tuple of texts"),
+    "a record of another kind": ({"objects": ({"id": 3},)}, "a tuple of PredictedObject"),
+    "no objects": ({"objects": None}, "a tuple of PredictedObject, got None"),
+    "a request answered twice": (
+        {"captions": (PredictedCaption(text="x", request="?"),) * 2}, "requests of captions",
+    ),
     "negative depth": ({"depth": np.full((2, 4, 6), -1, np.float32)}, "positive"),
     "depth without camera": ({"intrinsics": None}, "together with intrinsics"),
     "views": ({"views": (0, 1, 2)}, "depth must have shape"),
@@ -101,13 +182,14 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
                        "determinant"),
     "two of one id": ({"objects": (_THING, _THING)}, "ids of their own"),
     "size below nothing": (
-        {"objects": (dataclasses.replace(_THING, size=(1, -1, 1)),)}, "the box of object 3",
+        {"objects": (dataclasses.replace(_THING, size=(1, -1, 1)), _OTHER)}, "the box of object 3",
     ),
     "box far away": (
-        {"objects": (dataclasses.replace(_THING, center=(1e9, 0, 0)),)}, "the box of object 3",
+        {"objects": (dataclasses.replace(_THING, center=(1e9, 0, 0)), _OTHER)},
+        "the box of object 3",
     ),
-    "score": ({"objects": (dataclasses.replace(_THING, score=1.5),)}, "score of object 3"),
-    "absent object": ({"objects": (_THING,)}, "object 4"),
+    "score": ({"objects": (dataclasses.replace(_THING, score=1.5), _OTHER)}, "score of object 3"),
+    "absent object": ({"objects": (_THING, _OTHER)}, "object 4"),
     "value": ({"answers": (PredictedAnswer(question="?", text="x", value=float("inf")),)},
               "finite"),
 }  # fmt: skip
@@ -175,6 +257,11 @@ def test_hostile_arrays_are_refused(name: str, tmp_path: Path) -> None:
         ),
         ({"relations": [{"subject": 1, "object": 2, "name": "near"}]}, "object 1"),
         ({"captions": ["text"]}, "not an object"),
+        ({"texts": [1]}, "texts must be a list of texts"),
+        ({"texts": ["a"]}, "texts must come with text_embeddings"),
+        ({"groundings": [{"text": "x", "objects": [], "scores": ["a"]}]}, "scores"),
+        ({"groundings": [{"text": "x", "objects": [1.5], "scores": [1]}]}, "must be integers"),
+        ({"groundings": [{"text": "x", "object": 1, "scores": [1]}]}, "unknown field 'object'"),
     ],
 )
 def test_wrong_json_is_refused(fields: dict[str, Any], words: str, tmp_path: Path) -> None:

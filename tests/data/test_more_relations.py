@@ -92,15 +92,47 @@ def test_in_is_said_of_containers(z: float, containers: list[bool] | None, expec
 
 
 def test_what_carries_a_thing_decides_on_and_in() -> None:
-    book, shelf = small(0.1, 0.0, 0.9), SHELF
-    inside = {"containers": [False, True], "supports": [1, None]}
-    assert label("in", book, shelf, **inside) == 1
-    assert label("on", book, shelf, **inside) == 0
+    book, case = small(0.1, 0.0, 0.9), SHELF
+    carried = {"containers": [False, True], "supports": [1, None]}
+    assert label("in", book, case, **carried, inside=[True, False]) == 1
+    assert label("on", book, case, **carried, inside=[True, False]) == 0
     on_top = small(0.1, 0.0, 2.1)
-    assert label("on", on_top, shelf, **inside) == 1
-    assert label("in", on_top, shelf, **inside) == 0
+    assert label("on", on_top, case, **carried) == 1
+    assert label("in", on_top, case, **carried) == 0
     pillow, bed = small(0.0, 0.8, 0.6), ((0.0, 0.0, 0.5), (1.6, 2.0, 1.0), 0.0)
     assert label("on", pillow, bed, containers=[False, False], supports=[1, None]) == 1
+
+
+def test_a_book_on_the_board_of_a_shelf_may_be_called_in_it() -> None:
+    carried = {"containers": [False, True], "supports": [1, None], "inside": [False, False]}
+    assert label("on", small(0.1, 0.0, 0.9), SHELF, **carried) == 1
+    assert label("in", small(0.1, 0.0, 0.9), SHELF, **carried) == -1
+
+
+def test_what_is_in_a_box_in_a_cabinet_is_in_the_cabinet() -> None:
+    cabinet: Box = ((0.0, 0.0, 0.5), (1.2, 0.5, 1.0), 0.0)
+    box: Box = ((0.2, 0.0, 0.3), (0.4, 0.3, 0.2), 0.0)
+    book: Box = ((0.2, 0.0, 0.27), (0.2, 0.2, 0.1), 0.0)
+    cup: Box = ((0.2, 0.0, 0.45), (0.1, 0.1, 0.1), 0.0)
+    vase: Box = ((0.2, 0.0, 1.1), (0.1, 0.1, 0.2), 0.0)
+    found = relation_labels(
+        *stacked([cabinet, box, book, cup, vase]), SOUTH, DOWN,
+        containers=[True, True, False, False, False],
+        supports=[None, 0, 1, 1, 0],
+        inside=[False, True, True, False, False],
+    )  # fmt: skip
+    within, on = (found[..., RELATIONS.index(name)] for name in ("in", "on"))
+    assert (within == 1).nonzero().tolist() == [[1, 0], [2, 0], [2, 1], [3, 0]]
+    assert (on == 1).nonzero().tolist() == [[3, 1], [4, 0]]
+
+
+def test_being_inside_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="object 0 is inside, but nothing carries it"):
+        label("in", TABLE, SHELF, supports=[None, None], inside=[True, False])
+    with pytest.raises(ValueError, match="give supports"):
+        label("in", TABLE, SHELF, inside=[True, False])
+    with pytest.raises(ValueError, match="inside must speak of each of the 2 objects"):
+        label("in", TABLE, SHELF, supports=[1, None], inside=[True])
 
 
 def test_boxes_that_contradict_the_known_support_are_undecided() -> None:

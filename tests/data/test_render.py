@@ -320,6 +320,34 @@ def test_the_gpu_renders_what_the_cpu_does() -> None:
     torch.testing.assert_close(cpu.depth[same], gpu.depth.cpu()[same], atol=1e-4, rtol=1e-5)
 
 
+@pytest.mark.gpu
+def test_a_room_made_on_the_gpu_is_the_room_made_on_the_cpu() -> None:
+    config = RoomConfig(sensor_noise=False)
+    cpu, gpu = generate_room(11, config), generate_room(11, config, device="cuda")
+    assert cpu.truth is not None
+    assert gpu.truth is not None
+    assert torch.equal(cpu.truth.relations, gpu.truth.relations)
+    assert torch.equal(cpu.poses, gpu.poses)
+    assert gpu.truth.depth.device.type == gpu.images.device.type == "cpu"
+    same = cpu.truth.instance == gpu.truth.instance
+    assert same.float().mean() > 0.999
+    torch.testing.assert_close(cpu.truth.depth[same], gpu.truth.depth[same], atol=1e-4, rtol=1e-5)
+
+
+def test_rooms_are_rendered_where_they_are_asked_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(primitives: Primitives, *arguments: object, **named: object) -> None:
+        asked.append(primitives.center.device.type)
+        raise RuntimeError("no kernels on this device")
+
+    monkeypatch.setattr("g2vlm_fast.data.rooms.generate.render", refuse)
+    for device in ("meta", "cpu"):
+        with pytest.raises(RuntimeError, match="no kernels"):
+            generate_room(11, RoomConfig(), device=device)
+    assert asked == ["meta", "cpu"]
+
+
 def test_the_number_of_operations_grows_with_neither_views_nor_primitives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

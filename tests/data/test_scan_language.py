@@ -15,7 +15,12 @@ import torch
 from scan_layouts import scannet
 from scan_layouts.room import small_room
 
-from g2vlm_fast.data.annotations import AnnotationError, join_language
+from g2vlm_fast.data.annotations import (
+    AnnotationError,
+    ScanAnnotations,
+    ScanObject,
+    join_language,
+)
 from g2vlm_fast.data.annotations.language import (
     read_multi3drefer,
     read_referit3d,
@@ -23,6 +28,7 @@ from g2vlm_fast.data.annotations.language import (
     read_scanrefer,
     read_sqa3d,
 )
+from g2vlm_fast.data.annotations.sentence_files import join_sentences, read_sentences
 from g2vlm_fast.data.readers import ScanError, read_scan
 
 SCAN = "scene0000_00"
@@ -193,3 +199,47 @@ def test_hostile_json_is_refused(text: str, tmp_path: Path) -> None:
     for read in (read_scanrefer, read_multi3drefer, read_scanqa):
         with pytest.raises(ScanError):
             read(path)
+
+
+def test_files_are_told_apart_by_what_they_hold(tmp_path: Path) -> None:
+    paths = [
+        _json(tmp_path / "answers.json", SQA_ANNOTATIONS),
+        _json(tmp_path / "scanrefer.json", SCANREFER),
+        _json(tmp_path / "questions.json", SQA_QUESTIONS),
+        _json(tmp_path / "multi.json", MULTI),
+        _json(tmp_path / "scanqa.json", SCANQA),
+    ]
+    found = read_sentences(paths)
+    assert [record.source for record in found.expressions] == ["ScanRefer"] * 2 + [
+        "Multi3DRefer"
+    ] * 2
+    assert [record.source for record in found.questions] == ["SQA3D", "ScanQA", "ScanQA"]
+    assert found.questions[0].answers == ("cabinet", "box")
+    alone = read_sentences([tmp_path / "questions.json"])
+    assert alone.questions[0].answers == ()
+    assert read_sentences([]) == ((), ())
+
+
+def test_a_scan_is_given_what_is_about_it(tmp_path: Path) -> None:
+    paths = [_json(tmp_path / "a.json", MULTI), _json(tmp_path / "b.json", SCANQA)]
+    told = join_sentences(None, SCAN, paths)
+    assert len(told.expressions) == len(told.questions) == 2
+    with pytest.raises(ScanError, match="says nothing about the scan 'mine', only about scene0000"):
+        join_sentences(None, "mine", paths)
+    with pytest.raises(ScanError, match="names object 1, which is not among"):
+        join_sentences(ScanAnnotations(objects=(ScanObject(id=9, class_name="bed"),)), SCAN, paths)
+
+
+@pytest.mark.parametrize("value", [{}, [], [1], [{}], {"scans": []}, "text", None, [[1]]])
+def test_files_of_other_things_are_refused_by_name(value: object, tmp_path: Path) -> None:
+    path = _json(tmp_path / "other.json", value)
+    with pytest.raises(ScanError, match=r"other\.json.*holds no sentences of ScanRefer"):
+        read_sentences([path])
+
+
+def test_answers_without_their_questions_are_refused(tmp_path: Path) -> None:
+    answers = _json(tmp_path / "answers.json", SQA_ANNOTATIONS)
+    with pytest.raises(ScanError, match="answers of SQA3D, and 0 files hold its questions"):
+        read_sentences([answers])
+    with pytest.raises(ScanError, match=r"absent\.json"):
+        read_sentences([tmp_path / "absent.json"])

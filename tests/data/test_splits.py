@@ -94,7 +94,7 @@ def facts_of(seed: int, config: RoomConfig) -> set[tuple[str, str, str]]:
     labels = relations_of(objects, record.viewpoints.poses()[0].float())
     names = [thing.class_name for thing in objects]
     facts = set()
-    for relation in ("left of", "in front of", "on"):
+    for relation in ("left of", "in front of", "on", "in"):
         for subject, other in (labels[..., RELATIONS.index(relation)] == 1).nonzero().tolist():
             facts.add((names[subject], relation, names[other]))
     return facts

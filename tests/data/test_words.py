@@ -13,13 +13,22 @@ from g2vlm_fast.data.language.answers import PLURALS
 from g2vlm_fast.data.language.grammar import listed, numbered, plural, with_article
 from g2vlm_fast.data.language.lexicon import Lexicon, held_out
 from g2vlm_fast.data.language.phrasebook import (
+    HOLDER_WORDS,
     NOUNS,
     PLAIN_WORDINGS,
     RELATION_WORDS,
     SIDE_WORDS,
     WORDINGS,
 )
-from g2vlm_fast.data.language.programs import SCENE, Program, of_class, relate, the
+from g2vlm_fast.data.language.programs import (
+    HOLDERS,
+    SCENE,
+    Program,
+    held_by,
+    of_class,
+    relate,
+    the,
+)
 from g2vlm_fast.data.language.situations import SIDES
 from g2vlm_fast.data.language.wording import Wording
 from g2vlm_fast.ontology import CLASSES, CONTAINERS, RELATIONS
@@ -76,7 +85,8 @@ def test_no_noun_names_two_classes() -> None:
 def test_every_relation_and_side_has_words_that_mean_nothing_else() -> None:
     assert set(RELATION_WORDS) == set(RELATIONS)
     assert set(SIDE_WORDS) == set(SIDES)
-    for table in (RELATION_WORDS, SIDE_WORDS):
+    assert set(HOLDER_WORDS) == set(HOLDERS)
+    for table in (RELATION_WORDS, SIDE_WORDS, HOLDER_WORDS):
         words = [word for several in table.values() for word in several]
         assert len(set(words)) == len(words)
 
@@ -123,6 +133,9 @@ def test_noun_phrases_say_the_program() -> None:
     shelves = relate(of_class("shelf", "white"), "left of", door)
     largest = Program("superlative", (shelves,), "largest")
     assert wording.the(the(largest)) == "the largest white shelf left of the door"
+    hung = held_by(of_class("shelf", "white"), "wall")
+    assert wording.the(the(hung)) == "the white shelf on the wall"
+    assert wording.noun_phrase(hung, several=True) == "white shelves on the wall"
     assert wording.noun_phrase(shelves, several=True) == "white shelves left of the door"
     between = Program("relate_between", (SCENE, door, rug))
     assert wording.noun_phrase(between) == "object between the door and the red rug"

@@ -9,6 +9,7 @@ import pytest
 
 from g2vlm_fast.eval.metrics.retrieval import (
     average_precision,
+    expected_recall,
     ndcg,
     retrieval_chance,
     retrieval_scores,
@@ -108,3 +109,20 @@ def test_bad_galleries_are_refused(
     for judge in (retrieval_scores, average_precision, ndcg):
         with pytest.raises(ValueError, match=message):
             judge(similarity, relevant)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+def test_expected_recall_is_the_mean_over_every_order_of_ties(k: int) -> None:
+    scores = np.array([[3.0, 1, 1, 1, 0], [2, 2, 2, 2, 2], [0, 0, 1, 1, 1]])
+    relevant = np.array([[0, 1, 1, 0, 1], [1, 0, 0, 1, 0], [1, 1, 0, 0, 0]], dtype=bool)
+    for row, wanted in zip(scores, relevant, strict=True):
+        orders = [
+            order
+            for order in itertools.permutations(range(5))
+            if all(row[first] >= row[second] for first, second in itertools.pairwise(order))
+        ]
+        hits = [wanted[list(order[:k])].any() for order in orders]
+        found = expected_recall(row[None], wanted[None], k)
+        assert found == pytest.approx([np.mean(hits)])
+    constant = expected_recall(np.zeros((1, 5)), relevant[:1], k)
+    assert constant == pytest.approx([retrieval_chance(relevant[:1], ks=[k]).recall[k]])

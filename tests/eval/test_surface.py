@@ -10,7 +10,11 @@ import torch
 from scipy.spatial import cKDTree
 
 from g2vlm_fast.eval.metrics.pixels import absolute_relative_error, angle_degrees, within_ratio
-from g2vlm_fast.eval.metrics.surface import normal_consistency, surface_distances
+from g2vlm_fast.eval.metrics.surface import (
+    SurfaceDistances,
+    normal_consistency,
+    surface_distances,
+)
 
 LINE = torch.tensor([[0.0, 0, 0], [1, 0, 0]])
 
@@ -49,6 +53,23 @@ def test_predicting_nothing_is_infinitely_incomplete() -> None:
     assert math.isinf(distances.chamfer_l1)
     assert math.isinf(distances.chamfer_squared)
     assert distances.f_score() == 0.0
+
+
+def test_means_are_the_same_to_the_last_bit_for_any_number_of_threads(
+    generator: torch.Generator,
+) -> None:
+    before = torch.get_num_threads()
+    found = set()
+    try:
+        values = torch.rand(200_000, generator=generator, dtype=torch.float64)
+        nothing = torch.zeros(0, dtype=torch.int32)
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            distances = SurfaceDistances(values, values[:80_000], nothing, nothing)
+            found.add((distances.accuracy, distances.completeness, distances.chamfer_squared))
+    finally:
+        torch.set_num_threads(before)
+    assert len(found) == 1
 
 
 def test_no_truth_is_an_error() -> None:

@@ -42,14 +42,15 @@ def test_every_trained_parameter_receives_a_gradient(
 
 
 @pytest.mark.slow
-def test_a_few_steps_lower_every_loss(
+@pytest.mark.timeout(900)  # threads that share busy cores wait for each other
+def test_some_steps_lower_every_loss(
     make_model: Callable[..., G2VLM], make_rooms: Callable[..., Rooms]
 ) -> None:
     batch, targets = make_rooms()
     model = make_model()
     with torch.no_grad():
         before = total_loss(model(batch, targets), batch, targets)
-    train(model, batch, targets, steps=40)
+    train(model, batch, targets, steps=70)  # spatial, the largest, falls first: then the others
     with torch.no_grad():
         after = total_loss(model(batch, targets), batch, targets)
     assert set(before.terms) == {

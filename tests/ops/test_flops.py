@@ -13,8 +13,11 @@ from g2vlm_fast.ops._chamfer_loss import chamfer_loss
 
 WITHOUT_FLOPS = {
     "graph_transpose": "sorts integers",
+    "index_members": "numbers groups: integers",
     "nearest_index_build": "sorts points and bounds boxes: comparisons",
     "nearest_index_refit": "bounds boxes: comparisons",
+    "segment_offsets": "checks and moves integers",
+    "sorted_positions": "sorts integers",
 }
 """Ops that have no formula, and why."""
 

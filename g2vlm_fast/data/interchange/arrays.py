@@ -46,6 +46,10 @@ ARRAYS: dict[str, ArrayField] = {
 }
 """V stands for the views of a prediction, K for its objects and T for its texts."""
 
+FARTHEST = 1e6
+"""Metres from the origin within which everything must lie."""
+
+_POSITIONS = ("points", "vertices", "depth", "poses")
 _LISTS = {"V": "views", "K": "objects", "T": "texts"}
 _EMBEDDINGS = tuple(name for name in ARRAYS if name.endswith(("embedding", "embeddings")))
 
@@ -70,6 +74,9 @@ def check_arrays(given: Mapping[str, NDArray[Any] | None], counts: Mapping[str, 
     for letter, array in (("V", "intrinsics"), ("T", "text_embeddings")):
         if counts[letter] and array not in there:
             raise PredictionError(f"{_LISTS[letter]} must come with {array}, which they are of")
+    for name in _POSITIONS:
+        if name in there and (abs(there[name]) > FARTHEST).any():
+            raise PredictionError(f"{name} must lie within {FARTHEST:,.0f} m of the origin")
     if "depth" in there and (there["depth"] < 0).any():
         raise PredictionError("depth must be 0 (not predicted) or positive")
     if "colors" in there and not ((there["colors"] >= 0) & (there["colors"] <= 1)).all():
@@ -103,7 +110,7 @@ def _check_form(name: str, value: NDArray[Any], sizes: dict[str, int]) -> None:
     dtype = np.dtype(wanted.dtype)
     if not isinstance(value, np.ndarray) or value.dtype != dtype:
         came = getattr(value, "dtype", type(value).__name__)
-        raise PredictionError(f"{name} must be a {dtype} array, got {came}")
+        raise PredictionError(f"{name} must be an array of {dtype}, got {came}")
     for letter in wanted.shape:
         if letter == "V" and not sizes["V"]:
             raise PredictionError(

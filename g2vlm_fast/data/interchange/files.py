@@ -15,6 +15,7 @@ import numpy as np
 
 from g2vlm_fast.data.interchange.arrays import ARRAYS, PredictionError
 from g2vlm_fast.data.interchange.records import (
+    RECORDS,
     PredictedAnswer,
     PredictedCaption,
     PredictedGrounding,
@@ -33,11 +34,7 @@ FORMAT = "g2vlm-fast prediction"
 VERSION = 1
 JSON_FILE, ARRAY_FILE = "prediction.json", "prediction.npz"
 
-_RECORDS: dict[str, type] = {
-    "objects": PredictedObject, "relations": PredictedRelation, "answers": PredictedAnswer,
-    "groundings": PredictedGrounding, "captions": PredictedCaption,
-}  # fmt: skip
-_FIELDS = ["format", "version", "scene", "system", "views", "texts", *_RECORDS]
+_FIELDS = ["format", "version", "scene", "system", "views", "texts", *RECORDS]
 
 
 def write_prediction(prediction: ScenePrediction, out: Path, *, overwrite: bool = False) -> None:
@@ -51,7 +48,7 @@ def write_prediction(prediction: ScenePrediction, out: Path, *, overwrite: bool 
         whole[name] = getattr(prediction, name)
     for name in ("views", "texts"):
         whole[name] = list(getattr(prediction, name))
-    for name in _RECORDS:
+    for name in RECORDS:
         whole[name] = [_to_json(record) for record in getattr(prediction, name)]
     arrays = {name: getattr(prediction, name) for name in ARRAYS}
     with publish(out, overwrite=overwrite, mark=JSON_FILE) as folder:
@@ -132,7 +129,7 @@ def read_prediction(folder: Path) -> ScenePrediction:
 def _entries(whole: Fields, name: str) -> list[Fields]:
     if name not in whole:
         return []
-    known = {field.name for field in fields(_RECORDS[name])}
+    known = {field.name for field in fields(RECORDS[name])}
     entries = list(whole.objects(name))
     for entry in entries:
         unknown = sorted(entry.values.keys() - known)

@@ -6,7 +6,6 @@ OpenCV, poses camera to world.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +13,17 @@ from numpy.typing import NDArray
 
 from g2vlm_fast.data.interchange.arrays import (
     ARRAYS,
+    FARTHEST,
     PredictionError,
     check_arrays,
     check_rotations,
+)
+from g2vlm_fast.data.interchange.checks import (
+    check_known,
+    check_once,
+    check_records,
+    check_score,
+    check_types,
 )
 
 
@@ -118,77 +125,70 @@ class ScenePrediction:
     captions: tuple[PredictedCaption, ...] = ()
 
     def __post_init__(self) -> None:
+        check_types(self)
+        for name, kind in RECORDS.items():
+            check_records(name, getattr(self, name), kind)
         if not self.scene or not self.system:
             raise PredictionError("scene and system must be named, got an empty text")
         counts = {"V": len(self.views), "K": len(self.objects), "T": len(self.texts)}
         check_arrays({name: getattr(self, name) for name in ARRAYS}, counts)
         if min(self.views, default=0) < 0:
             raise PredictionError(f"views must be 0 or larger, got {min(self.views)}")
-        _check_once("views", self.views)
-        _check_once("texts", self.texts)
-        _check_objects(self.objects)
+        self._check_objects()
+        self._check_relations()
         self._check_language()
+
+    def _check_objects(self) -> None:
+        check_once("views", self.views)
+        check_once("texts", self.texts)
+        if len({thing.id for thing in self.objects}) < len(self.objects):
+            raise PredictionError("objects must have ids of their own")
+        for thing in self.objects:
+            what = f"object {thing.id}"
+            if not thing.class_name:
+                raise PredictionError(f"class_name of {what} must not be empty")
+            if min(thing.size) < 0 or max(map(abs, (*thing.center, *thing.size))) > FARTHEST:
+                raise PredictionError(
+                    f"the box of {what} must have a size of 0 or more and lie within "
+                    f"{FARTHEST:,.0f} m of the origin, got {thing.size} at {thing.center}"
+                )
+            check_rotations(f"rotation of {what}", np.array([thing.rotation], dtype=np.float64))
+            check_score(what, thing.score)
+
+    def _check_relations(self) -> None:
+        known = {thing.id for thing in self.objects}
+        for relation in self.relations:
+            what = f"relation {relation.name!r}"
+            check_known(what, (relation.subject, relation.object), known)
+            check_score(what, relation.score)
 
     def _check_language(self) -> None:
         known = {thing.id for thing in self.objects}
-        for relation in self.relations:
-            _check_known(f"relation {relation.name!r}", (relation.subject, relation.object), known)
-            _check_score(f"relation {relation.name!r}", relation.score)
-        _check_once("questions of answers", [answer.question for answer in self.answers])
+        check_once("questions of answers", (answer.question for answer in self.answers))
         for answer in self.answers:
-            _check_known(f"the answer to {answer.question!r}", answer.objects, known)
-            if answer.value is not None and not np.isfinite(answer.value):
-                raise PredictionError(f"value of {answer.question!r} must be finite")
-        _check_once("texts of groundings", [grounding.text for grounding in self.groundings])
+            check_known(f"the answer to {answer.question!r}", answer.objects, known)
+        check_once("texts of groundings", (grounding.text for grounding in self.groundings))
         for grounding in self.groundings:
             what = f"the grounding of {grounding.text[:40]!r}"
-            _check_known(what, grounding.objects, known)
-            _check_once(f"objects of {what}", grounding.objects)
+            check_known(what, grounding.objects, known)
+            check_once(f"objects of {what}", grounding.objects)
             if len(grounding.scores) != len(grounding.objects):
                 raise PredictionError(
                     f"{what} must have a score for each of {len(grounding.objects)} objects, got "
                     f"{len(grounding.scores)}"
                 )
             for score in grounding.scores:
-                _check_score(what, score)
-        requests = [caption.request for caption in self.captions if caption.request]
-        _check_once("requests of captions", requests)
+                check_score(what, score)
+        check_once("requests of captions", (each.request for each in self.captions if each.request))
         for caption in self.captions:
-            _check_known(f"caption {caption.text[:40]!r}", caption.objects, known)
+            check_known(f"caption {caption.text[:40]!r}", caption.objects, known)
 
 
-def _check_objects(objects: tuple[PredictedObject, ...]) -> None:
-    ids = [thing.id for thing in objects]
-    if len(set(ids)) < len(ids):
-        raise PredictionError("objects must have ids of their own")
-    for thing in objects:
-        what = f"object {thing.id}"
-        if not thing.class_name:
-            raise PredictionError(f"class_name of {what} must not be empty")
-        try:
-            numbers = np.array([*thing.center, *thing.size, *np.ravel(thing.rotation)], float)
-        except (TypeError, ValueError) as error:
-            raise PredictionError(f"the box of {what} must be numbers") from error
-        if numbers.shape != (15,) or not (abs(numbers) < 1e6).all() or min(thing.size) < 0:
-            raise PredictionError(f"the box of {what} must be 3 + 3 + 3x3 finite numbers in metres")
-        check_rotations(f"rotation of {what}", numbers[6:].reshape(1, 3, 3))
-        _check_score(what, thing.score)
-
-
-def _check_score(what: str, score: float) -> None:
-    if not 0 <= score <= 1:
-        raise PredictionError(f"score of {what} must lie in [0, 1], got {score}")
-
-
-def _check_once(what: str, entries: Sequence[object]) -> None:
-    seen: set[object] = set()
-    for entry in entries:
-        if entry in seen:
-            raise PredictionError(f"{what} must differ, but {entry!r} comes twice")
-        seen.add(entry)
-
-
-def _check_known(what: str, ids: Iterable[int], known: set[int]) -> None:
-    absent = [name for name in ids if name not in known]
-    if absent:
-        raise PredictionError(f"{what} names object {absent[0]}, which is not among the objects")
+RECORDS: dict[str, type] = {
+    "objects": PredictedObject,
+    "relations": PredictedRelation,
+    "answers": PredictedAnswer,
+    "groundings": PredictedGrounding,
+    "captions": PredictedCaption,
+}
+"""What the lists of a prediction hold."""

@@ -171,7 +171,8 @@ def _relation_sentences(
     """Sentences that relate two things, each of which is told by class and colour alone."""
     relations = SIMPLE_RELATIONS if speaker.simple else _PLACES
     plain = {i: ref for i in things if (ref := speaker.references.plain(i)) is not None}
-    named = {i: ref for i, ref in plain.items() if ref.inputs[0].operation != "superlative"}
+    told_by = ("filter_class", "filter_color")
+    named = {i: ref for i, ref in plain.items() if ref.inputs[0].operation in told_by}
     pairs = speaker.draws.shuffled([(i, j) for i in named for j in named if i != j])
     sentences: list[str] = []
     told: set[frozenset[int]] = set()
@@ -179,7 +180,8 @@ def _relation_sentences(
         held = [r for r in relations if speaker.facts.labels(r)[subject, anchor] == 1]
         if len(sentences) == count or not held or frozenset((subject, anchor)) in told:
             continue
-        relation = "on" if "on" in held else speaker.draws.choice(held)
+        support = [name for name in ("on", "in") if name in held]
+        relation = support[0] if support else speaker.draws.choice(held)
         proof = holds(named[subject], relation, named[anchor], frame_for(relation, FRAME))
         if speaker.executor.run(proof) is not True:
             continue

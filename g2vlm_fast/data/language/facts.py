@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from g2vlm_fast.data.language.floor import floor_area
+from g2vlm_fast.data.language.holders import held_by
 from g2vlm_fast.data.language.programs import OWN_FRAME, view_of
 from g2vlm_fast.data.language.relations import (
     between_labels,
@@ -26,9 +27,6 @@ _LOOKING = (
     "monitor", "laptop",
 )  # fmt: skip
 """Classes of which people say that they face something, and whose own left and right they know."""
-
-ASKED_RELATIONS: tuple[str, ...] = tuple(name for name in RELATIONS if name != "in")
-"""Relations that questions ask for. Nothing lies in containers yet: "in" would tell the answer."""
 
 _OVERHEAD = 1.6  # metres of the bottom of a thing from which nobody stands at it
 
@@ -77,6 +75,7 @@ class Facts:
         self.heights = [size[2] for size in self.sizes]
         self.floor_area = floor_area(truth)
         self.place = "flat" if truth.program == "flat" else "room"
+        self.held_by = held_by(truth)
         self._relations = truth.relations.numpy()
         self._instance = truth.instance
         self._poses, self._gravity = poses, gravity

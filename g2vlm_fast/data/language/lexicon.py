@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.language.phrasebook import (
+    HOLDER_WORDS,
     NOUNS,
     PLAIN_WORDINGS,
     RELATION_WORDS,
@@ -61,6 +62,10 @@ class Lexicon:
     def relation(self, relation: str) -> str:
         """Return words for a relation."""
         return self._choose(RELATION_WORDS[relation])
+
+    def holder(self, holder: str) -> str:
+        """Return words for being held by a part of the building."""
+        return self._choose(HOLDER_WORDS[holder])
 
     def side(self, side: str) -> str:
         """Return words for a side of the speaker."""

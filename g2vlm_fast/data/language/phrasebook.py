@@ -244,6 +244,12 @@ RELATION_WORDS: dict[str, tuple[str, ...]] = {
     "aligned with": ("aligned with", "parallel to", "lined up with"),
 }
 
+HOLDER_WORDS: dict[str, tuple[str, ...]] = {
+    "wall": ("on the wall", "mounted on the wall", "fixed to the wall"),
+    "floor": ("on the floor", "down on the floor", "standing on the floor"),
+    "ceiling": ("on the ceiling", "fixed to the ceiling", "under the ceiling"),
+}
+
 SIDE_WORDS: dict[str, tuple[str, ...]] = {
     "left": ("on my left", "to my left", "on my left side"),
     "right": ("on my right", "to my right", "on my right side"),

@@ -4,7 +4,9 @@
 2020) annotates 3RScan with 26 relationships and "none", in the order of its
 ``relationships.txt``. Eleven of ours have one counterpart there. People chose the finer words of
 support by how a thing rests, which boxes do not tell, so several of theirs become one of ours.
-Its directions are meant from a canonical view of the scan, ours from a named one.
+Its directions are meant from a canonical view of the scan, ours from a named one. Its walls,
+floors and ceilings are objects that things are attached to, hang on or stand on; here what holds a
+thing is a property of it (:mod:`g2vlm_fast.data.language.holders`).
 """
 
 from __future__ import annotations

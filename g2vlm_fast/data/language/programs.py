@@ -11,6 +11,7 @@ operation [value]     inputs                     gives    meaning
 scene                                            objects  everything
 filter_class [c]      objects                    objects  those of a class
 filter_color [c]      objects                    objects  those of a colour
+filter_held_by [h]    objects                    objects  those that wall, floor or ceiling holds
 superlative [s]       objects                    objects  the extreme by size, if beyond doubt
 relate [r, frame]     objects, object            objects  those that stand in r to the object
 relate_between        objects, object, object    objects  those between the two
@@ -57,6 +58,7 @@ from g2vlm_fast.ontology import CLASSES, COLORS, DIRECTIONAL_RELATIONS, RELATION
 
 SUPERLATIVES = ("largest", "smallest", "tallest")
 EXTENTS = ("height", "width")
+HOLDERS = ("wall", "floor", "ceiling")
 OWN_FRAME = "own"
 """The frame of an object that has a front, as somebody who sits in it sees it."""
 
@@ -89,6 +91,7 @@ def _signatures() -> dict[str, Signature]:
         "scene": Signature((), objects),
         "filter_class": Signature((objects,), objects, CLASSES),
         "filter_color": Signature((objects,), objects, tuple(COLORS)),
+        "filter_held_by": Signature((objects,), objects, HOLDERS),
         "superlative": Signature((objects,), objects, SUPERLATIVES),
         "relate": Signature((objects, thing), objects, RELATIONS, framed=True),
         "relate_between": Signature((objects, thing, thing), objects),
@@ -224,6 +227,11 @@ def of_class(name: str, color: str = "") -> Program:
     """Return the program for all things of a class, and of a colour if one is given."""
     found = Program("filter_class", (SCENE,), name)
     return Program("filter_color", (found,), color) if color else found
+
+
+def held_by(objects: Program, holder: str) -> Program:
+    """Return the program for those that a part of the building holds, one of ``HOLDERS``."""
+    return Program("filter_held_by", (objects,), holder)
 
 
 def the(objects: Program) -> Program:

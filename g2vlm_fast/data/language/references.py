@@ -6,7 +6,15 @@ from collections.abc import Iterator, Sequence
 
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.language.execution import Executor
-from g2vlm_fast.data.language.programs import SUPERLATIVES, Program, of_class, relate, the
+from g2vlm_fast.data.language.programs import (
+    HOLDERS,
+    SUPERLATIVES,
+    Program,
+    held_by,
+    of_class,
+    relate,
+    the,
+)
 from g2vlm_fast.ontology import RELATIONS, SIMPLE_RELATIONS
 
 _SPOKEN = tuple(
@@ -58,7 +66,7 @@ class References:
         of_name, of_both = of_class(name), of_class(name, color)
         groups: list[list[Program]] = [
             [of_name],
-            [of_both],
+            [of_both, *self._held(index, of_name)],
             [Program("superlative", (of_name,), word) for word in SUPERLATIVES],
         ]
         if not self._simple:
@@ -68,6 +76,12 @@ class References:
             if found:
                 return found
         return []
+
+    def _held(self, index: int, objects: Program) -> list[Program]:
+        """The thing told by what holds it: "the cabinet on the wall"."""
+        labels = self._executor.facts.held_by
+        holders = () if self._simple else HOLDERS
+        return [held_by(objects, holder) for holder in holders if labels[holder][index] == 1]
 
     def _proven(self, index: int, candidates: Sequence[Program] | Iterator[Program]
                 ) -> Iterator[Program]:  # fmt: skip

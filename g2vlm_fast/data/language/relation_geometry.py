@@ -69,6 +69,11 @@ class Pairs:
         return -(axes * offset[..., None]).sum(-2)
 
 
+def decided(holds: Tensor, fails: Tensor) -> Tensor:
+    """Labels int8: 1 where something holds, else 0 where it fails, else -1: undecided."""
+    return torch.where(holds, 1, torch.where(fails, 0, -1)).to(torch.int8)
+
+
 def share_of_box_inside(pairs: Pairs) -> Tensor:
     """Volume of the boxes in common over that of the subject's, ``[K, K]``."""
     low = torch.maximum(pairs.bottom[:, None], pairs.bottom[None])

@@ -45,9 +45,11 @@ aligned with  both are oblong or have a front, and    they differ by 15 degrees 
 ============  ======================================  =========================================
 
 Oblong is a footprint whose sides are as 1.2 to 1 or more; of other objects "aligned with" is
-undecided. Where it is known what carries what, that decides ``on`` and ``in``: a carried object
-is in a container if its bottom is 0.06 m or more below the top, else on what carries it; and
-boxes alone make no other pair of an object that is carried, or known to stand on the floor, hold.
+undecided. Where it is known what carries what, and whether on it or in it, that decides: a thing
+is on what it stands on, and in what has it inside, or has inside what carries it (a book in a box
+is in the cabinet that the box is in; so is a cup on that box). Of every other pair boxes alone
+make neither hold: where they would, it is undecided. So a book on the board of a shelf, whose box
+reaches up to the next board and round the book, is on the shelf, and undecided is whether in it.
 
 ``left of`` and ``right of``, ``in front of`` and ``behind``, ``above`` and ``below``, ``higher``
 and ``lower``, ``bigger`` and ``smaller`` are inverse; ``near`` and ``aligned with`` are
@@ -67,21 +69,19 @@ from torch import Tensor
 from g2vlm_fast.data.language.relation_geometry import (
     Pairs,
     angle_off_ahead,
+    decided,
     meets_ray,
-    share_of_box_inside,
     share_of_grown_footprints,
     yaw_difference,
 )
+from g2vlm_fast.data.language.relation_support import support_labels
 from g2vlm_fast.geometry.boxes import upright_box_gap
 from g2vlm_fast.geometry.cameras import horizontal_axes
 from g2vlm_fast.ontology import DIRECTIONAL_RELATIONS, RELATIONS
 
 _HOLDS_FROM, _FAILS_BELOW = 0.30, 0.20  # metres along the direction
 _DOMINANCE = 1.2  # ratio of the displacement along the direction to the one across it
-_CONTACT, _NO_CONTACT = 0.02, 0.06  # metres between bottom and top
-_SUPPORTED, _UNSUPPORTED = 0.5, 0.2  # share of the footprint
 _NEAR, _FAR = 0.50, 0.80  # metres between closest points
-_INSIDE, _OUTSIDE = 0.8, 0.3  # share of the box
 _ABOVE = 0.06  # metres between top and bottom
 _GROWTH = 0.10  # metres that footprints are grown by before one is above another
 _OVERHEAD, _BESIDE = 0.3, 0.1  # share of the smaller grown footprint
@@ -103,6 +103,7 @@ def relation_labels(
     has_front: Sequence[bool] | None = None,
     containers: Sequence[bool] | None = None,
     supports: Sequence[int | None] | None = None,
+    inside: Sequence[bool] | None = None,
 ) -> Tensor:
     """Label all ordered pairs of objects.
 
@@ -118,16 +119,19 @@ def relation_labels(
             undecided for every box that reaches into another.
         supports: of every object which one carries it, None for the floor; None = not known,
             and "on" and "in" follow from the boxes alone.
+        inside: of every object whether it is in what carries it, not on it; None = none is.
 
     Returns:
         ``[K, K, R]`` int8 for (subject, object, predicate of ``ontology.RELATIONS``).
 
     Raises:
-        ValueError: boxes that are not upright, or facts of another number of objects.
+        ValueError: boxes that are not upright, facts of another number of objects, or objects
+            that are inside of nothing.
     """
     count = len(center)
     for name, facts in (
         ("has_front", has_front), ("containers", containers), ("supports", supports),
+        ("inside", inside),
     ):  # fmt: skip
         if facts is not None and len(facts) != count:
             raise ValueError(
@@ -137,7 +141,7 @@ def relation_labels(
     pairs = Pairs(center.double(), size.double(), rotation.double())
     by_name = {
         **_view_directions(pairs.center, view_pose, gravity),
-        **_support(pairs, containers, supports),
+        **support_labels(pairs, containers, supports, inside),
         "near": _near(pairs),
         "facing": _facing(pairs, has_front),
         "aligned with": _aligned(pairs, has_front),
@@ -220,11 +224,7 @@ def between_labels(center: Tensor, size: Tensor) -> Tensor:
     fails = (middle >= 0.4) | (aside >= 0.35 * length) | (shared <= 0)
     same = torch.eye(count, dtype=torch.bool)
     same = same[:, :, None] | same[:, None, :] | same[None]
-    return _label(holds & (shared >= 0.10), fails).masked_fill(same, -1)
-
-
-def _label(holds: Tensor, fails: Tensor) -> Tensor:
-    return torch.where(holds, 1, torch.where(fails, 0, -1)).to(torch.int8)
+    return decided(holds & (shared >= 0.10), fails).masked_fill(same, -1)
 
 
 def _with_inverse(name: str, inverse: str, labels: Tensor) -> dict[str, Tensor]:
@@ -251,54 +251,24 @@ def _directions(right: Tensor, towards_front: Tensor) -> dict[str, Tensor]:
 def _directed(along: Tensor, across: Tensor) -> Tensor:
     holds = (along >= _HOLDS_FROM) & (along >= _DOMINANCE * across.abs())
     fails = (along <= _FAILS_BELOW) | (along <= across.abs() / _DOMINANCE)
-    return _label(holds, fails)
+    return decided(holds, fails)
 
 
 def _near(pairs: Pairs) -> Tensor:
     gap = upright_box_gap(pairs.boxes, pairs.boxes)
-    return _label(gap <= _NEAR, gap >= _FAR)
-
-
-def _support(
-    pairs: Pairs, containers: Sequence[bool] | None, supports: Sequence[int | None] | None
-) -> dict[str, Tensor]:
-    gap = (pairs.bottom[:, None] - pairs.top[None]).abs()
-    share = pairs.footprint_share
-    rests = (gap <= _CONTACT) & (share >= _SUPPORTED) & (pairs.displacement[..., 2] > 0)
-    on = _label(rests, (gap >= _NO_CONTACT) | (share <= _UNSUPPORTED))
-    inside = share_of_box_inside(pairs)
-    volume = pairs.size.prod(-1)
-    holds = (inside >= _INSIDE) & (volume[None] >= _BIGGER * volume[:, None])
-    within = _label(holds, inside <= _OUTSIDE)
-    if containers is None:
-        within = within.masked_fill(within == 1, -1)
-        contains = torch.ones(pairs.count, dtype=torch.bool)
-    else:
-        contains = torch.tensor(list(containers), dtype=torch.bool)
-        within = within.masked_fill(~contains[None], 0)
-    if supports is None:
-        return {"on": on, "in": within}
-    carried = torch.zeros(pairs.count, pairs.count, dtype=torch.bool)
-    for index, support in enumerate(supports):
-        if support is not None:
-            carried[index, support] = True
-    deep = contains[None] & (pairs.top[None] - pairs.bottom[:, None] >= _NO_CONTACT)
-    return {
-        "on": torch.where(carried, (~deep).to(torch.int8), on.masked_fill(on == 1, -1)),
-        "in": torch.where(carried, deep.to(torch.int8), within.masked_fill(within == 1, -1)),
-    }
+    return decided(gap <= _NEAR, gap >= _FAR)
 
 
 def _above(pairs: Pairs) -> Tensor:
     gap = pairs.bottom[:, None] - pairs.top[None]
     share = share_of_grown_footprints(pairs, _GROWTH)
-    return _label((gap >= _ABOVE) & (share >= _OVERHEAD), (gap <= 0) | (share <= _BESIDE))
+    return decided((gap >= _ABOVE) & (share >= _OVERHEAD), (gap <= 0) | (share <= _BESIDE))
 
 
 def _higher(pairs: Pairs) -> Tensor:
     top = pairs.top[:, None] - pairs.top[None]
     middle = pairs.displacement[..., 2]
-    return _label(
+    return decided(
         (top >= _HIGHER) & (middle >= _HIGHER), (top <= _NOT_HIGHER) & (middle <= _NOT_HIGHER)
     )
 
@@ -306,7 +276,7 @@ def _higher(pairs: Pairs) -> Tensor:
 def _bigger(pairs: Pairs) -> Tensor:
     volume = pairs.size.prod(-1)
     subject, other = volume[:, None], volume[None]
-    return _label(subject >= _BIGGER * other, subject <= _NOT_BIGGER * other)
+    return decided(subject >= _BIGGER * other, subject <= _NOT_BIGGER * other)
 
 
 def _facing(pairs: Pairs, has_front: Sequence[bool] | None) -> Tensor:
@@ -318,7 +288,7 @@ def _facing(pairs: Pairs, has_front: Sequence[bool] | None) -> Tensor:
     ahead = met | (central <= math.radians(_AHEAD))
     aside = (nearest >= math.radians(_ASIDE)) & ~meets_ray(pairs, 0.0)
     fronted = torch.tensor(list(has_front), dtype=torch.bool)[:, None]
-    return _label(ahead & fronted, aside | ~fronted)
+    return decided(ahead & fronted, aside | ~fronted)
 
 
 def _aligned(pairs: Pairs, has_front: Sequence[bool] | None) -> Tensor:
@@ -328,6 +298,6 @@ def _aligned(pairs: Pairs, has_front: Sequence[bool] | None) -> Tensor:
         turned = turned | torch.tensor(list(has_front), dtype=torch.bool)
     both = turned[:, None] & turned[None]
     angle = yaw_difference(pairs)
-    return _label(
+    return decided(
         both & (angle <= math.radians(_PARALLEL)), both & (angle >= math.radians(_CROOKED))
     )

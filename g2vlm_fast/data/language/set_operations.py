@@ -20,6 +20,10 @@ def _filter(facts: Facts, program: Program, matches: Matches) -> Matches:
     return Matches(matches.certain & keep, keep)
 
 
+def _filter_held_by(facts: Facts, program: Program, matches: Matches) -> Matches:
+    return matches.only(facts.held_by[program.value])
+
+
 def _superlative(facts: Facts, program: Program, matches: Matches) -> Matches:
     """The extreme of two or more objects if it is beyond doubt."""
     if not matches.decided or len(matches.certain) < 2:
@@ -120,6 +124,7 @@ SET_OPERATIONS: dict[str, Callable[..., Any]] = {
     "scene": lambda facts, program: facts.everything,
     "filter_class": _filter,
     "filter_color": _filter,
+    "filter_held_by": _filter_held_by,
     "superlative": _superlative,
     "relate": _relate,
     "relate_between": _relate_between,

@@ -12,7 +12,7 @@ phrase, object_caption      REFERRING   a phrase, or sentences, that single one 
 existence                   QUESTION    yes / no
 count, situated_count       QUESTION    ``<number>``
 color, situated_color       QUESTION    a colour
-direction                   QUESTION    what is left of, right of, in front of, behind, on ...
+direction                   QUESTION    what is left of, right of, in front of, behind, on, in ...
                                         something: a class, or "nothing"
 between, situated_what      QUESTION    a class
 relation, view_relation,    QUESTION    yes / no: in the frame of view 0, of another view, of

@@ -53,6 +53,8 @@ class Wording:
         return " ".join(word for word in words if word)
 
     def _clause(self, step: Program) -> str:
+        if step.operation == "filter_held_by":
+            return self.lexicon.holder(step.value)
         others = step.inputs[1:]
         if step.operation == "relate":
             clause = f"{self.lexicon.relation(step.value)} {self.the(others[0])}"

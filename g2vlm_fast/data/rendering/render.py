@@ -8,7 +8,7 @@ under one lamp and ambient light.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +32,12 @@ class Rendering:
     normal: Tensor  # [V, 3, H, W] unit, world, 0 where a ray meets nothing
     instance: Tensor  # [V, H, W] int64, object, -1 = the room or nothing
     primitive: Tensor  # [V, H, W] int64, row of the primitives, -1 = nothing
+
+    def to(self, device: torch.device | str) -> Rendering:
+        """Return it with every tensor on ``device``."""
+        return Rendering(
+            **{each.name: getattr(self, each.name).to(device) for each in fields(self)}
+        )
 
 
 def render(

@@ -235,9 +235,9 @@ class Arrangement:
         self._zones.append(Zone(zone, group))
         return True
 
-    def may_carry(self, base: int, class_name: str) -> bool:
-        """Whether such a thing may stand on a piece: held-out facts stay out of training."""
-        fact = (class_name, "on", self.placed[base].furniture.class_name)
+    def may_carry(self, base: int, class_name: str, relation: str = "on") -> bool:
+        """Whether such a thing may be on, or in, a piece: held-out facts stay out of training."""
+        fact = (class_name, relation, self.placed[base].furniture.class_name)
         return self.config.facts != "seen" or fact not in HELD_OUT_FACTS
 
     def mark(self) -> tuple[int, int]:

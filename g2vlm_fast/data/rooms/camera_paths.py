@@ -1,5 +1,7 @@
 """How cameras move through rooms: they look about, go round a centre, or walk.
 
+At the end they step up to a few containers and look into them.
+
 A camera is carried over the free floor at eye height, so that each of its places is one that a
 person can stand at. Places are whole millimetres, and so are the points that cameras look at.
 """
@@ -17,6 +19,7 @@ from g2vlm_fast.data.rooms.free_floor import Cell, FreeFloor, free_floor
 from g2vlm_fast.data.rooms.layout import Layout
 from g2vlm_fast.data.rooms.outlines import Space
 from g2vlm_fast.data.rooms.placement import Placed
+from g2vlm_fast.data.rooms.support import is_in
 from g2vlm_fast.data.rooms.turns import cosine_sine
 
 Point = tuple[int, int, int]
@@ -26,6 +29,8 @@ _CELL = 100  # millimetres
 _UNDER_CEILING = 150
 _AHEAD = 1500  # millimetres from an eye to what it looks at while walking
 _NEAREST_TARGET = 900
+_GLANCES = 4  # into containers, at most
+_FROM_FRONT = 1200  # millimetres from the front of what is looked into
 _EYES_TRIED = 4  # the one furthest from the target is taken: rooms are seen from their ends
 
 
@@ -36,7 +41,7 @@ def draw_views(draws: Draws, config: RoomConfig, layout: Layout, count: int) -> 
         draws: source of randomness.
         config: kinds of trajectories, heights of eyes and pitches.
         layout: the room; at least one piece of furniture.
-        count: how many views.
+        count: how many views, besides those into containers.
 
     Returns:
         Eyes and targets in the order in which the camera comes by; none where no one can stand.
@@ -50,6 +55,7 @@ def draw_views(draws: Draws, config: RoomConfig, layout: Layout, count: int) -> 
     kind = draws.choice(config.trajectories)
     drawers = {"look": _look_about, "orbit": _orbit, "walk": _walk}
     pairs = drawers[kind](draws, layout, floor, cells, count)
+    pairs += _glances_into_containers(draws, layout, floor, cells)
     height = _draw_height(draws, config, layout)
     views = []
     for eye, target in pairs:
@@ -147,6 +153,27 @@ def _walk(
             pairs.append((eye, _draw_target(draws, layout, eye)))
         else:
             pairs.append((eye, (ahead[0], ahead[1], draws.integer(500, 1100))))
+    return pairs
+
+
+def _glances_into_containers(
+    draws: Draws, layout: Layout, floor: FreeFloor, cells: Sequence[Cell]
+) -> list[tuple[tuple[int, int], Point]]:
+    """At things in containers, from where one stands before the container."""
+    inside = [
+        piece
+        for piece in layout.placed
+        if piece.support is not None and is_in(piece, layout.placed[piece.support])
+    ]
+    around = np.array([floor.position(cell) for cell in cells])
+    pairs = []
+    for piece in draws.shuffled(inside)[:_GLANCES]:
+        assert piece.support is not None
+        base = layout.placed[piece.support]
+        x, y = base.to_world(0, -base.furniture.size[1] / 2 - _FROM_FRONT)
+        away = ((around - np.array([round(x), round(y)])) ** 2).sum(1)
+        eye = floor.position(cells[int(away.argmin())])
+        pairs.append((eye, (piece.x, piece.y, piece.z + piece.furniture.size[2] // 2)))
     return pairs
 
 

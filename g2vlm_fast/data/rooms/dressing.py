@@ -42,9 +42,9 @@ def dress(arrangement: Arrangement, windows: list[int], richness: float) -> None
             hang(arrangement, name)
     light_ceiling(arrangement, 1 + round(space.area * draws.integer(0, 10) / 100))
     for name, chance in (
-        ("plant", 0.45), ("lamp", 0.3), ("bin", 0.25), ("plant", 0.2), ("basket", 0.2),
-        ("backpack", 0.25), ("suitcase", 0.15), ("box", 0.25), ("fan", 0.12),
-        ("coat rack", 0.12), ("stool", 0.15), ("box", 0.15), ("computer", 0.05),
+        ("plant", 0.45), ("lamp", 0.3), ("bin", 0.25), ("plant", 0.2), ("basket", 0.4),
+        ("backpack", 0.25), ("suitcase", 0.15), ("box", 0.4), ("fan", 0.12),
+        ("coat rack", 0.12), ("stool", 0.15), ("box", 0.25), ("computer", 0.05),
     ):  # fmt: skip
         if dry and may(chance):
             wall_piece(arrangement, name, into_corner=0.5)

@@ -66,8 +66,8 @@ def bathroom_fixtures(arrangement: Arrangement) -> None:
 
 
 def _piece_of_row(arrangement: Arrangement, class_name: str) -> Furniture | None:
-    """Draw a piece; of three counters the shortest, so that the row fits more walls."""
-    draws = 3 if class_name == "counter" else 1
+    """Draw a piece; of two counters the shorter, so that the row fits more walls."""
+    draws = 2 if class_name == "counter" else 1
     pieces = [
         piece
         for _ in range(draws)

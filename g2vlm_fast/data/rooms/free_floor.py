@@ -90,7 +90,7 @@ class FreeFloor:
 def stands_on_floor(piece: Placed) -> bool:
     """Whether a piece stands on the floor or a rug and is no rug itself."""
     is_low = piece.z + piece.furniture.size[2] <= _STEP
-    return piece.furniture.mount == Mount.FLOOR and not is_low
+    return piece.furniture.mount == Mount.FLOOR and piece.z <= _STEP and not is_low
 
 
 def is_reached(floor: FreeFloor, piece: Placed) -> bool:

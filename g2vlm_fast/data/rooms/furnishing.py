@@ -16,8 +16,13 @@ from g2vlm_fast.data.rooms.openings import (
 from g2vlm_fast.data.rooms.support import put_on
 from g2vlm_fast.data.rooms.workplaces import desk_group
 
-_IN_OFFICES = ("filing", "two doors", "rectangular", "bookcase", "rack", "open", "swing")
-_IN_HOMES = ("two doors", "sideboard", "laundry", "pedal", "standing")
+_IN_OFFICES = (
+    "filing", "two doors", "compartments", "rectangular", "bookcase", "rack", "open", "swing",
+)  # fmt: skip
+_IN_HOMES = (
+    "two doors", "sideboard", "compartments", "doorless", "sliding", "three doors", "laundry",
+    "pedal", "open", "standing",
+)  # fmt: skip
 """Variants that are preferred where the class of a piece does not say where it belongs."""
 
 _ON_BOARDS = ("book", "book", "book", "vase", "box", "plant", "bowl", "basket", "clock", "cup")

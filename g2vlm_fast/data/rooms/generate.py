@@ -27,12 +27,16 @@ from g2vlm_fast.geometry.cameras import pixel_rays
 _SENSOR_STREAM = 1
 
 
-def generate_room(seed: int, config: RoomConfig | None = None) -> Scene:
+def generate_room(
+    seed: int, config: RoomConfig | None = None, *, device: torch.device | str = "cpu"
+) -> Scene:
     """Make the room of a seed.
 
     Args:
         seed: 0 or larger.
         config: what rooms are drawn from; None for the defaults.
+        device: where its views are rendered. The scene comes back on the CPU; what is drawn about
+            it is the same whatever the device, and pixels agree within float32.
 
     Returns:
         The scene with its truth. At least one view sees each object of the truth; directions
@@ -48,7 +52,10 @@ def generate_room(seed: int, config: RoomConfig | None = None) -> Scene:
     intrinsics = record.viewpoints.intrinsics(config.image_size).float()
     poses = record.viewpoints.poses().float()
     lamp = torch.tensor([0.0, 0.0, record.layout.size[2] / 1000 - 0.2])
-    seen = render(primitives, intrinsics, poses, height, width, lamp=lamp)
+    seen = render(
+        primitives.to(device), intrinsics.to(device), poses.to(device), height, width,
+        lamp=lamp.to(device),
+    ).to("cpu")  # fmt: skip
     return Scene(
         name=f"room-{seed}",
         intrinsics=intrinsics,

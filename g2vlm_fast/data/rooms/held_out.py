@@ -4,8 +4,8 @@ Both are fixed by hashes of names, so that they are the same for everyone. A fac
 relation, class), for example (plant, left of, sofa); it is realised where its label is 1 for some
 pair of objects of a room. Directions are meant from view 0, and ``left of`` stands for
 ``right of`` the other way round, as ``in front of`` does for ``behind``. Rooms for training are
-laid out without held-out things on things, and the subject of any other held-out fact that view 0
-shows is taken out of the room.
+laid out without held-out things on or in things, and the subject of any other held-out fact that
+view 0 shows is taken out of the room.
 """
 
 from __future__ import annotations
@@ -67,11 +67,12 @@ HELD_OUT_FACTS: frozenset[Fact] = frozenset(
         ("left of", _COMMON, _SHARE_OF_DIRECTIONS),
         ("in front of", _COMMON, _SHARE_OF_DIRECTIONS),
         ("on", CLASSES, _SHARE_OF_SUPPORTS),
+        ("in", CLASSES, _SHARE_OF_SUPPORTS),
     )
     for subject in classes
     for other in classes
     if _hash(subject, relation, other) % share == 0
-    and (relation == "on" or frozenset((subject, other)) not in _TOGETHER)
+    and (relation in ("on", "in") or frozenset((subject, other)) not in _TOGETHER)
 )
 """The facts that training rooms never realise."""
 
@@ -102,7 +103,7 @@ def held_out_facts(class_names: Sequence[str], relations: Tensor) -> dict[Fact, 
         relations: ``[K, K, R]`` labels of ``ontology.RELATIONS``, 1 where a relation holds.
     """
     found: dict[Fact, set[int]] = {}
-    for relation in ("left of", "in front of", "on"):
+    for relation in ("left of", "in front of", "on", "in"):
         holds = relations[..., RELATIONS.index(relation)] == 1
         for subject, other in holds.nonzero().tolist():
             fact = (class_names[subject], relation, class_names[other])

@@ -86,7 +86,7 @@ def _low_bench(arrangement: Arrangement) -> Furniture | None:
         piece = arrangement.make(
             class_name,
             mount=Mount.FLOOR,
-            prefer=("television bench", "sideboard", "low", "lowboard"),
+            prefer=("television bench", "sideboard", "compartments", "low", "lowboard"),
         )
         if piece is not None and piece.size[2] <= 900 and piece.surfaces and piece.size[0] >= 800:
             return piece

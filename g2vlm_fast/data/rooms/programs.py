@@ -5,6 +5,7 @@ from __future__ import annotations
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.rooms.arrangement import Arrangement
 from g2vlm_fast.data.rooms.config import RoomConfig
+from g2vlm_fast.data.rooms.contents import fill_containers
 from g2vlm_fast.data.rooms.dressing import dress
 from g2vlm_fast.data.rooms.furnishing import FURNISHERS
 from g2vlm_fast.data.rooms.openings import (
@@ -37,7 +38,7 @@ _FLATS: tuple[tuple[str, ...], ...] = (
 )
 """The rooms of flats, the largest first."""
 
-_ESSENTIAL: dict[str, tuple[str, ...]] = {
+ESSENTIAL: dict[str, tuple[str, ...]] = {
     "bedroom": ("bed",),
     "living room": ("sofa",),
     "kitchen": ("counter", "table"),
@@ -89,10 +90,11 @@ def furnish(draws: Draws, config: RoomConfig, program: str, outline: Outline) ->
             arrangement.undo(mark)
             windows = _set_openings(arrangement, with_door=index == entrance)
             FURNISHERS[space.program](arrangement, richness)
-            if all(arrangement.standing(name) for name in _ESSENTIAL[space.program]):
+            if all(arrangement.standing(name) for name in ESSENTIAL[space.program]):
                 break
         dress(arrangement, windows, richness)
-    essential = {name for names in _ESSENTIAL.values() for name in names}
+        fill_containers(arrangement)
+    essential = {name for names in ESSENTIAL.values() for name in names}
     make_walkable(arrangement, essential)
     return arrangement.placed
 

@@ -12,12 +12,14 @@ from g2vlm_fast.data.rooms.held_out import Fact, held_out_facts
 from g2vlm_fast.data.rooms.layout import Layout, draw_layout
 from g2vlm_fast.data.rooms.partial_mesh import Scan
 from g2vlm_fast.data.rooms.placement import Placed
+from g2vlm_fast.data.rooms.programs import ESSENTIAL
 from g2vlm_fast.data.rooms.solids import build_primitives
 from g2vlm_fast.data.rooms.truth import objects_of, relations_of
 from g2vlm_fast.data.rooms.viewpoints import Viewpoints, draw_viewpoints
 
 _LAYOUT_STREAM = 0
 _ATTEMPTS = 200
+_ATTEMPTS_AT_WHOLE_ROOMS = 10  # after these a bathroom may be one whose toilet no view sees
 _MOST_HOLES = 6
 
 
@@ -40,7 +42,7 @@ def draw_room(seed: int, config: RoomConfig) -> RoomRecord:
         ValueError: a negative seed, or a configuration in which nothing fits.
     """
     draws = Draws(seed, _LAYOUT_STREAM)
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         layout = draw_layout(draws, config)
         if not layout.placed:
             continue
@@ -54,6 +56,8 @@ def draw_room(seed: int, config: RoomConfig) -> RoomRecord:
             subjects = set().union(*facts.values())
             layout = _keep(layout, set(range(len(layout.placed))) - subjects)
         shows_enough = bool(facts) or config.facts != "unseen" or layout.program == "simple"
+        if attempt < _ATTEMPTS_AT_WHOLE_ROOMS and _lacks_essentials(layout, config):
+            continue
         if len(layout.placed) >= min(2, config.objects[0]) and shows_enough:
             given = draws.chance(config.depth_probability)
             meshed, scan = _draw_given_mesh(draws, config, layout, viewpoints)
@@ -71,6 +75,21 @@ def _keep(layout: Layout, visible: set[int]) -> Layout:
             support = None if piece.support is None else moved[piece.support]
             placed.append(replace(piece, support=support))
     return replace(layout, placed=tuple(placed))
+
+
+def _lacks_essentials(layout: Layout, config: RoomConfig) -> bool:
+    """Whether a space shows none of what its program is not believed without."""
+    shown = [
+        (piece.furniture.class_name, space)
+        for space in layout.spaces
+        for piece in layout.placed
+        if space.contains(piece.x, piece.y)
+    ]
+    return any(
+        name in config.classes and (name, space) not in shown
+        for space in layout.spaces
+        for name in ESSENTIAL.get(space.program, ())
+    )
 
 
 def _held_out_facts(layout: Layout, viewpoints: Viewpoints) -> dict[Fact, set[int]]:

@@ -12,6 +12,7 @@ from g2vlm_fast.data.rendering.primitives import Primitives
 from g2vlm_fast.data.rendering.render import Rendering
 from g2vlm_fast.data.rooms.layout import Layout
 from g2vlm_fast.data.rooms.solids import yaw_rotation
+from g2vlm_fast.data.rooms.support import is_in
 from g2vlm_fast.data.rooms.turns import cosine_sine
 from g2vlm_fast.data.scene import RoomObject, RoomTruth
 from g2vlm_fast.ontology import CONTAINERS
@@ -57,6 +58,7 @@ def objects_of(layout: Layout, primitives: Primitives) -> tuple[RoomObject, ...]
                 rotation=yaw_rotation([cosine_sine(piece.yaw)], torch.float32)[0],
                 primitives=range(first, first + len(piece.furniture.parts)),
                 support=piece.support,
+                inside=piece.support is not None and is_in(piece, layout.placed[piece.support]),
                 has_front=piece.furniture.has_front,
             )
         )
@@ -78,4 +80,5 @@ def relations_of(objects: Sequence[RoomObject], pose: Tensor) -> Tensor:
         has_front=[thing.has_front for thing in objects],
         containers=[thing.class_name in CONTAINERS for thing in objects],
         supports=[thing.support for thing in objects],
+        inside=[thing.inside for thing in objects],
     )

@@ -74,16 +74,17 @@ def draw_viewpoints(
     focal = draws.integer(round(config.focal[0] * 1000), round(config.focal[1] * 1000))
     principal = (draws.integer(-20, 20), draws.integer(-20, 20))
     wanted = draws.integer(*config.views)
+    candidates_anyhow = max(_CANDIDATES, 2 * wanted)
     if layout.program == "simple":
         pairs = [_draw_pair(draws, layout) for _ in range(max(_CANDIDATES, wanted))]
     else:
-        pairs = draw_views(draws, config, layout, max(_CANDIDATES, 2 * wanted))
+        pairs = draw_views(draws, config, layout, candidates_anyhow)
     if not pairs:
         return None, set()
     eyes, targets = zip(*pairs, strict=True)
     candidates = Viewpoints(eyes, targets, focal, principal)
     counts = _visible_pixels(candidates, primitives, len(layout.placed))
-    chosen, seen = _cover(counts, eyes, wanted)
+    chosen, seen = _cover(counts, eyes, wanted, candidates_anyhow)
     if layout.program != "simple":
         first = sorted(chosen).index(chosen[0])
         chosen = sorted(chosen)[first:] + sorted(chosen)[:first]
@@ -139,21 +140,23 @@ def _visible_pixels(views: Viewpoints, primitives: Primitives, count: int) -> li
 
 
 def _cover(
-    counts: list[list[int]], eyes: Sequence[tuple[int, int, int]], wanted: int
+    counts: list[list[int]], eyes: Sequence[tuple[int, int, int]], wanted: int, anyhow: int
 ) -> tuple[list[int], set[int]]:
     """Greedy cover by ``wanted`` views of objects seen with ``counts[view][object]`` pixels.
 
-    Ties go to the view that stands apart from those chosen, up to a point, then to the one with
-    more pixels on objects, then to the earlier one.
+    Ties go to the first ``anyhow`` views, the later ones being close looks at a few things; then to
+    the view that stands apart from those chosen, up to a point, then to the one with more pixels
+    on objects, then to the earlier one.
     """
     sees = [{k for k, n in enumerate(row) if n >= _LEAST_PIXELS} for row in counts]
     chosen: list[int] = []
     seen: set[int] = set()
 
-    def merit(view: int) -> tuple[int, int, int, int]:
+    def merit(view: int) -> tuple[int, bool, int, int, int]:
         apart = [math.dist(eyes[view], eyes[other]) for other in chosen]
         return (
             len(sees[view] - seen),
+            view < anyhow,
             min([_APART, *map(round, apart)]),
             sum(counts[view]),
             -view,

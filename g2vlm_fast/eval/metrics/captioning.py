@@ -114,11 +114,39 @@ def rouge_l(
     return (1 + beta**2) * precision * recall / (recall + beta**2 * precision)
 
 
+@dataclass(frozen=True)
+class DocumentFrequencies:
+    """How many documents of a corpus hold each n-gram of 1 to 4 tokens.
+
+    Attributes:
+        documents: how many there are; each is the references of one item.
+        counts: of n-grams; one that is not listed counts as held by one document.
+    """
+
+    documents: int
+    counts: Mapping[Gram, int]
+
+    @classmethod
+    def of(
+        cls,
+        references: Sequence[Sequence[Sequence[str]]],
+        copies: NDArray[np.int64] | None = None,
+    ) -> DocumentFrequencies:
+        """Count tokenised references, each item as often as ``copies`` says."""
+        times = [1] * len(references) if copies is None else copies.tolist()
+        counts: Counter[Gram] = Counter()
+        for texts, number in zip(references, times, strict=True):
+            for gram in set().union(*(_all_grams(each) for each in texts)):
+                counts[gram] += number
+        return cls(sum(times), counts)
+
+
 def cider(
     said: Sequence[Sequence[str]],
     references: Sequence[Sequence[Sequence[str]]],
     *,
     copies: NDArray[np.int64] | None = None,
+    frequencies: DocumentFrequencies | None = None,
 ) -> Array:
     """CIDEr-D ``[n]`` of every text of a corpus, each in [0, 10]; report the mean.
 
@@ -143,18 +171,16 @@ def cider(
             f"cider: expected as many references and copies as texts, got {len(said)} texts, "
             f"{len(references)} references and copies {list(number.shape)}"
         )
-    grams = [[_all_grams(each) for each in texts] for texts in references]
-    documents: Counter[Gram] = Counter()
-    for texts, times in zip(grams, number.tolist(), strict=True):
-        for gram in set().union(*texts):
-            documents[gram] += times
-    total = math.log(max(int(number.sum()), 1))
+    known = frequencies or DocumentFrequencies.of(references, number)
+    total = math.log(max(known.documents, 1))
     scores = np.full(len(said), np.nan)
     for row in np.flatnonzero(number).tolist():
-        ours = _vectors(_all_grams(said[row]), documents, total)
+        ours = _vectors(_all_grams(said[row]), known.counts, total)
         each = [
-            _similarity(ours, len(said[row]), _vectors(text, documents, total), len(words))
-            for text, words in zip(grams[row], references[row], strict=True)
+            _similarity(
+                ours, len(said[row]), _vectors(_all_grams(text), known.counts, total), len(text)
+            )
+            for text in references[row]
         ]
         scores[row] = 10 * float(np.mean(each))
     return scores

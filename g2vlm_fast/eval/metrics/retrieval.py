@@ -40,6 +40,29 @@ def recall_at(ranks: NDArray[np.float64], k: int) -> NDArray[np.float64]:
     return (ranks <= k).astype(np.float64)
 
 
+def expected_recall(
+    similarity: ArrayLike, relevant: NDArray[np.bool_], k: int
+) -> NDArray[np.float64]:
+    """Return ``[Q]`` the probability that a relevant item is among the first ``k``.
+
+    Items of equal score stand in random order, so that a model that scores everything alike gets
+    exactly what chance gets, where :func:`recall_at` of an expected rank is all or nothing.
+    Arguments and errors as of :func:`retrieval_ranks`.
+    """
+    scores = _checked("expected_recall", similarity, relevant)
+    best = np.where(relevant, scores, -np.inf).max(1, keepdims=True)
+    places = k - (scores > best).sum(1)
+    tied = scores == best
+    return np.array(
+        [
+            _first_within(int(row.sum()), int((row & wanted).sum()))[min(left, row.sum()) - 1]
+            if left > 0
+            else 0.0
+            for row, wanted, left in zip(tied, relevant, places, strict=True)
+        ]
+    )
+
+
 @dataclass(frozen=True)
 class RetrievalScores:
     """Measures over queries; ranks start at 1.

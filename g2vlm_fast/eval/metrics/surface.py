@@ -41,12 +41,12 @@ class SurfaceDistances:
     @property
     def accuracy(self) -> float:
         """Mean of ``d(p, Q)``; NaN where nothing was predicted (Aanaes et al., IJCV 2016)."""
-        return float(self.to_truth.mean())
+        return _mean(self.to_truth)
 
     @property
     def completeness(self) -> float:
         """Mean of ``d(q, P)`` (Aanaes et al., IJCV 2016)."""
-        return float(self.to_prediction.mean())
+        return _mean(self.to_prediction)
 
     @property
     def accuracy_median(self) -> float:
@@ -71,9 +71,7 @@ class SurfaceDistances:
     @property
     def chamfer_squared(self) -> float:
         """``mean d(p, Q)^2 + mean d(q, P)^2`` in square metres (Fan et al., CVPR 2017)."""
-        return _or_infinite(
-            float(self.to_truth.square().mean() + self.to_prediction.square().mean())
-        )
+        return _or_infinite(_mean(self.to_truth.square()) + _mean(self.to_prediction.square()))
 
     def precision(self, threshold: float = 0.05) -> float:
         """Share of predicted points closer than ``threshold`` metres to the truth; 0 for none."""
@@ -232,8 +230,15 @@ def _consistency(
     predicted_normals = predicted_normals.to(truth_normals.dtype)
     there = predicted_normals * truth_normals[distances.nearest_truth.long()]
     back = truth_normals * predicted_normals[distances.nearest_prediction.long()]
-    halves = [way.sum(-1).abs().double().mean() for way in (there, back)]
-    return float(sum(halves) / 2)
+    return sum(_mean(way.sum(-1).abs().double()) for way in (there, back)) / 2
+
+
+def _mean(values: Tensor) -> float:
+    """The mean, NaN of nothing; on the CPU, the same to the last bit for any number of threads."""
+    if not values.numel():
+        return float("nan")
+    on_cpu = values.device.type == "cpu"
+    return float(values.detach().numpy().mean() if on_cpu else values.mean())
 
 
 def _median(values: Tensor) -> float:

@@ -18,12 +18,17 @@ from g2vlm_fast.eval.metrics.boxes import Boxes
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SurfaceTruth:
-    """The complete surface of a scene, in the world of what was given, metres."""
+    """The complete surface of a scene, in the world of what was given, metres.
+
+    How far a prediction is from it is measured to its solids or its mesh where it has them, and
+    else to the nearest of its points, which are then to be dense.
+    """
 
     points: Tensor  # [S, 3] float32, uniform by area
     normals: Tensor  # [S, 3] float32, unit, into free space
     hidden: Tensor  # [S] bool: no given view sees it
     primitives: Primitives | None = None  # exact solids, where the scene is made of them
+    mesh: tuple[Tensor, Tensor] | None = None  # vertices [N, 3] float32, faces [F, 3] int32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

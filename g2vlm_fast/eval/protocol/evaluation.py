@@ -19,7 +19,7 @@ from g2vlm_fast.eval.protocol.predictions import (
 )
 from g2vlm_fast.eval.protocol.records import SceneRecord, Summary
 from g2vlm_fast.eval.protocol.run_folder import RunFolder
-from g2vlm_fast.eval.protocol.runs import read_records
+from g2vlm_fast.eval.protocol.runs import RunError, read_records
 from g2vlm_fast.eval.protocol.summary import summarise
 from g2vlm_fast.eval.protocol.systems import PredictionFailed, System
 from g2vlm_fast.eval.scoring import SCORES, retrieval_rows, score_case
@@ -64,6 +64,8 @@ def evaluate_system(
     if shard is not None and overwrite:
         raise ValueError("evaluate_system: a shard cannot overwrite what others may have begun")
     identity = RunIdentity.of(system, benchmark, SCORES)
+    if not Path(out).exists():
+        _case(benchmark, 0)  # what cannot be made begins no run
     folder = RunFolder.open(Path(out), system, identity, overwrite=overwrite)
     mine = range(index, len(identity.scenes), count)
     for done, number in enumerate(mine, start=1):
@@ -92,11 +94,7 @@ def _evaluate(system: System, case: Case, folder: RunFolder) -> SceneRecord:
         seconds = time.perf_counter() - began
     prediction, failure = _read(folder.predictions, case.name)
     tasks = frozenset(folder.identity.tasks)
-    try:
-        record = score_case(case, prediction, tasks=tasks, failure=failure)
-    except PredictionError as error:
-        record = score_case(case, None, tasks=tasks, failure=str(error))
-    return replace(record, seconds=seconds)
+    return replace(score_case(case, prediction, tasks=tasks, failure=failure), seconds=seconds)
 
 
 def _predict_and_keep(system: System, case: Case, predictions: Path) -> None:
@@ -122,7 +120,11 @@ def _read(predictions: Path, name: str) -> tuple[ScenePrediction | None, str]:
 def _gather(benchmark: Benchmark, folder: RunFolder) -> Summary:
     identity = folder.identity
     if "retrieval" in identity.tasks:
-        folder.write_retrieval(retrieval_rows(_cases_and_predictions(benchmark, folder)))
+        try:
+            ranked = retrieval_rows(_cases_and_predictions(benchmark, folder))
+        except ValueError as error:
+            raise RunError(f"{folder.predictions}: {error}; correct the predictions") from error
+        folder.write_retrieval(ranked)
     summary = summarise(read_records(folder.path, identity), SCORES, identity)
     folder.write_summary(summary)
     return summary

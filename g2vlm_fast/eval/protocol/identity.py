@@ -94,13 +94,26 @@ class RunIdentity:
         return asdict(self)
 
     def differences(self, other: RunIdentity) -> list[str]:
-        """Say in which fields two identities differ, each with both values in short."""
-        ours, theirs = asdict(self), asdict(other)
-        return [
-            f"{name.replace('_', ' ')} {_short(ours[name])}, not {_short(theirs[name])}"
-            for name in ours
-            if ours[name] != theirs[name]
-        ]
+        """Say in which fields two identities differ, each with both values in short.
+
+        Where a system or a benchmark has another name, the name says enough.
+        """
+        found = []
+        for name, details in _DETAILS.items():
+            fields = (name,) if getattr(self, name) != getattr(other, name) else details
+            for field in fields:
+                ours, theirs = getattr(self, field), getattr(other, field)
+                if ours != theirs:
+                    told = field.replace("_", " ")
+                    found.append(f"{told} {_short(ours)}, not {_short(theirs)}")
+        return found
+
+
+_DETAILS = {
+    "system": ("system_fingerprint", "looks_at_truth", "tasks"),
+    "benchmark": ("benchmark_fingerprint", "scenes"),
+    "scoring": (),
+}
 
 
 def scoring_version(scores: Sequence[Score]) -> str:

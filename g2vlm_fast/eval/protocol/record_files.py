@@ -37,11 +37,18 @@ def rows_from_json(entry: Fields) -> dict[str, Row]:
     Raises:
         ScanError: something else stands there.
     """
-    rows = {score: tuple(entry.array(score, -1).tolist()) for score in entry.values}
-    for score, row in rows.items():
-        if not all(map(math.isfinite, row)):
-            raise ScanError(entry.path, f"the sums of {score!r} are not finite", _REMEDY)
-    return rows
+    return {score: _row(entry, score) for score in entry.values}
+
+
+def _row(entry: Fields, score: str) -> Row:
+    row = entry.list(score)
+    for value in row:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and math.isfinite(value)):
+            raise ScanError(
+                entry.path, f"the sums of {score!r} must be finite numbers, got {value!r}", _REMEDY
+            )
+    return tuple(float(value) for value in row)
 
 
 def record_to_json(record: SceneRecord) -> str:

@@ -10,10 +10,11 @@ import numpy as np
 
 from g2vlm_fast.data.interchange import ScenePrediction
 from g2vlm_fast.eval.facts import is_caption
-from g2vlm_fast.eval.metrics.captioning import BleuSums, bleu_sums, rouge_l
+from g2vlm_fast.eval.metrics.captioning import BleuSums, bleu_sums, cider, rouge_l
 from g2vlm_fast.eval.metrics.language import token_f1, tokens
 from g2vlm_fast.eval.protocol.cases import Case
 from g2vlm_fast.eval.protocol.records import Item
+from g2vlm_fast.eval.scoring.caption_frequencies import caption_frequencies
 from g2vlm_fast.eval.scoring.score import Judgement, Score
 from g2vlm_fast.eval.statistics import Array
 
@@ -44,6 +45,12 @@ SCORES = (
         statistic=bleu_of_rows,
         items=_reference_words,
     ),
+    Score(
+        "caption_cider_d",
+        "captions",
+        "CIDEr-D, 0 to 10: similarity of 1- to 4-grams weighed by how few captions of training "
+        "rooms have them",
+    ),
     Score("caption_rouge_l", "captions", "F of the longest common subsequence, beta 1.2"),
     Score("caption_token_f1", "captions", "F1 of tokens in common, in any order", headline=True),
 )
@@ -56,14 +63,16 @@ def judge(case: Case, prediction: ScenePrediction) -> Judgement:
         return Judgement()
     by_request = {caption.request: caption.text for caption in reversed(prediction.captions)}
     bleu = BleuSums(np.zeros(_ORDERS), np.zeros(_ORDERS), 0.0, 0.0)
-    rouge = overlap = 0.0
+    rouge = consensus = overlap = 0.0
     items = []
     for query in requests:
         said = by_request.get(query.text, by_request.get("", ""))
         truth = query.answer or ""
         score = token_f1(said, truth)
-        bleu = bleu + bleu_sums(tokens(said), [tokens(truth)])
-        rouge += rouge_l(tokens(said), [tokens(truth)])
+        ours, theirs = tokens(said), [tokens(truth)]
+        bleu = bleu + bleu_sums(ours, theirs)
+        rouge += rouge_l(ours, theirs)
+        consensus += float(cider([ours], [theirs], frequencies=caption_frequencies())[0])
         overlap += score
         items.append(Item("captions", query.kind, query.text, said, truth, score))
     count = float(len(requests))
@@ -75,6 +84,7 @@ def judge(case: Case, prediction: ScenePrediction) -> Judgement:
                 bleu.length,
                 bleu.reference_length,
             ),
+            "caption_cider_d": (consensus, count),
             "caption_rouge_l": (rouge, count),
             "caption_token_f1": (overlap, count),
         },

@@ -63,6 +63,7 @@ def _scores(suffix: str, where: str, *, headline: bool) -> tuple[Score, ...]:
             "depth",
             f"share of pixels with max(d / t, t / d) < 1.25, {where}",
             headline=headline,
+            rate=True,
         ),
         Score(
             f"depth_rmse{suffix}",
@@ -134,17 +135,20 @@ def _rows(said: Tensor, truth: Tensor, suffix: str) -> dict[str, Row]:
     error = torch.minimum((said - truth).abs(), truth)
     found = said > 0
     log = (said[found] / truth[found]).log().clamp(-LARGEST_LOG, LARGEST_LOG)
+    relative = absolute_relative_error(said, truth).clamp_max(1.0)
     return {
-        f"depth_abs_rel{suffix}": (
-            float(absolute_relative_error(said, truth).clamp_max(1.0).sum()),
-            count,
-        ),
-        f"depth_delta_1{suffix}": (float(within_ratio(said, truth).sum()), count),
-        f"depth_rmse{suffix}": (float(error.square().sum()), count),
+        f"depth_abs_rel{suffix}": (_sum(relative), count),
+        f"depth_delta_1{suffix}": (_sum(within_ratio(said, truth)), count),
+        f"depth_rmse{suffix}": (_sum(error.square()), count),
         f"depth_silog{suffix}": (
-            float(log.square().sum()),
-            float(log.sum()),
-            float(found.sum()),
-            count - float(found.sum()),
+            _sum(log.square()),
+            _sum(log),
+            _sum(found),
+            count - _sum(found),
         ),
     }
+
+
+def _sum(values: Tensor) -> float:
+    """The sum, to the last bit the same for any number of threads, which those of torch are not."""
+    return float(values.numpy().sum())

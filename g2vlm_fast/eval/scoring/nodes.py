@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from g2vlm_fast.data.interchange import PredictedObject, ScenePrediction
 from g2vlm_fast.eval.metrics.boxes import UPRIGHT_TOLERANCE, Boxes, box_iou, match_boxes
+from g2vlm_fast.eval.metrics.graph import Counts
 from g2vlm_fast.eval.metrics.spq import NodeMatches
 from g2vlm_fast.eval.protocol.cases import GraphTruth
 from g2vlm_fast.ontology import CLASSES
@@ -27,12 +28,14 @@ class Nodes:
         iou: ``[P, K]`` of their boxes.
         same_class: ``[P, K]`` whether their classes have one name.
         predicted_classes, true_classes: ``[P]`` and ``[K]`` numbers below :data:`KINDS`.
+        order: ``[P]`` rows of the predicted objects in an order of their own, the surest first.
     """
 
     iou: NDArray[np.float64]
     same_class: NDArray[np.bool_]
     predicted_classes: NDArray[np.int64]
     true_classes: NDArray[np.int64]
+    order: list[int]
 
     @classmethod
     def of(cls, prediction: ScenePrediction, truth: GraphTruth) -> Nodes:
@@ -43,16 +46,30 @@ class Nodes:
             np.array(same, dtype=bool).reshape(len(names), len(truth.class_names)),
             class_numbers(names),
             class_numbers(truth.class_names),
+            sorted(range(len(names)), key=lambda row: _rank(prediction.objects[row])),
         )
 
     def matches(self, threshold: float) -> NodeMatches:
-        """Match objects of equal class one to one, box IoU above ``threshold``, most IoU in sum."""
+        """Match objects of equal class one to one, box IoU above ``threshold``, most IoU in sum.
+
+        Which of several equally good objects is matched does not depend on how they are listed.
+        """
         gain = np.where(self.same_class & (self.iou > threshold), self.iou, 0.0)
         means = np.full(len(gain), -1, dtype=np.int64)
         quality = np.zeros(len(gain))
-        for i, j in match_boxes(gain, threshold=0.0):
-            means[i], quality[i] = j, self.iou[i, j]
+        for place, true in match_boxes(gain[self.order], threshold=0.0):
+            row = self.order[place]
+            means[row], quality[row] = true, self.iou[row, true]
         return NodeMatches(means, quality)
+
+    def counts(self, matches: NodeMatches) -> Counts:
+        """How many objects are matched, predicted and true."""
+        hits = int((matches.means >= 0).sum())
+        return Counts(hits, len(self.predicted_classes), len(self.true_classes))
+
+
+def _rank(thing: PredictedObject) -> tuple[object, ...]:
+    return -thing.score, thing.class_name, thing.center, thing.size, thing.rotation
 
 
 def class_numbers(names: list[str] | tuple[str, ...]) -> NDArray[np.int64]:

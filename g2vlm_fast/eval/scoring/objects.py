@@ -52,9 +52,7 @@ def judge(case: Case, prediction: ScenePrediction) -> Judgement:
     rows: dict[str, Row] = {}
     for threshold, told in _THRESHOLDS.items():
         matches = nodes.matches(threshold)
-        hits = float((matches.means >= 0).sum())
-        count = float(len(nodes.predicted_classes) + len(nodes.true_classes))
-        rows[f"object_f1_{told}"] = (2 * hits, count)
+        rows[f"object_f1_{told}"] = nodes.counts(matches).f1_sums
         sums = node_sums(matches, nodes.predicted_classes, nodes.true_classes, KINDS)
         rows[f"spq_node_{told}"] = tuple(sums.row.tolist())
     return Judgement(rows)

@@ -1,41 +1,25 @@
 """Relations between predicted objects: SPQ, triplets, recall of ranked triplets, exact graphs.
 
-What is said twice counts once and what follows from other true relations is not scored, as
-``docs/spq.md`` defines; recall at K ranks the same triplets. A relation whose name the ontology
-does not know, or of an object to itself, is one more wrong one.
+All of them count the same relations, those of ``docs/spq.md``; recall at K ranks them. A relation
+whose name the ontology does not know, or of an object to itself, is one more wrong one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from g2vlm_fast.data.interchange import ScenePrediction
 from g2vlm_fast.eval.metrics.graph import Counts, graph_is_exact
-from g2vlm_fast.eval.metrics.spq import (
-    NodeMatches,
-    QualitySums,
-    RelationRules,
-    relation_sums,
-    spq_of_rows,
-)
-from g2vlm_fast.eval.metrics.triplet_recall import scene_places
+from g2vlm_fast.eval.metrics.ranking import Places
+from g2vlm_fast.eval.metrics.spq import spq_of_rows
 from g2vlm_fast.eval.protocol.cases import Case
 from g2vlm_fast.eval.protocol.records import Row
 from g2vlm_fast.eval.scoring.nodes import Nodes
 from g2vlm_fast.eval.scoring.score import Judgement, Score
+from g2vlm_fast.eval.scoring.triplets import PREDICATES, SaidRelations, TrueRelations
 from g2vlm_fast.eval.statistics import Array, ratio_of_sums
-from g2vlm_fast.ontology import INVERSE, RELATIONS, SYMMETRIC_RELATIONS
 
-RULES = RelationRules()
-PREDICATES = RULES.canonical
-KINDS = len(PREDICATES) + 1  # the last: names that the ontology does not know
 KS = (20, 50, 100)
-
-Triplet = tuple[int, int, int]
-"""Rows of subject and object among the predicted objects, and a column of the predicates."""
 
 
 def mean_over_predicates(sums: Array) -> Array:
@@ -144,141 +128,30 @@ def judge(case: Case, prediction: ScenePrediction) -> Judgement:
     if case.graph is None or case.graph.relations is None:
         return Judgement()
     nodes = Nodes.of(prediction, case.graph)
-    said = _Said.of(prediction)
-    truth = _Truth.of(case.graph.relations)
+    said, truth = SaidRelations.of(prediction), TrueRelations.of(case.graph.relations)
     matches = nodes.matches(0.25)
-    sums = truth.sums_of(said, matches)
+    sums = truth.quality(said, matches)
     triplets = Counts(sums.true_positive.sum(), sums.predicted.sum(), sums.true.sum())
-    hits = float((matches.means >= 0).sum())
-    detections = Counts(hits, len(nodes.predicted_classes), len(nodes.true_classes))
-    row = tuple(sums.row.tolist())
-    rows: dict[str, Row] = {
-        "spq": row,
-        "spq_segmentation": row,
-        "spq_recognition": row,
-        "spq_50": tuple(truth.sums_of(said, nodes.matches(0.5)).row.tolist()),
-        "triplet_f1": triplets.f1_sums,
-        "graph_exact": (float(graph_is_exact(detections, triplets)), 1.0),
-    }
-    return Judgement(rows | truth.recall_rows(said, matches))
+    spq: Row = tuple(sums.row.tolist())
+    return Judgement(
+        {
+            "spq": spq,
+            "spq_50": tuple(truth.quality(said, nodes.matches(0.5)).row.tolist()),
+            "spq_segmentation": spq,
+            "spq_recognition": spq,
+            "triplet_f1": triplets.f1_sums,
+            **_recall_rows(truth.places(said, matches)),
+            "graph_exact": (float(graph_is_exact(nodes.counts(matches), triplets)), 1.0),
+        }
+    )
 
 
-@dataclass(frozen=True)
-class _Said:
-    """The relations of a prediction.
-
-    Attributes:
-        objects: how many objects it has.
-        scores: best score of each triplet of known predicates, times those of its objects.
-        unknown: how many different relations the ontology has no place for.
-    """
-
-    objects: int
-    scores: dict[Triplet, float]
-    unknown: int
-
-    @classmethod
-    def of(cls, prediction: ScenePrediction) -> _Said:
-        row_of = {thing.id: row for row, thing in enumerate(prediction.objects)}
-        sure = [thing.score for thing in prediction.objects]
-        scores: dict[Triplet, float] = {}
-        unknown: set[tuple[int, int, str]] = set()
-        for said in prediction.relations:
-            subject, other = row_of[said.subject], row_of[said.object]
-            if said.name not in RELATIONS or subject == other:
-                unknown.add((subject, other, said.name))
-                continue
-            triplet = (subject, other, RELATIONS.index(said.name))
-            score = said.score * sure[subject] * sure[other]
-            scores[triplet] = max(score, scores.get(triplet, 0.0))
-        return cls(len(prediction.objects), scores, len(unknown))
-
-    def pairs_and_columns(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Pairs ``[P, 2]`` and whether each relation is asserted of them, ``[P, R]``."""
-        pairs = sorted({(subject, other) for subject, other, _ in self.scores})
-        asserted = np.zeros((len(pairs), len(RELATIONS)), dtype=bool)
-        place = {pair: row for row, pair in enumerate(pairs)}
-        for subject, other, column in self.scores:
-            asserted[place[subject, other], column] = True
-        return np.array(pairs, dtype=np.int64).reshape(-1, 2), asserted
-
-    def canonical(self, matches: NodeMatches) -> dict[Triplet, float]:
-        """The best score of each triplet of :data:`PREDICATES`, however it was said."""
-        best: dict[Triplet, float] = {}
-        for (subject, other, column), score in self.scores.items():
-            name = RELATIONS[column]
-            ends = [subject, other]
-            if name not in PREDICATES:
-                name, ends = INVERSE[name], [other, subject]
-            if name in SYMMETRIC_RELATIONS:
-                ends.sort(key=lambda row: (matches.means[row], row))
-            triplet = (ends[0], ends[1], PREDICATES.index(name))
-            best[triplet] = max(score, best.get(triplet, 0.0))
-        return best
-
-
-@dataclass(frozen=True)
-class _Truth:
-    """The relations that hold between K objects.
-
-    Attributes:
-        labels: ``[K, K, R]`` of the ontology.
-        canonical: ``[K, K, C]`` of :data:`PREDICATES`, without what others imply.
-    """
-
-    labels: NDArray[np.int8]
-    canonical: NDArray[np.int8]
-
-    @classmethod
-    def of(cls, labels: NDArray[np.int8]) -> _Truth:
-        pairs = _ordered_pairs(len(labels))
-        dense = RULES.dense("judge", pairs, labels[pairs[:, 0], pairs[:, 1]], len(labels))
-        return cls(labels, RULES.leave_out_implied(dense))
-
-    def sums_of(self, said: _Said, matches: NodeMatches) -> QualitySums:
-        """The sums of SPQ, by predicate; the last kind is what the ontology does not know."""
-        pairs = _ordered_pairs(len(self.labels))
-        sums = relation_sums(
-            *said.pairs_and_columns(),
-            matches,
-            pairs,
-            self.labels[pairs[:, 0], pairs[:, 1]],
-            len(self.labels),
-            rules=RULES,
-        )
-        return QualitySums(
-            np.append(sums.quality, 0.0),
-            np.append(sums.true_positive, 0.0),
-            np.append(sums.predicted, float(said.unknown)),
-            np.append(sums.true, 0.0),
-        )
-
-    def recall_rows(self, said: _Said, matches: NodeMatches) -> dict[str, Row]:
-        ranked = said.canonical(matches)
-        pairs = sorted({(subject, other) for subject, other, _ in ranked})
-        scores = np.full((len(pairs), len(PREDICATES)), -np.inf)
-        place = {pair: row for row, pair in enumerate(pairs)}
-        for (subject, other, column), score in ranked.items():
-            scores[place[subject, other], column] = score
-        true_pairs = np.argwhere((self.canonical != 0).any(-1))
-        places = scene_places(
-            np.array(pairs, dtype=np.int64).reshape(-1, 2),
-            scores,
-            matches.means,
-            true_pairs,
-            self.canonical[true_pairs[:, 0], true_pairs[:, 1]],
-            graph_constraint=False,
-        )
-        rows: dict[str, Row] = {}
-        for k in KS:
-            there = len(places) > 0
-            rows[f"triplet_recall_{k}"] = (places.recall(k), 1.0) if there else (0.0, 0.0)
-            by_predicate = places.recall_by_kind(k, len(PREDICATES))
-            present = ~np.isnan(by_predicate)
-            found = np.where(present, by_predicate, 0.0)
-            rows[f"triplet_mean_recall_{k}"] = (*found.tolist(), *present.astype(float).tolist())
-        return rows
-
-
-def _ordered_pairs(count: int) -> NDArray[np.int64]:
-    return np.argwhere(~np.eye(count, dtype=bool))
+def _recall_rows(places: Places) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    for k in KS:
+        rows[f"triplet_recall_{k}"] = (places.recall(k), 1.0) if len(places) else (0.0, 0.0)
+        by_predicate = places.recall_by_kind(k, len(PREDICATES))
+        there = ~np.isnan(by_predicate)
+        found = np.where(there, by_predicate, 0.0)
+        rows[f"triplet_mean_recall_{k}"] = (*found.tolist(), *there.astype(float).tolist())
+    return rows

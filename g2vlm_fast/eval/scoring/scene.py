@@ -7,7 +7,7 @@ from collections.abc import Callable
 from g2vlm_fast.data.interchange import ScenePrediction
 from g2vlm_fast.eval.protocol.cases import Case
 from g2vlm_fast.eval.protocol.records import Item, Row, SceneRecord
-from g2vlm_fast.eval.protocol.systems import Task
+from g2vlm_fast.eval.protocol.systems import TASKS, Task
 from g2vlm_fast.eval.scoring import (
     answers,
     captions,
@@ -77,7 +77,13 @@ def score_case(
 
     Returns:
         The rows of every score of these tasks, and what was said to every text; ``seconds`` is 0.
+
+    Raises:
+        ValueError: an unknown task, or a case whose truth cannot be scored against.
     """
+    unknown = sorted(tasks - set(TASKS))
+    if unknown:
+        raise ValueError(f"score_case: tasks must be some of {TASKS}, got {unknown}")
     kept = usable(case, prediction, failure)
     rows: dict[str, Row] = {}
     items: list[Item] = []

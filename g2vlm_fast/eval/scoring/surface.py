@@ -3,7 +3,7 @@
 Nothing is aligned; both are taken in the world of what was given. A cloud is scored by its points
 as they come, a mesh by :data:`MESH_SAMPLES` points drawn evenly by area; where a system gives a
 mesh alone, these are its cloud. How far a predicted point is from the truth is exact where the
-truth is made of solids, and else its distance to the nearest true sample. Every distance is cut
+truth has solids or a mesh, and else its distance to the nearest true sample. Every distance is cut
 off at :data:`LIMIT`, which is also how far away a prediction of nothing is: no failure leaves a
 mean, and none sways it without bound.
 
@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.data.interchange import ScenePrediction
-from g2vlm_fast.data.rendering.primitives import Primitives
 from g2vlm_fast.eval.metrics.mesh import sample_mesh
 from g2vlm_fast.eval.metrics.surface import (
     THRESHOLDS,
@@ -29,21 +28,20 @@ from g2vlm_fast.eval.metrics.surface import (
 )
 from g2vlm_fast.eval.protocol.cases import Case, SurfaceTruth
 from g2vlm_fast.eval.protocol.records import Row
+from g2vlm_fast.eval.scoring import voxels
 from g2vlm_fast.eval.scoring.score import Judgement, Score
+from g2vlm_fast.eval.scoring.solids import distance_to_solids
 from g2vlm_fast.ops import point_to_mesh
 
 LIMIT = 2.0
 """Metres at which distances are cut off."""
 
 MESH_SAMPLES = 100_000
-VOXEL = 0.10
-"""Metres, side of the voxels of the occupancy IoU."""
-
-_POINT_SOLID_PAIRS = 20_000_000  # at once, which bounds the memory
-_FARTHEST_VOXEL = 2**20  # along an axis, so that three of them fit into 63 bits
+"""Points that a predicted mesh is scored by."""
 
 _CUT = f"distances cut off at {LIMIT:g} m"
 _CENTIMETRES = {threshold: f"{100 * threshold:.0f}cm" for threshold in THRESHOLDS}
+_HIDDEN = "of true points that no given view sees, and of the predicted points nearest to them"
 
 
 def _metres(name: str, formula: str, *, headline: bool = False, unit: str = "m") -> Score:
@@ -55,11 +53,7 @@ def _metres(name: str, formula: str, *, headline: bool = False, unit: str = "m")
 SCORES = (
     _metres("chamfer_l1", "half the sum of accuracy and completeness", headline=True),
     _metres("chamfer_sum", "accuracy + completeness"),
-    _metres(
-        "chamfer_squared",
-        "mean squared distance there, plus the same back",
-        unit="m\N{SUPERSCRIPT TWO}",
-    ),
+    _metres("chamfer_squared", "mean squared distance there, plus the same back", unit="m²"),
     _metres("accuracy", "mean distance of predicted points to the true surface"),
     _metres("accuracy_median", "median distance of predicted points to the true surface"),
     _metres("completeness", "mean distance of true points to the predicted ones"),
@@ -73,18 +67,25 @@ SCORES = (
         )
         for threshold, told in _CENTIMETRES.items()
     ),
+    _metres("chamfer_l1_hidden", f"half of accuracy + completeness, {_HIDDEN}"),
+    _metres("accuracy_hidden", "mean distance of predicted points nearest to hidden true ones"),
     _metres(
         "completeness_hidden",
         "mean distance to the predicted points, of true points that no given view sees",
         headline=True,
     ),
     *(
+        Score(f"f_score_{told}_hidden", "surface", f"F-score at {told}, {_HIDDEN}")
+        for told in _CENTIMETRES.values()
+    ),
+    *(
         Score(
-            f"recall_hidden_{told}",
+            f"recall_{told}_hidden",
             "surface",
             "share of the true points that no given view sees, with a predicted one closer than "
             f"{told}",
             headline=threshold == 0.05,
+            rate=True,
         )
         for threshold, told in _CENTIMETRES.items()
     ),
@@ -103,16 +104,7 @@ SCORES = (
         "mean |cosine| between the normals of the mesh and those of the nearest true points, and "
         "back",
     ),
-    Score(
-        "occupancy_iou_10cm",
-        "surface",
-        "10 cm voxels that hold predicted and true surface, of those that hold either; everywhere",
-    ),
-    Score(
-        "occupancy_iou_10cm_hidden",
-        "surface",
-        "the same without the voxels that hold surface which a given view sees",
-    ),
+    *voxels.SCORES,
 )
 
 
@@ -125,11 +117,13 @@ def judge(case: Case, prediction: ScenePrediction) -> Judgement:
     samples, normals = sample_mesh(*mesh, MESH_SAMPLES, torch.Generator().manual_seed(0))
     samples, normals = samples.float(), normals.float()
     points = samples if prediction.points is None else torch.from_numpy(prediction.points)
+    found = _distances(points, truth)
     return Judgement(
         {
-            **_cloud_rows(_distances(points, truth), truth.hidden),
+            **_cloud_rows(found),
+            **_hidden_rows(found, truth.hidden),
             **_mesh_rows(mesh, samples, normals, truth),
-            **_occupancy_rows(points, truth),
+            **voxels.rows_of(points, truth),
         }
     )
 
@@ -142,89 +136,64 @@ def _mesh(prediction: ScenePrediction) -> tuple[Tensor, Tensor]:
 
 def _distances(points: Tensor, truth: SurfaceTruth) -> SurfaceDistances:
     distances = surface_distances(points, truth.points)
-    if truth.primitives is not None and len(points):
-        exact = distance_to_solids(truth.primitives, points)
-        distances = dataclasses.replace(distances, to_truth=exact)
-    return distances.capped(LIMIT)
+    near = distances.to_truth < 2 * LIMIT
+    if truth.primitives is not None:
+        distances.to_truth[near] = distance_to_solids(truth.primitives, points[near])
+    elif truth.mesh is not None:
+        squared, _, _ = point_to_mesh(points[near], *truth.mesh)
+        distances.to_truth[near] = squared.double().sqrt()
+    return distances
 
 
-def distance_to_solids(primitives: Primitives, points: Tensor) -> Tensor:
-    """Return the distance ``[n]`` float64 metres of points ``[n, 3]`` to the surface of solids.
+def _cloud_rows(found: SurfaceDistances) -> dict[str, Row]:
+    distances = found.capped(LIMIT)
+    return _once(
+        {
+            "chamfer_l1": distances.chamfer_l1,
+            "chamfer_sum": distances.chamfer_sum,
+            "chamfer_squared": distances.chamfer_squared,
+            "accuracy": distances.accuracy,
+            "accuracy_median": distances.accuracy_median,
+            "completeness": distances.completeness,
+            "completeness_median": distances.completeness_median,
+            **{f"f_score_{told}": distances.f_score(t) for t, told in _CENTIMETRES.items()},
+        }
+    )
 
-    Where solids overlap, a point inside of them may be farther from their common surface than
-    this says.
-    """
-    block = max(1, _POINT_SOLID_PAIRS // len(primitives))
-    parts = [primitives.signed_distance(part).abs() for part in points.split(block)]
-    return torch.cat(parts).double()
 
-
-def _cloud_rows(distances: SurfaceDistances, hidden: Tensor) -> dict[str, Row]:
-    missed = distances.to_prediction[hidden]
-    return {
-        "chamfer_l1": (distances.chamfer_l1, 1.0),
-        "chamfer_sum": (distances.chamfer_sum, 1.0),
-        "chamfer_squared": (distances.chamfer_squared, 1.0),
-        "accuracy": (distances.accuracy, 1.0),
-        "accuracy_median": (distances.accuracy_median, 1.0),
-        "completeness": (distances.completeness, 1.0),
-        "completeness_median": (distances.completeness_median, 1.0),
-        **{f"f_score_{told}": (distances.f_score(t), 1.0) for t, told in _CENTIMETRES.items()},
-        "completeness_hidden": _mean_of_scene(missed),
-        **{
-            f"recall_hidden_{told}": _mean_of_scene(missed < threshold)
-            for threshold, told in _CENTIMETRES.items()
-        },
+def _hidden_rows(found: SurfaceDistances, hidden: Tensor) -> dict[str, Row]:
+    to_hidden = hidden[found.nearest_truth.long()]
+    distances = SurfaceDistances(
+        found.to_truth[to_hidden],
+        found.to_prediction[hidden],
+        found.nearest_truth[to_hidden],
+        found.nearest_prediction[hidden],
+    ).capped(LIMIT)
+    scores = {
+        "chamfer_l1_hidden": distances.chamfer_l1,
+        "accuracy_hidden": distances.accuracy,
+        "completeness_hidden": distances.completeness,
+        **{f"f_score_{told}_hidden": distances.f_score(t) for t, told in _CENTIMETRES.items()},
+        **{f"recall_{told}_hidden": distances.recall(t) for t, told in _CENTIMETRES.items()},
     }
+    return _once(scores) if hidden.any() else dict.fromkeys(scores, (0.0, 0.0))
 
 
 def _mesh_rows(
     mesh: tuple[Tensor, Tensor], samples: Tensor, normals: Tensor, truth: SurfaceTruth
 ) -> dict[str, Row]:
-    scores = dict.fromkeys([f"mesh_f_score_{told}" for told in _CENTIMETRES.values()], 0.0)
-    scores["mesh_normal_consistency"] = 0.0
-    if len(samples):
-        consistency = normal_consistency(samples, normals, truth.points, truth.normals)
-        back, nearest, _ = point_to_mesh(truth.points, *mesh)
-        exact = dataclasses.replace(
-            _distances(samples, truth),
-            to_prediction=back.double().sqrt(),
-            nearest_prediction=nearest,
-        )
-        for threshold, told in _CENTIMETRES.items():
-            scores[f"mesh_f_score_{told}"] = exact.f_score(threshold)
-        scores["mesh_normal_consistency"] = consistency
+    if not len(samples):
+        names = [f"mesh_f_score_{told}" for told in _CENTIMETRES.values()]
+        return _once(dict.fromkeys([*names, "mesh_normal_consistency"], 0.0))
+    squared, face, _ = point_to_mesh(truth.points, *mesh)
+    distances = dataclasses.replace(
+        _distances(samples, truth), to_prediction=squared.double().sqrt(), nearest_prediction=face
+    )
+    scores = {f"mesh_f_score_{told}": distances.f_score(t) for t, told in _CENTIMETRES.items()}
+    consistency = normal_consistency(samples, normals, truth.points, truth.normals)
+    return _once(scores | {"mesh_normal_consistency": consistency})
+
+
+def _once(scores: dict[str, float]) -> dict[str, Row]:
+    """Rows of numbers that are averaged over scenes."""
     return {name: (score, 1.0) for name, score in scores.items()}
-
-
-def _occupancy_rows(points: Tensor, truth: SurfaceTruth) -> dict[str, Row]:
-    said, known = voxels_of(points), voxels_of(truth.points)
-    seen = voxels_of(truth.points[~truth.hidden])
-    return {
-        "occupancy_iou_10cm": _overlap(said, known),
-        "occupancy_iou_10cm_hidden": _overlap(_without(said, seen), _without(known, seen)),
-    }
-
-
-def voxels_of(points: Tensor) -> Tensor:
-    """Return the voxels of :data:`VOXEL` metres that hold points ``[n, 3]``, each once, sorted.
-
-    The origin is the centre of a voxel, so that a floor at z = 0 lies in the middle of one.
-    """
-    cell = (points.double() / VOXEL).round().clamp(-_FARTHEST_VOXEL, _FARTHEST_VOXEL - 1).long()
-    x, y, z = (cell + _FARTHEST_VOXEL).unbind(1)
-    side = 2 * _FARTHEST_VOXEL
-    return ((x * side + y) * side + z).unique()
-
-
-def _without(voxels: Tensor, others: Tensor) -> Tensor:
-    return voxels[~torch.isin(voxels, others)]
-
-
-def _overlap(said: Tensor, known: Tensor) -> Row:
-    both = int(torch.isin(said, known).sum())
-    return float(both), float(len(said) + len(known) - both)
-
-
-def _mean_of_scene(values: Tensor) -> Row:
-    return (float(values.double().mean()), 1.0) if values.numel() else (0.0, 0.0)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from g2vlm_fast.data.interchange import ScenePrediction
 from g2vlm_fast.eval.protocol.cases import Case
+from g2vlm_fast.eval.scoring.frames import another_frame
 
 UNIT_FACTOR = 100.0
 """How many times too large a prediction must be to be taken for one in another unit."""
@@ -41,8 +43,9 @@ def usable(case: Case, prediction: ScenePrediction | None, failure: str = "") ->
 def contradiction(case: Case, prediction: ScenePrediction) -> str:
     """Say why a prediction cannot be of a case; empty where it can.
 
-    Units are judged by sizes alone, so that a prediction in another frame is no contradiction: it
-    is scored where it lies.
+    It names another scene or a view that the scene has not; it is more than :data:`UNIT_FACTOR`
+    times too large; its cloud or its mesh fits the scene in another frame, and not in its world.
+    What fits nowhere is no contradiction: it is scored as it is.
     """
     if prediction.scene != case.name:
         return f"the prediction is of scene {prediction.scene!r}, not of {case.name!r}"
@@ -50,7 +53,7 @@ def contradiction(case: Case, prediction: ScenePrediction) -> str:
     beyond = [view for view in prediction.views if view >= views]
     if beyond:
         return f"the prediction is of view {beyond[0]}, but the scene has {views} views"
-    return _another_unit(case, prediction)
+    return _another_unit(case, prediction) or _another_frame(case, prediction)
 
 
 def _another_unit(case: Case, prediction: ScenePrediction) -> str:
@@ -67,8 +70,20 @@ def _another_unit(case: Case, prediction: ScenePrediction) -> str:
         boxes = np.array([thing.size for thing in prediction.objects])
         sizes.append(("sizes of objects", _positive(boxes), _positive(case.graph.boxes.size)))
     for name, said, true in sizes:
-        if said > UNIT_FACTOR * true:
+        if said > UNIT_FACTOR * true > 0:
             return f"{name} are {said / true:.0f} times too large for the scene; write metres"
+    return ""
+
+
+def _another_frame(case: Case, prediction: ScenePrediction) -> str:
+    if case.surface is None:
+        return ""
+    for name in ("points", "vertices"):
+        cloud = getattr(prediction, name)
+        if cloud is not None:
+            frame = another_frame(torch.from_numpy(cloud), case.surface, case.given)
+            if frame:
+                return f"{name} fit the scene if they are in {frame}; write them in its world"
     return ""
 
 

@@ -92,7 +92,7 @@ class SavedPredictions:
             shown = ", ".join(map(repr, extra[:_SHOWN])) + ", ..." * (len(extra) > _SHOWN)
             raise ScanError(
                 self.folder,
-                f"holds {len(extra)} scenes that are not asked about ({shown})",
+                f"holds scenes that are not asked about, {len(extra)} in all ({shown})",
                 remedy,
             )
 

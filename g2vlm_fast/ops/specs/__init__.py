@@ -46,6 +46,8 @@ STEMS = (
     "graph_build",
     "graph_reduce",
     "edge_conv",
+    "segment_csr",
+    "gather_rows",
     "voxel_pool",
     "geometry_attention",
 )

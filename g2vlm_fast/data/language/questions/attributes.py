@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from g2vlm_fast.data.language.grammar import NUMBER_WORDS, numbered, plural, with_article
-from g2vlm_fast.data.language.programs import Program, of_class, relate
+from g2vlm_fast.data.language.programs import Program, of_class
 from g2vlm_fast.data.language.questions.asking import (
     Proposal,
     ask,
@@ -12,12 +15,13 @@ from g2vlm_fast.data.language.questions.asking import (
     ask_yes_or_no,
     spoken_of,
 )
+from g2vlm_fast.data.language.questions.things import RELATIONS_OF_THINGS, beside, colored, held
 from g2vlm_fast.data.language.speaker import Speaker
 from g2vlm_fast.data.scene import Query
 from g2vlm_fast.ontology import CLASSES, COLORS, SIMPLE_CLASSES
 from g2vlm_fast.records import Task
 
-_COUNTED_RELATIONS = ("left of", "right of", "in front of", "behind", "near", "on")
+Describe = Callable[[Speaker], Program | None]
 
 
 def phrase(speaker: Speaker) -> Query | None:
@@ -42,8 +46,7 @@ def phrase(speaker: Speaker) -> Query | None:
 def existence(speaker: Speaker) -> Query | None:
     """Ask whether something is there, as often with "yes" as with "no" for an answer."""
     if not speaker.simple:
-        propose = _colored if speaker.draws.chance(0.5) else _related
-        return ask_yes_or_no(speaker, "existence", lambda: propose(speaker), attempts=24)
+        return _existence(speaker)
     facts = speaker.facts
     present = speaker.draws.chance(0.5)
     if present:
@@ -63,6 +66,33 @@ def existence(speaker: Speaker) -> Query | None:
     )
 
 
+def _existence(speaker: Speaker) -> Query | None:
+    """Ask in one way, and in another where it cannot be asked with both answers.
+
+    Within every way "yes" and "no" are equally likely, so that the way does not tell the answer.
+    """
+    relations: list[Describe] = [
+        partial(beside, relation=relation)
+        for relation in speaker.draws.shuffled(RELATIONS_OF_THINGS)
+    ]
+    ways: list[Describe] = [colored, colored, held, *relations[:2]]
+    for describe in (speaker.draws.choice(ways), *relations[2:4], colored):
+        query = ask_yes_or_no(
+            speaker, "existence", partial(_is_there, speaker, describe), attempts=24
+        )
+        if query is not None:
+            return query
+    return None
+
+
+def _is_there(speaker: Speaker, describe: Describe) -> Proposal | None:
+    things = describe(speaker)
+    if things is None:
+        return None
+    thing = with_article(speaker.wording.noun_phrase(things))
+    return Proposal(Program("exist", (things,)), {"thing": thing})
+
+
 def _absent(speaker: Speaker) -> tuple[str, str] | None:
     """What the scene lacks: by turns a class, and one of its classes in a new colour.
 
@@ -76,28 +106,6 @@ def _absent(speaker: Speaker) -> tuple[str, str] | None:
     taken = {c for c, n in zip(facts.colors, facts.classes, strict=True) if n == name}
     free = [color for color in COLORS if color not in taken]
     return (speaker.draws.choice(free), name) if free else None
-
-
-def _colored(speaker: Speaker) -> Proposal | None:
-    """A class of the room in a colour of the room: neither alone tells the answer."""
-    index, other = speaker.any_object(), speaker.any_object()
-    painted = index if speaker.draws.chance(0.5) else other
-    return _is_there(speaker, of_class(speaker.facts.classes[index], speaker.facts.colors[painted]))
-
-
-def _related(speaker: Speaker) -> Proposal | None:
-    """A class of the room beside an object of the room."""
-    anchor = speaker.references.plain(speaker.any_object())
-    if anchor is None:
-        return None
-    name = speaker.facts.classes[speaker.any_object()]
-    relation = speaker.draws.choice(_COUNTED_RELATIONS)
-    return _is_there(speaker, relate(of_class(name), relation, anchor))
-
-
-def _is_there(speaker: Speaker, things: Program) -> Proposal:
-    thing = with_article(speaker.wording.noun_phrase(things))
-    return Proposal(Program("exist", (things,)), {"thing": thing})
 
 
 def count(speaker: Speaker) -> Query | None:
@@ -115,19 +123,20 @@ def count(speaker: Speaker) -> Query | None:
 
 
 def _counted(speaker: Speaker) -> Proposal | None:
-    """A class, a class of a colour, or a class beside an object."""
+    """A class, a class of a colour, on wall or floor, or beside an object."""
     name = speaker.facts.classes[speaker.any_object()]
-    form = speaker.draws.integer(0, 3)
+    form = speaker.draws.integer(0, 4)
     if form == 0:
         name = name if speaker.draws.chance(0.8) else speaker.draws.choice(CLASSES)
         things = of_class(name)
     elif form == 1:
         things = of_class(name, speaker.facts.colors[speaker.any_object()])
     else:
-        anchor = speaker.references.plain(speaker.any_object())
-        if anchor is None:
+        relation = speaker.draws.choice(RELATIONS_OF_THINGS)
+        found = held(speaker) if form == 2 else beside(speaker, relation)
+        if found is None:
             return None
-        things = relate(of_class(name), speaker.draws.choice(_COUNTED_RELATIONS), anchor)
+        things = found
     return Proposal(Program("count", (things,)), {"things": things})
 
 

@@ -6,14 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2vlm_fast.data.language.execution import Executor
-from g2vlm_fast.data.language.facts import ASKED_RELATIONS
 from g2vlm_fast.data.language.grammar import with_article
 from g2vlm_fast.data.language.programs import OWN_FRAME, SCENE, Program, holds, relate
 from g2vlm_fast.data.language.questions.asking import Proposal, Slot, ask, ask_balanced
 from g2vlm_fast.data.language.speaker import FRAME, Speaker
 from g2vlm_fast.data.language.visibility import least_pixels
 from g2vlm_fast.data.scene import Query
-from g2vlm_fast.ontology import DIRECTIONAL_RELATIONS, SIMPLE_RELATIONS
+from g2vlm_fast.ontology import DIRECTIONAL_RELATIONS, RELATIONS, SIMPLE_RELATIONS
 
 _NOTHING_SHARE = 0.15  # of the direction questions, where the scene has some
 _LEAST_DISTANCE = 0.05  # metres; nearer things touch, and nobody asks how far apart they are
@@ -22,8 +21,11 @@ _TRIES = 12  # pairs that a question about a relation tries
 
 
 def direction(speaker: Speaker) -> Query | None:
-    """Ask what is in a direction of an object, or on it; a fixed share of answers is "nothing"."""
-    more = () if speaker.simple else ("above", "below")
+    """Ask what is in a direction of an object, on it or in it.
+
+    A fixed share of answers is "nothing"; what is in a thing is asked where something is.
+    """
+    more = () if speaker.simple else ("above", "below", "in")
     found: list[tuple[str, Proposal, str]] = []
     for index in speaker.draws.shuffled(range(len(speaker.facts)))[:_ANCHORS]:
         anchor = speaker.references.any(index)
@@ -32,6 +34,8 @@ def direction(speaker: Speaker) -> Query | None:
         for relation in (*DIRECTIONAL_RELATIONS, "on", *more):
             program = Program("name_nearest", (relate(SCENE, relation, anchor), anchor))
             answer = speaker.executor.run(program)
+            if relation == "in" and answer == "nothing":
+                continue  # nobody knows of a closed cabinet, and nobody asks of a lamp
             if answer is not None:
                 words = speaker.lexicon.relation(relation)
                 slots: dict[str, Slot] = {"relation": words, "thing": anchor}
@@ -63,11 +67,22 @@ def _name(speaker: Speaker, answer: str, proposal: Proposal, relation: str) -> Q
 def relation(speaker: Speaker) -> Query | None:
     """Ask whether a relation holds.
 
-    The predicate is chosen first, then whether it holds, so that neither tells the answer.
+    The predicate is chosen first, then whether it holds, so that neither tells the answer. Where
+    "on" or "in" does not hold, one of the two is on something, or has something on it, all the
+    same: who has not seen the room knows, too, that no bed is in a cup.
     """
-    names = SIMPLE_RELATIONS if speaker.simple else ASKED_RELATIONS
+    names = SIMPLE_RELATIONS if speaker.simple else RELATIONS
     labels = {name: speaker.facts.labels(name) for name in names}
+    if not speaker.simple:
+        labels |= {name: _with_likely_failures(labels[name]) for name in ("on", "in")}
     return _holds(speaker, "relation", labels, FRAME)
+
+
+def _with_likely_failures(labels: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Labels with those 0 left out whose subject and object hold in no other pair."""
+    holds = labels == 1
+    likely = holds.any(1)[:, None] | holds.any(0)[None]
+    return np.where((labels == 0) & ~likely, np.int8(-1), labels)
 
 
 def view_relation(speaker: Speaker) -> Query | None:

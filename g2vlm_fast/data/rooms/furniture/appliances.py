@@ -9,7 +9,6 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     Furniture,
     Mount,
     Part,
-    Surface,
     assemble,
     ball,
     box,
@@ -19,8 +18,8 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     rod_y,
     slab,
     upright,
-    whole_top,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import Surface, whole_top
 
 
 def _two_door_refrigerator(draws: Draws) -> Furniture:

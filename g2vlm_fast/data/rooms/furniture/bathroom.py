@@ -10,7 +10,6 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     Furniture,
     Mount,
     Part,
-    Surface,
     assemble,
     ball,
     box,
@@ -23,6 +22,9 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     slab,
     upright,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import Surface, open_above
+
+Rectangle = tuple[int, int, int, int]
 
 
 def _tap(x: int, y: int, z: int, height: int, reach: int) -> list[Part]:
@@ -100,23 +102,38 @@ def _vanity(draws: Draws) -> Furniture:
     return assemble("sink", parts, has_front=True)
 
 
+def _around_hole(outer: Rectangle, hole: Rectangle, z0: int, z1: int, role: str = "main",
+                 material: Material = Material.PLAIN) -> list[Part]:  # fmt: skip
+    """A slab from z0 to z1 with a rectangular hole; rectangles are x0, x1, y0, y1."""
+    x0, x1, y0, y1 = outer
+    left, right, front, back = hole
+    sides = ((x0, left, y0, y1), (right, x1, y0, y1), (left, right, y0, front),
+             (left, right, back, y1))  # fmt: skip
+    return [box(*side, z0, z1, role, material) for side in sides]
+
+
 def _kitchen_sink(draws: Draws) -> Furniture:
     width, depth, height = even(draws, 800, 1200), 620, even(draws, 860, 920)
     x = width // 2
     basin = even(draws, 400, 480)
-    left = -x + 80
+    left, right = -x + 80, -x + 80 + basin
+    low = height - 200
     parts = [
-        box(-x, x, -270, 310, 100, height - 40),
+        box(-x, x, -270, 310, 100, low),
         box(-x + 20, x - 20, -220, 290, 0, 100, "dark"),
-        box(-x, x, -310, 310, height - 40, height, "light", Material.MARBLE),
+        *_around_hole((-x, x, -270, 310), (left, right, -230, 170), low, height - 40),
+        *_around_hole((-x, x, -310, 310), (left, right, -230, 170), height - 40, height,
+                      "light", Material.MARBLE),
         *doors(-x, x, -270, 110, height - 50, 2),
-        box(left, left + basin, -230, 170, height, height + 8, "metal"),
-        box(left + 30, left + basin - 30, -200, 140, height + 8, height + 10, "dark"),
-        upright(30, height + 10, height + 14, "metal", x=left + basin // 2, y=-30),
+        box(left, right, -230, 170, low, low + 20, "metal"),
+        *_around_hole((left, right, -230, 170), (left + 20, right - 20, -210, 150),
+                      low + 20, height + 6, "metal"),
+        upright(30, low + 20, low + 22, "dark", x=left + basin // 2, y=120),
         *_tap(left + basin // 2, 220, height, 300, 220),
     ]  # fmt: skip
-    drainer = Surface(left + basin + 40, x, -depth // 2, depth // 2, height)
-    return assemble("sink", parts, surfaces=[drainer], has_front=True)
+    drainer = Surface(right + 20, x, -depth // 2, depth // 2, height)
+    inside = open_above(left + 24, right - 24, -206, 80, low + 20, height)
+    return assemble("sink", parts, surfaces=[drainer, inside], has_front=True)
 
 
 def _wall_sink(draws: Draws) -> Furniture:
@@ -146,7 +163,8 @@ def _built_in_bathtub(draws: Draws) -> Furniture:
         rod_y(30, -20, 20, x - 160, height - 120, "metal"),
         *_tap(x - 60, 0, height, 120, 20),
     ]  # fmt: skip
-    return assemble("bathtub", parts, has_front=True)
+    inside = open_above(-x + rim + 10, x - 240, -y + rim + 10, y - rim - 10, 180, height)
+    return assemble("bathtub", parts, surfaces=[inside], has_front=True)
 
 
 def _free_standing_bathtub(draws: Draws) -> Furniture:
@@ -212,7 +230,8 @@ def _walk_in_shower(draws: Draws) -> Furniture:
         slab(30, 24, 60, 1960, "metal", x=x - 17, y=y - 30),
         *_shower_fittings(x // 2, y - 8),
     ]  # fmt: skip
-    return assemble("shower", parts, has_front=True)
+    inside = open_above(-x + 60, x - 60, -y + 40, y - 160, 60, 1960)
+    return assemble("shower", parts, surfaces=[inside], has_front=True)
 
 
 def _towel_on_rail(draws: Draws) -> Furniture:
@@ -241,6 +260,18 @@ def _towel_on_hook(draws: Draws) -> Furniture:
     ]
     return assemble("towel", parts, mount=Mount.WALL, has_front=True,
                     elevation=even(draws, 700, 900))  # fmt: skip
+
+
+def _rolled_towels(draws: Draws) -> Furniture:
+    """Towels in rolls that stand on end, as in a basket."""
+    radius, length = even(draws, 52, 56, 4), even(draws, 340, 420)
+    parts = [
+        *(upright(radius, 0, length - drop, role, x=s * radius, material=Material.FABRIC)
+          for s, drop, role in ((-1, 0, "main"), (1, 20, "light"))),
+        *(upright(radius - 30, length - drop, length - drop + 4, "white", x=s * radius)
+          for s, drop in ((-1, 0), (1, 20))),
+    ]  # fmt: skip
+    return assemble("towel", parts, mount=Mount.TOP)
 
 
 def _framed_mirror(draws: Draws) -> Furniture:
@@ -286,6 +317,6 @@ BUILDERS: dict[str, dict[str, Builder]] = {
     },
     "bathtub": {"built in": _built_in_bathtub, "free standing": _free_standing_bathtub},
     "shower": {"corner": _corner_shower, "walk in": _walk_in_shower},
-    "towel": {"rail": _towel_on_rail, "hook": _towel_on_hook},
+    "towel": {"rail": _towel_on_rail, "hook": _towel_on_hook, "rolled": _rolled_towels},
     "mirror": {"framed": _framed_mirror, "round": _round_mirror, "standing": _standing_mirror},
 }

@@ -12,7 +12,6 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     Furniture,
     Mount,
     Part,
-    Surface,
     assemble,
     box,
     even,
@@ -21,6 +20,7 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     rod_x,
     slab,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import Surface
 
 
 def _bedding(width: int, y0: int, y1: int, z: int, draws: Draws) -> list[Part]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.rendering.materials import Material
-from g2vlm_fast.data.rooms.furniture import simple
+from g2vlm_fast.data.rooms.furniture import open_containers, simple
 from g2vlm_fast.data.rooms.furniture.joinery import even_steps
 from g2vlm_fast.data.rooms.furniture.pieces import (
     Builder,
@@ -20,8 +20,8 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     slab,
     spoke,
     upright,
-    whole_top,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import open_above, whole_top
 
 
 def _coat_stand(draws: Draws) -> Furniture:
@@ -83,7 +83,8 @@ def _crate(draws: Draws) -> Furniture:
         ]  # fmt: skip
     parts += [slab(30, 30, 0, height - 20, "wood", x=s * (x - 35), y=t * (y - 35))
               for s in (-1, 1) for t in (-1, 1)]  # fmt: skip
-    return assemble("box", parts)
+    inside = open_above(-x + 52, x - 52, -y + 52, y - 52, 24, height - 20)
+    return assemble("box", parts, surfaces=[inside])
 
 
 def _chest(draws: Draws) -> Furniture:
@@ -129,23 +130,10 @@ def _open_bin(draws: Draws) -> Furniture:
         slab(width - 20, depth - 20, 0, 20),
         *(slab(width, 16, 10, height, y=s * (y - 8)) for s in (-1, 1)),
         *(slab(16, depth - 32, 10, height, x=s * (x - 8)) for s in (-1, 1)),
-        slab(width - 40, depth - 40, 20, 100, "light", material=Material.MOTTLED),
+        slab(width - 40, depth - 40, 20, 60, "light", material=Material.MOTTLED),
     ]
-    return assemble("bin", parts)
-
-
-def _laundry_basket(draws: Draws) -> Furniture:
-    width, depth, height = even(draws, 340, 420), even(draws, 220, 300), even(draws, 200, 340)
-    x, y = width // 2, depth // 2
-    weave = Material.CHECKER if draws.chance(0.3) else Material.SLATS
-    parts = [
-        slab(width - 40, depth - 40, 0, height - 60, "light", material=Material.FABRIC),
-        *(slab(width - 16, 16, 0, height - 24, y=s * (y - 16), material=weave) for s in (-1, 1)),
-        *(slab(16, depth - 48, 0, height - 24, x=s * (x - 16), material=weave) for s in (-1, 1)),
-        *(slab(width, 32, height - 24, height, y=s * (y - 16)) for s in (-1, 1)),
-        *(slab(32, depth - 64, height - 24, height, x=s * (x - 16)) for s in (-1, 1)),
-    ]
-    return assemble("basket", parts, mount=Mount.FLOOR)
+    inside = open_above(-x + 22, x - 22, -y + 22, y - 22, 60, height)
+    return assemble("bin", parts, surfaces=[inside])
 
 
 def _handled_basket(draws: Draws) -> Furniture:
@@ -222,6 +210,8 @@ BUILDERS: dict[str, dict[str, Builder]] = {
     "box": {
         "large carton": simple.large_carton,
         "small carton": simple.small_carton,
+        "open carton": open_containers.open_carton,
+        "storage": open_containers.storage_box,
         "crate": _crate,
         "chest": _chest,
     },
@@ -231,7 +221,15 @@ BUILDERS: dict[str, dict[str, Builder]] = {
         "swing": _swing_bin,
         "open": _open_bin,
     },
-    "basket": {"laundry": _laundry_basket, "handled": _handled_basket},
-    "suitcase": {"trolley": _trolley_case, "old": _old_suitcase},
+    "basket": {
+        "laundry": open_containers.laundry_basket,
+        "handled": _handled_basket,
+        "grips": open_containers.shelf_basket,
+    },
+    "suitcase": {
+        "trolley": _trolley_case,
+        "old": _old_suitcase,
+        "lid up": open_containers.open_suitcase,
+    },
     "backpack": {"school": _school_backpack, "duffel": _duffel_backpack},
 }

@@ -9,7 +9,6 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     Furniture,
     Mount,
     Part,
-    Surface,
     around,
     assemble,
     ball,
@@ -23,6 +22,7 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     stalk,
     upright,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import Surface
 
 
 def _framed(width: int, height: int, bar: int, x: int = 0, z: int = 0) -> list[Part]:

@@ -14,12 +14,10 @@ from enum import StrEnum
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.rendering.materials import Material
 from g2vlm_fast.data.rendering.primitives import Shape
+from g2vlm_fast.data.rooms.furniture.surfaces import Cavity, Surface
 from g2vlm_fast.data.rooms.turns import cosine_sine, rotation_of
 
 Triple = tuple[int, int, int]
-
-OPEN_ROOM = 10_000
-"""Free height in millimetres above a surface that nothing covers."""
 
 ROLE_COLORS: dict[str, tuple[float, float, float]] = {
     "wood": (0.55, 0.40, 0.25),
@@ -82,18 +80,6 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Surface:
-    """A level place of a piece that carries smaller things, in its frame, in millimetres."""
-
-    x0: int
-    x1: int
-    y0: int
-    y1: int
-    z: int
-    room: int = OPEN_ROOM  # free height above it
-
-
-@dataclass(frozen=True)
 class Furniture:
     """A piece of furniture before it is placed."""
 
@@ -110,6 +96,16 @@ class Furniture:
     def carries(self) -> bool:
         """Whether smaller things can stand on it."""
         return bool(self.surfaces)
+
+    @property
+    def tops(self) -> tuple[Surface, ...]:
+        """The surfaces that things stand on."""
+        return tuple(place for place in self.surfaces if not isinstance(place, Cavity))
+
+    @property
+    def cavities(self) -> tuple[Cavity, ...]:
+        """The hollows that things are in."""
+        return tuple(place for place in self.surfaces if isinstance(place, Cavity))
 
 
 Builder = Callable[[Draws], Furniture]
@@ -220,6 +216,17 @@ def ball(radius: int, x: int, y: int, z: int, role: str = "main",
     return Part(Shape.SPHERE, (x, y, z), (2 * radius, 2 * radius, 2 * radius), role, material)
 
 
+def walls_around(width: int, depth: int, thick: int, z0: int, z1: int, role: str = "main",
+                 material: Material = Material.PLAIN) -> list[Part]:  # fmt: skip
+    """The four sides of an open box of an outer footprint, from z0 to z1."""
+    x, y = width // 2, depth // 2
+    return [
+        *(box(-x, x, y0, y0 + thick, z0, z1, role, material) for y0 in (-y, y - thick)),
+        *(box(x0, x0 + thick, thick - y, y - thick, z0, z1, role, material)
+          for x0 in (-x, x - thick)),
+    ]  # fmt: skip
+
+
 def four_legs(width: int, depth: int, height: int, thick: int, role: str) -> list[Part]:
     """Square legs at the corners of a footprint."""
     x, y = width // 2, depth // 2
@@ -228,18 +235,6 @@ def four_legs(width: int, depth: int, height: int, thick: int, role: str) -> lis
         for x0 in (-x, x - thick)
         for y0 in (-y, y - thick)
     ]
-
-
-def whole_top(size: Triple) -> Surface:
-    """The top of a piece with a rectangular top."""
-    width, depth, height = size
-    return Surface(-(width // 2), width // 2, -(depth // 2), depth // 2, height)
-
-
-def round_top(radius: int, z: int) -> Surface:
-    """The square inside a round top, of whole even millimetres."""
-    half = int(radius / math.sqrt(2)) // 2 * 2
-    return Surface(-half, half, -half, half, z)
 
 
 def assemble(
@@ -274,9 +269,11 @@ def assemble(
         for part in parts
     )
     places = tuple(
-        Surface(s.x0 + shift[0], s.x1 + shift[0], s.y0 + shift[1], s.y1 + shift[1],
-                s.z + shift[2], s.room)
-        for s in surfaces
+        replace(
+            place, x0=place.x0 + shift[0], x1=place.x1 + shift[0], y0=place.y0 + shift[1],
+            y1=place.y1 + shift[1], z=place.z + shift[2],
+        )
+        for place in surfaces
     )  # fmt: skip
     return Furniture(class_name, size, moved, mount, places, has_front, elevation)
 

@@ -9,7 +9,6 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     Builder,
     Furniture,
     Part,
-    Surface,
     around,
     assemble,
     ball,
@@ -22,6 +21,7 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     stalk,
     upright,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import Surface
 
 
 def _dining_chair(draws: Draws) -> Furniture:

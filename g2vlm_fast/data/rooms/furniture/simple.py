@@ -16,10 +16,9 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     box,
     even,
     four_legs,
-    round_top,
     upright,
-    whole_top,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import round_top, whole_top
 
 
 def make_simple_furniture(class_name: str, draws: Draws, *, small: bool = False) -> Furniture:

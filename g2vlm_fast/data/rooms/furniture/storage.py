@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.rendering.materials import Material
+from g2vlm_fast.data.rooms.furniture import open_storage
 from g2vlm_fast.data.rooms.furniture.joinery import doors, drawer_fronts, even_steps
 from g2vlm_fast.data.rooms.furniture.pieces import (
     Builder,
     Furniture,
     Mount,
     Part,
-    Surface,
     assemble,
     box,
     even,
     four_legs,
     slab,
-    whole_top,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import Surface, whole_top
 
 
 def _two_door_cabinet(draws: Draws) -> Furniture:
@@ -51,6 +51,10 @@ def _sideboard(draws: Draws) -> Furniture:
 
 
 def _wall_cabinet(draws: Draws) -> Furniture:
+    return open_storage.open_wall_cabinet(draws) if draws.chance(0.5) else _closed_up(draws)
+
+
+def _closed_up(draws: Draws) -> Furniture:
     count = draws.integer(2, 3)
     width, height = count * even(draws, 400, 500), even(draws, 600, 800)
     x = width // 2
@@ -238,6 +242,7 @@ BUILDERS: dict[str, dict[str, Builder]] = {
         "sideboard": _sideboard,
         "wall": _wall_cabinet,
         "filing": _filing_cabinet,
+        "compartments": open_storage.open_cabinet,
     },
     "shelf": {
         "bookcase": _bookcase,
@@ -250,5 +255,6 @@ BUILDERS: dict[str, dict[str, Builder]] = {
         "two doors": lambda draws: _wardrobe(draws, 2),
         "three doors": lambda draws: _wardrobe(draws, 3),
         "sliding": _sliding_wardrobe,
+        "doorless": open_storage.open_wardrobe,
     },
 }

@@ -10,16 +10,14 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     Builder,
     Furniture,
     Part,
-    Surface,
     assemble,
     box,
     even,
     four_legs,
-    round_top,
     slab,
     upright,
-    whole_top,
 )
+from g2vlm_fast.data.rooms.furniture.surfaces import Surface, closed_above, round_top, whole_top
 
 
 def _coffee_table(draws: Draws) -> Furniture:
@@ -183,7 +181,7 @@ def _nightstand_with_drawer(draws: Draws) -> Furniture:
     ]
     surfaces = [
         whole_top((width, depth, height)),
-        Surface(-x + 30, x - 30, -y + 30, y - 30, 104, height - 310),
+        closed_above(-x + 30, x - 30, -y + 30, y - 30, 104, height - 204),
     ]
     return assemble("nightstand", parts, surfaces=surfaces, has_front=True)
 

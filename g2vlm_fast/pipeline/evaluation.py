@@ -1,0 +1,166 @@
+"""Evaluating and comparing, as the command line asks for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from g2vlm_fast.data import PROGRAMS, RoomConfig
+from g2vlm_fast.eval.benchmarks import LayoutBenchmark, RoomBenchmark, ScanBenchmark
+from g2vlm_fast.eval.benchmarks.rooms import IMAGE_SIZE
+from g2vlm_fast.eval.protocol.cases import Benchmark
+from g2vlm_fast.eval.protocol.comparison import compare
+from g2vlm_fast.eval.protocol.evaluation import evaluate_system
+from g2vlm_fast.eval.protocol.records import Difference, Summary
+from g2vlm_fast.eval.protocol.runs import PREDICTIONS, Run, is_run, read_run
+from g2vlm_fast.eval.protocol.systems import System
+from g2vlm_fast.eval.scoring import SCORES
+from g2vlm_fast.eval.systems import SYSTEMS
+from g2vlm_fast.eval.systems.files import SavedPredictions
+from g2vlm_fast.pipeline.checkpoint import default_checkpoint, load_model
+from g2vlm_fast.pipeline.config import ConfigError
+from g2vlm_fast.pipeline.evaluation_config import CompareConfig, EvaluateConfig
+from g2vlm_fast.pipeline.evaluation_report import write_report
+from g2vlm_fast.pipeline.model_system import ModelSystem
+
+_ROOMS = 50
+_STRETCHES = 8
+_MODEL_FILES = ("config.json", "model.safetensors")
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What became of an evaluation.
+
+    Attributes:
+        summary: its numbers; None where other processes are not done yet.
+        page: the report; None where this process did not write it.
+    """
+
+    summary: Summary | None
+    page: Path | None
+
+
+def evaluate(config: EvaluateConfig, on_progress: Callable[[float], None] | None) -> Evaluated:
+    """Judge a system, and write the page about it.
+
+    A process that does a shard writes no page: the same command without a shard does, at once.
+
+    Raises:
+        ConfigError: an option is out of range, or there is no such system.
+        ModelError: the checkpoint cannot be loaded.
+        ScanError: the scan, the layouts or the predictions cannot be used.
+        RunError: ``config.out`` holds another evaluation, or something else.
+        OSError: it cannot be written.
+    """
+    config.check()
+    shard = config.shard_of()
+    benchmark = benchmark_of(config)
+    system = system_of(config, benchmark)
+    summary = evaluate_system(
+        system,
+        benchmark,
+        config.out,
+        shard=shard,
+        overwrite=config.overwrite,
+        on_progress=on_progress,
+    )
+    if summary is None or shard is not None:
+        return Evaluated(summary, None)
+    page = config.out / PAGE
+    drawn = range(min(config.pictures, summary.scenes))
+    write_report([read_run(config.out)], page, (benchmark.case(number) for number in drawn))
+    return Evaluated(summary, page)
+
+
+def benchmark_of(config: EvaluateConfig) -> Benchmark:
+    """What is judged on.
+
+    Raises:
+        ConfigError: an unknown split or program, or noise that contradicts the split.
+        ScanError: a folder is missing.
+    """
+    try:
+        if config.scan is not None:
+            return ScanBenchmark(path=config.scan, stretches=config.scenes or _STRETCHES)
+        if config.layouts is not None:
+            return LayoutBenchmark(folder=config.layouts, count=config.scenes)
+        return RoomBenchmark(
+            split=config.split,
+            count=config.scenes or _ROOMS,
+            noise=config.noise,
+            base=_rooms_of(config.program),
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _rooms_of(program: str) -> RoomConfig | None:
+    if program == "any":
+        return None
+    if program not in ("simple", *PROGRAMS):
+        raise ConfigError(
+            f"--program must be any, simple or one of {', '.join(PROGRAMS)}, got {program!r}"
+        )
+    return RoomConfig(
+        programs=(program,), views=(4, 8), image_size=IMAGE_SIZE, depth_probability=1.0,
+        mesh_probability=0.0,
+    )  # fmt: skip
+
+
+def system_of(config: EvaluateConfig, benchmark: Benchmark) -> System:
+    """Who is judged: a checkpoint, a folder of predictions, or a system without training.
+
+    Raises:
+        ConfigError: there is nothing of this name, or --out and the predictions lie in each other.
+        ModelError: the checkpoint cannot be loaded.
+        ScanError: the predictions are not those of the benchmark.
+    """
+    if config.system is not None and config.system in SYSTEMS:
+        return SYSTEMS[config.system]()
+    folder = default_checkpoint() if config.system is None else Path(config.system)
+    if config.system is None or any((folder / name).is_file() for name in _MODEL_FILES):
+        return ModelSystem(load_model(folder), device=config.device or _device())
+    if not folder.is_dir():
+        raise ConfigError(
+            f"{config.system}: is no folder of a checkpoint or of predictions, and no system that "
+            f"needs no training; those are {', '.join(SYSTEMS)}"
+        )
+    if is_run(folder):
+        raise ConfigError(
+            f"{folder}: is an evaluation; to score its predictions anew name {folder / PREDICTIONS}"
+        )
+    ours, theirs = config.out.resolve(), folder.resolve()
+    if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
+        raise ConfigError(f"--out {config.out} and the predictions {folder} must lie apart")
+    return SavedPredictions(folder, benchmark.names)
+
+
+def _device() -> str:
+    """The GPU that torchrun gives this process, else the first one, else the CPU."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
+
+
+def compare_runs(config: CompareConfig) -> list[tuple[Run, Run, list[Difference]]]:
+    """Compare the first evaluation with each of the others, and write the page.
+
+    Returns:
+        Pairs, and how much better the first of each is.
+
+    Raises:
+        ConfigError: too few evaluations, or a page that cannot be written.
+        RunError: a folder is no finished evaluation, or they are of different benchmarks.
+    """
+    config.check()
+    runs = [read_run(folder) for folder in config.runs]
+    pairs = [(runs[0], other, compare(runs[0], other, SCORES)) for other in runs[1:]]
+    if config.out is not None:
+        write_report(runs, config.out)
+    return pairs
