@@ -18,12 +18,11 @@ from g2vlm_fast.ops._geometry_attention_arguments import (
     empty_results,
     wide,
 )
-from g2vlm_fast.ops.bias import AxisTable, RadialTable
 from g2vlm_fast.ops.reference import geometry_attention as reference
 
 
 class MissingTermError(_dispatch.BackendError, NotImplementedError):
-    """The chosen backend has no kernel yet for a term of the bias."""
+    """The chosen backend has no kernel yet for a term of the bias in this form."""
 
 
 def _dense(record: Tokens | Results | ResultGradients) -> list[Any]:
@@ -89,15 +88,11 @@ def _widened(tokens: Tokens) -> Tokens:
     return tokens._replace(q=tokens.q.to(dtype), k=tokens.k.to(dtype), v=tokens.v.to(dtype))
 
 
-_WITHOUT_TRITON = {kind.code: kind.__name__ for kind in (RadialTable, AxisTable)}
-
-
 def _check_triton(tokens: Tokens, options: Options) -> None:
-    missing = [_WITHOUT_TRITON[code] for code in options.terms if code in _WITHOUT_TRITON]
-    if missing:
+    if tokens.bias_tables is not None and tokens.bias_tables.dim() == 3:
         raise MissingTermError(
-            "geometry_attention: the triton backend has no kernel yet for "
-            f"{' and '.join(missing)}; move the tensors to the CPU and use_backend('cpu', "
+            "geometry_attention: the triton backend has no kernel yet for tables of each query; "
+            "give one table a head, or move the tensors to the CPU and use_backend('cpu', "
             "'geometry_attention'), or stay and use_backend('reference', 'geometry_attention')"
         )
     from g2vlm_fast.kernels.triton.geometry_attention_launch import MAX_HEAD_DIM

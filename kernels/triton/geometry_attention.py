@@ -87,7 +87,7 @@ def forward_kernel(
     if tile.first >= tile.end:
         return
     TAIL: tl.constexpr = max(BLOCK_K // 2, 16)  # masks take registers
-    BIASED: tl.constexpr = PROBLEM.PARAMETERS > 0
+    BIASED: tl.constexpr = PROBLEM.BIASED
     rows = tile.first + tl.arange(0, BLOCK_Q)
     inside = rows < tile.end
     q_tile = load_tile(tokens.q, tile.first, inside, head, PROBLEM.H, BLOCK_Q, PROBLEM)
@@ -156,7 +156,7 @@ def score_tile(
     keys = start + tl.arange(0, BLOCK_K)
     k_tile = load_tile(tokens.k, start, visible, kv_head, PROBLEM.KV_HEADS, BLOCK_K, PROBLEM)
     score = score_products(queries.q, k_tile, program.sizes.scale, PROBLEM)
-    if PROBLEM.PARAMETERS > 0:
+    if PROBLEM.BIASED:
         k_places = load_key_places(program, start, keys, visible, BLOCK_K, PROBLEM)
         pairs = compare(queries.places, k_places, parameters, program, False, False, PROBLEM)
         score += bias_of(pairs, parameters, 0.0, PROBLEM)

@@ -5,7 +5,8 @@ import triton
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import Problem
 
 # BLOCK_Q, BLOCK_K, num_warps, num_stages by kernel, kind of problem and padded head dim, for sm_90:
-# the fastest of those measured. tests/triton holds them to their registers.
+# the fastest of those measured; those of tables over axes were not measured yet.
+# tests/triton holds them to their registers.
 BLOCKS = {
     ("forward", "half"): {
         16: (128, 64, 4, 3),
@@ -23,6 +24,12 @@ BLOCKS = {
         16: (64, 64, 4, 3),
         32: (64, 64, 4, 3),
         64: (64, 64, 4, 3),
+        128: (128, 32, 8, 3),
+    },
+    ("forward", "half, axes"): {
+        16: (64, 32, 4, 3),
+        32: (64, 32, 4, 3),
+        64: (64, 32, 4, 3),
         128: (128, 32, 8, 3),
     },
     ("forward", "single"): {
@@ -96,7 +103,9 @@ def kind_of(kernel: str, problem: Problem, moments: bool, masked: bool) -> str:
     """
     if problem.DTYPE == "fp32":
         return "single"
-    weight = problem.PARAMETERS
+    if kernel == "forward" and problem.AXIS_TABLE >= 0:
+        return "half, axes"
+    weight = problem.PARAMETERS + 3 * (problem.RADIAL_TABLE >= 0) + 3 * (problem.AXIS_TABLE >= 0)
     if kernel == "query" and problem.SHARED:
         weight //= 3  # the key kernel sums their gradients up
     weight += 2 * problem.GATED + 4 * problem.DROPOUT + 6 * moments + problem.CAUSAL + masked

@@ -14,7 +14,8 @@ a direction is linear, so that it is largest at a corner. With a gate g in front
 in g times its slopes, directions and weights, of which a tile keeps the least and the greatest:
 rows with gate 0 count as zeros, wherever they stand. A slope below 0 takes the span for the gap.
 Powers of a Gaussian and radial Gaussians are between 0 and 1 while their precision is at least 0:
-their positive weights bound them. ``normal . k_normal`` is bounded by both lengths.
+their positive weights bound them. Tables are bounded by their largest entries, and
+``normal . k_normal`` by both lengths.
 
 **Floor.** Forward: the lse over the keys of one or two tiles near the queries, whose scores are
 computed as the attention computes them; fewer keys give less. Backward: the lse that the forward
@@ -49,6 +50,7 @@ from g2vlm_fast.kernels.triton.geometry_attention_points import (
     load_points,
     zero_points,
 )
+from g2vlm_fast.kernels.triton.geometry_attention_tables import extremes_of
 from g2vlm_fast.kernels.triton.geometry_attention_terms import load_parameters
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import Program
 
@@ -160,6 +162,19 @@ def positive_weights(
 
 
 @triton.jit
+def largest_of_table(
+    parameters, FIRST: tl.constexpr, COUNT: tl.constexpr, BLOCK: tl.constexpr, PROBLEM: tl.constexpr
+):
+    """Return the most that a table adds to each row, gate included, and at least 0."""
+    low, high = extremes_of(parameters.tables, FIRST, COUNT)
+    most = tl.zeros([BLOCK], tl.float32) + high
+    if PROBLEM.GATED:
+        gate = tl.sum(parameters.gate, 1)
+        most = tl.where(gate == 0.0, 0.0, tl.maximum(gate * low, gate * high))
+    return tl.where(most <= 0.0, 0.0, most)
+
+
+@triton.jit
 def bounds_of_queries(
     program, rows, inside, q_tile, floor, BLOCK: tl.constexpr, PROBLEM: tl.constexpr
 ):
@@ -207,6 +222,13 @@ def bounds_of_queries(
         BASIS: tl.constexpr = PROBLEM.BASIS
         COUNT: tl.constexpr = PROBLEM.BASIS_COUNT
         rest += positive_weights(parameters, BASIS, COUNT, BASIS + 2 * COUNT, COUNT, BLOCK, PROBLEM)
+    if PROBLEM.RADIAL_TABLE >= 0:
+        rest += largest_of_table(parameters, PROBLEM.RADIAL_TABLE, PROBLEM.KNOTS, BLOCK, PROBLEM)
+    if PROBLEM.AXIS_TABLE >= 0:
+        SIZE: tl.constexpr = PROBLEM.STEPS
+        for axis in tl.static_range(3):
+            first = PROBLEM.AXIS_TABLE + axis * SIZE
+            rest += largest_of_table(parameters, first, SIZE, BLOCK, PROBLEM)
     direction_low, direction_high = box_of(direction, inside)
     return QueryBounds(
         low,

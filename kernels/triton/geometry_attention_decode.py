@@ -91,7 +91,7 @@ def decode_kernel(
     frame = Frame(Point(0.0, 0.0, 0.0), 1.0, 1.0)
     places = 0.0
     parameters = 0.0
-    if PROBLEM.PARAMETERS > 0:
+    if PROBLEM.BIASED:
         of_rows = Program(tokens, None, sizes, tile, heads, frame)
         places = load_query_places(of_rows, tile.first, rows, inside, ROWS, PROBLEM)
         parameters = load_parameters(of_rows, rows, inside, 1, PROBLEM)

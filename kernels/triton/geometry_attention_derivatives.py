@@ -58,6 +58,8 @@ def radial_of(weight, pairs, parameters, PROBLEM: tl.constexpr):
                 level = rate * columns[BASIS + COUNT + m]
                 along += (level - rate * pairs.radius) * pairs.waves[m]
             radial += along * pairs.inverse_radius
+        if PROBLEM.RADIAL_TABLE >= 0:
+            radial += pairs.knots.slope * pairs.inverse_radius
         radial *= weight
         if PROBLEM.GATED:
             radial = tl.where(parameters.gate == 0.0, 0.0, parameters.gate * radial)

@@ -115,7 +115,7 @@ def key_kernel(
     KV_HEADS: tl.constexpr = PROBLEM.KV_HEADS
     D_PADDED: tl.constexpr = PROBLEM.D_PADDED
     TAIL: tl.constexpr = max(BLOCK_Q // 2, 16)  # masks take registers
-    BIASED: tl.constexpr = PROBLEM.PARAMETERS > 0
+    BIASED: tl.constexpr = PROBLEM.BIASED
     keys = tile.first + tl.arange(0, BLOCK_K)
     inside = keys < tile.end
     visible = visible_keys(tokens, keys, tile.end)
@@ -244,7 +244,7 @@ def visit_queries(
     row_lse = tl.where(row_lse == -float("inf"), float("inf"), row_lse * LOG2_E)
     row_delta = load_rows(given.delta, start, present, 0.0, head, H, BLOCK_Q)
     score = score_products(own.k, q_tile, program.sizes.scale, PROBLEM)
-    if PROBLEM.PARAMETERS > 0:
+    if PROBLEM.BIASED:
         q_places = load_query_places(program, start, rows, present, BLOCK_Q, PROBLEM)
         parameters = load_parameters(program, rows, present, 0, PROBLEM)
         if PROBLEM.GATED:
@@ -278,7 +278,7 @@ def visit_queries(
         mean = spread(load_points(results.mean, wide_rows, present, 3), 0)
         offset = minus(k_point, mean)
         metre = 1.0
-        if PROBLEM.PARAMETERS > 0:
+        if PROBLEM.BIASED:
             metre = program.frame.metres
         if grads.mean is not None:
             pull = spread(load_points(grads.mean, wide_rows, present, 3), 0)
@@ -293,7 +293,7 @@ def visit_queries(
                 position = plus(position, times(sum_pairs(twice, offset, 1), metre))
     grad_score = probability * (grad_score - row_delta[None, :])
     grad_k = tl.dot(grad_score.to(q_tile.dtype), q_tile, sums.grad_k, input_precision=PRECISION)
-    if PROBLEM.PARAMETERS > 0:
+    if PROBLEM.BIASED:
         if PROBLEM.SHARED and not PROBLEM.LONE:
             # Rows past the end of the keys are no pairs, and are summed up here with the others.
             weight = tl.where(own.visible[:, None], grad_score, 0.0)

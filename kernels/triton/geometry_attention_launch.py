@@ -27,6 +27,7 @@ from g2vlm_fast.kernels.triton.geometry_attention_skip_launch import (
     kept_queries,
     skipping_of,
 )
+from g2vlm_fast.kernels.triton.geometry_attention_table_gradient import Given, sum_tables
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import Problem, Sizes
 from g2vlm_fast.kernels.triton.interpreter import repair_interpreter
 from g2vlm_fast.ops._geometry_attention_arguments import (
@@ -36,6 +37,7 @@ from g2vlm_fast.ops._geometry_attention_arguments import (
     TokenGradients,
     Tokens,
 )
+from g2vlm_fast.ops.bias import AxisTable, RadialTable
 
 repair_interpreter()
 
@@ -43,6 +45,8 @@ MAX_HEAD_DIM = 128
 
 # The names of the columns that a term has, by its code.
 COLUMNS = ("DISTANCE", "SQUARED", "DIRECTION", "NORMAL", "POWERS", "BASIS")
+# The same in the tables.
+TABLES = {RadialTable.code: "RADIAL_TABLE", AxisTable.code: "AXIS_TABLE"}
 NO_CHANNELS = Channels(None, None, None, None, None)
 
 
@@ -59,14 +63,21 @@ def problem_of(
 ) -> Problem:
     """Return what the kernels are compiled for."""
     columns: dict[str, int] = {}
-    parameters = 0
+    parameters = in_tables = 0
     for code, count in zip(options.terms, options.counts, strict=True):
+        if code in TABLES:
+            columns[TABLES[code]] = in_tables
+            columns["KNOTS" if TABLES[code] == "RADIAL_TABLE" else "STEPS"] = count
+            in_tables += count
+            continue
         columns[COLUMNS[code]] = parameters
         if COLUMNS[code] == "POWERS":
             columns["POWER_COUNT"] = count - 1
         if COLUMNS[code] == "BASIS":
             columns["BASIS_COUNT"] = count // 3
         parameters += count
+    if "STEPS" in columns:
+        columns["STEPS"] //= 3
     return Problem(
         H=heads,
         GROUP=group,
@@ -95,6 +106,7 @@ def describe(tokens: Tokens, options: Options) -> tuple[Sizes, Problem]:
         eps=options.eps,
         dropout=math.ceil(options.dropout * 2**24),
         kept=1 / (1 - options.dropout),
+        **_places_per_metre(options),
     )
     heads, head_dim = q.shape[1:]
     problem = problem_of(
@@ -108,6 +120,16 @@ def describe(tokens: Tokens, options: Options) -> tuple[Sizes, Problem]:
         own=parameters is not None and parameters.dim() == 3,
     )
     return sizes, problem
+
+
+def _places_per_metre(options: Options) -> dict[str, float]:
+    """Return how far apart the entries of tables are."""
+    counts = dict(zip(options.terms, options.counts, strict=True))
+    knots = counts.get(RadialTable.code, 1) - 1
+    return {
+        "knots_per_metre": knots / options.maximum if options.maximum else 0.0,
+        "cells_per_metre": 1 / options.cell if options.cell else 0.0,
+    }
 
 
 def channels_of(tokens: Tokens, sizes: Sizes, problem: Problem, moments: bool) -> Channels:
@@ -177,12 +199,13 @@ def backward(
     q, k, lse = tokens.q, tokens.k, results.lse
     rows, heads = q.shape[:2]
     delta = torch.empty_like(lse)
-    features = per_head = k_per_head = k_normal_per_head = parts = None
-    if problem.PARAMETERS:
-        if not problem.SHARED:
-            features = lse.new_empty((rows, heads, problem.PARAMETERS))
-        if gradients.q_position is not None:
-            per_head = lse.new_empty((rows, heads, 3))
+    features = table = per_head = k_per_head = k_normal_per_head = parts = None
+    if problem.PARAMETERS and not problem.SHARED:
+        features = lse.new_empty((rows, heads, problem.PARAMETERS))
+    if problem.TABLE_COLUMNS and problem.GATED:
+        table = torch.empty_like(lse)
+    if problem.BIASED and gradients.q_position is not None:
+        per_head = lse.new_empty((rows, heads, 3))
     if gradients.k_position is not None:
         k_per_head = lse.new_empty((k.shape[0], k.shape[1], 3))
     if gradients.k_normal is not None:
@@ -190,7 +213,7 @@ def backward(
     moments = grads.mean is not None or grads.variance is not None
     masked = tokens.k_mask is not None
     with _on_device_of(q):
-        mark_uncovered(tokens.q_offsets, rows, delta, gradients.q, features, per_head)
+        mark_uncovered(tokens.q_offsets, rows, delta, gradients.q, features, table, per_head)
         mark_uncovered(
             tokens.k_offsets,
             k.shape[0],
@@ -202,11 +225,11 @@ def backward(
         summed = problem.LONE or per_head is not None or k_per_head is not None
         channels = channels_of(tokens, sizes, problem, moments=summed)
         skipping = skipping_of(tokens, channels, sizes, problem, options)
-        given = (grads, tokens, channels, results, delta)
+        given = Given(grads, tokens, channels, results, delta)
         blocks = block_sizes("query", problem, moments, masked)
         kept = kept_keys(skipping, lse, blocks)
         query_kernel[(rows // blocks["BLOCK_Q"] + sizes.num_segments, heads)](
-            *given, gradients.q, features, per_head, kept, sizes, problem, **blocks
+            *given, gradients.q, features, table, per_head, kept, sizes, problem, **blocks
         )
         blocks = block_sizes("key", problem, moments, masked)
         kept = kept_queries(skipping, lse, blocks)
@@ -225,10 +248,12 @@ def backward(
             problem,
             **blocks,
         )
+        if gradients.bias_tables is not None:
+            sum_tables(given, sizes, problem, gradients.bias_tables)
     if parts is not None:
         torch.sum(parts, 0, out=gradients.bias_parameters)
-    if features is not None:
-        _sum_features(features, tokens, options, gradients)
+    if problem.GATED or problem.OWN:
+        _sum_features(features, table, tokens, options, gradients)
     if gradients.q_position is not None:
         if per_head is None:
             gradients.q_position.zero_()
@@ -242,29 +267,48 @@ def backward(
 
 
 def _sum_features(
-    features: Tensor, tokens: Tokens, options: Options, gradients: TokenGradients
+    features: Tensor | None,
+    table: Tensor | None,
+    tokens: Tokens,
+    options: Options,
+    gradients: TokenGradients,
 ) -> None:
-    """Turn ``sum_j dS_ij dbias_ij / dparameter`` into gradients of the parameters and the gate."""
-    assert tokens.bias_parameters is not None
-    own = tokens.bias_parameters.dim() == 3
+    """Turn ``sum_j dS_ij dbias_ij / dparameter`` into gradients of the parameters and the gate.
+
+    ``table`` is what the sum of all tables adds to the gradient of the gate.
+    """
     weighted = features
     if tokens.q_gate is not None:
-        gate = tokens.q_gate[..., None]
-        weighted = torch.where(gate == 0, 0, gate * features)
-        # The bias is linear in some of its parameters: those times their features are the bias.
-        first, slope = 0, torch.zeros_like(tokens.q_gate)
-        for code, count in zip(options.terms, options.counts, strict=True):
-            begin, end = first, first + count
-            if COLUMNS[code] == "POWERS":
-                begin += 1
-            if COLUMNS[code] == "BASIS":
-                end -= 2 * count // 3
-            linear = slice(begin, end)
-            slope += (features[..., linear] * tokens.bias_parameters[..., linear]).sum(-1)
-            first += count
+        slope = torch.zeros_like(tokens.q_gate) if table is None else table
+        if features is not None:
+            gate = tokens.q_gate[..., None]
+            weighted = torch.where(gate == 0, 0, gate * features)
+            slope = slope + _along_gate(features, tokens, options)
         # A row whose gate is 0 and whose position is not finite stands nowhere.
         gradients.q_gate.copy_(torch.where((tokens.q_gate == 0) & ~slope.isfinite(), 0, slope))
-    if own:
+    if weighted is None:
+        return
+    if tokens.bias_parameters.dim() == 3:
         gradients.bias_parameters.copy_(weighted)
     else:
         torch.sum(weighted, 0, out=gradients.bias_parameters)
+
+
+def _along_gate(features: Tensor, tokens: Tokens, options: Options) -> Tensor:
+    """Return ``sum_j dS_ij bias_ij`` of each row without tables.
+
+    The bias is linear in some of its parameters: those times their features are the bias.
+    """
+    first, slope = 0, torch.zeros_like(tokens.q_gate)
+    for code, count in zip(options.terms, options.counts, strict=True):
+        if code in TABLES:
+            continue
+        begin, end = first, first + count
+        if COLUMNS[code] == "POWERS":
+            begin += 1
+        if COLUMNS[code] == "BASIS":
+            end -= 2 * count // 3
+        linear = slice(begin, end)
+        slope += (features[..., linear] * tokens.bias_parameters[..., linear]).sum(-1)
+        first += count
+    return slope

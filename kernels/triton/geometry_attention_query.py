@@ -42,6 +42,7 @@ from g2vlm_fast.kernels.triton.geometry_attention_terms import (
     load_key_places,
     load_parameters,
     load_query_places,
+    table_value,
     unit_of,
 )
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
@@ -81,6 +82,8 @@ class QuerySums(NamedTuple):
     score: Any
     derivatives: Any  # of the score, times the derivative by each bias parameter
     expected: Any  # the same under the probabilities
+    table: Any  # of the score, times what tables add to the bias
+    expected_table: Any
     moments: Any  # of the radial gradients
     radial: Point  # sum of radial gradient times difference, where there are no moments
 
@@ -94,6 +97,7 @@ def query_kernel(
     delta,
     grad_q,
     grad_features,
+    grad_table,
     grad_q_position,
     kept,
     sizes,
@@ -104,7 +108,8 @@ def query_kernel(
     """Write delta, grad_q, grad_q_position, and ``sum_j dS_ij dbias_ij / dparameter`` of each row.
 
     The last only where rows differ in their parameters or gates: the key kernel, which knows delta
-    better, sums it up for whole heads. ``kept`` lists tiles of keys as in the forward pass.
+    better, sums it up for whole heads. ``grad_table [Lq, H]`` is the same of the sum of all tables,
+    for gates alone. ``kept`` lists tiles of keys as in the forward pass.
     """
     head = tl.program_id(1)
     tile = locate_queries(tokens, sizes, BLOCK_Q)
@@ -112,7 +117,7 @@ def query_kernel(
         return
     D_PADDED: tl.constexpr = PROBLEM.D_PADDED
     TAIL: tl.constexpr = max(BLOCK_K // 2, 16)  # masks take registers
-    BIASED: tl.constexpr = PROBLEM.PARAMETERS > 0
+    BIASED: tl.constexpr = PROBLEM.BIASED
     MOMENTS: tl.constexpr = grads.mean is not None or grads.variance is not None
     rows = tile.first + tl.arange(0, BLOCK_Q)
     inside = rows < tile.end
@@ -156,6 +161,8 @@ def query_kernel(
         tl.zeros([BLOCK_Q], tl.float32),
         zero_sums(row_lse, PROBLEM),
         zero_sums(row_lse, PROBLEM),
+        tl.zeros([BLOCK_Q], tl.float32),
+        tl.zeros([BLOCK_Q], tl.float32),
         tl.zeros([BLOCK_Q, 16], tl.float32),
         zero_points(BLOCK_Q),
     )
@@ -189,12 +196,15 @@ def query_kernel(
     tl.store(delta + wide_rows, row_delta + missed, mask=inside)
     if BIASED:
         PARAMETERS: tl.constexpr = PROBLEM.PARAMETERS
-        if not PROBLEM.SHARED:
+        if PARAMETERS > 0 and not PROBLEM.SHARED:
             feature = grad_features + wide_rows * PARAMETERS
             for column in tl.static_range(PARAMETERS):
                 value = sums.derivatives[column] - missed * sums.expected[column]
                 value *= unit_of(column, frame, PROBLEM)
                 tl.store(feature + column, value, mask=inside)
+        if grad_table is not None:
+            value = sums.table - missed * sums.expected_table
+            tl.store(grad_table + wide_rows, value, mask=inside)
         if POSITION:
             own = zero_points(BLOCK_Q)
             if PROBLEM.CHANNELS:
@@ -241,7 +251,7 @@ def visit_keys(
     k_tile = load_tile(tokens.k, start, visible, kv_head, PROBLEM.KV_HEADS, BLOCK_K, PROBLEM)
     v_tile = load_tile(tokens.v, start, visible, kv_head, PROBLEM.KV_HEADS, BLOCK_K, PROBLEM)
     score = score_products(queries.q, k_tile, program.sizes.scale, PROBLEM)
-    if PROBLEM.PARAMETERS > 0:
+    if PROBLEM.BIASED:
         k_places = load_key_places(program, start, keys, visible, BLOCK_K, PROBLEM)
         pairs = compare(queries.places, k_places, parameters, program, True, False, PROBLEM)
         score += bias_of(pairs, parameters, -queries.lse[:, None], PROBLEM)
@@ -264,10 +274,16 @@ def visit_keys(
     grad_q = tl.dot(grad_score.to(k_tile.dtype), k_tile, sums.grad_q, input_precision=PRECISION)
     derivatives = sums.derivatives
     expected = sums.expected
+    table = sums.table
+    expected_table = sums.expected_table
     moments = sums.moments
     radial_sum = sums.radial
-    if PROBLEM.PARAMETERS > 0:
-        if not PROBLEM.SHARED:
+    if PROBLEM.BIASED:
+        if PROBLEM.TABLE_COLUMNS > 0 and PROBLEM.GATED:
+            value = table_value(pairs, PROBLEM)
+            table += tl.sum(grad_score * value, 1)
+            expected_table += tl.sum(probability * value, 1)
+        if PROBLEM.PARAMETERS > 0 and not PROBLEM.SHARED:
             derivatives = add_derivatives(
                 derivatives, grad_score, pairs, parameters, False, PROBLEM
             )
@@ -280,4 +296,13 @@ def visit_keys(
             else:
                 radial_sum = plus(radial_sum, sum_pairs(radial, pairs.difference, 1))
     score_sum = sums.score + tl.sum(grad_score, 1)
-    return QuerySums(grad_q, score_sum, derivatives, expected, moments, radial_sum)
+    return QuerySums(
+        grad_q,
+        score_sum,
+        derivatives,
+        expected,
+        table,
+        expected_table,
+        moments,
+        radial_sum,
+    )

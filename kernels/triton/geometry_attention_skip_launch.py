@@ -44,7 +44,7 @@ def skipping_of(
 
     Without a bias no score is bounded by less than the lse, and no tile could be skipped.
     """
-    if options.skip_eps is None or not problem.PARAMETERS:
+    if options.skip_eps is None or not problem.BIASED:
         return None
     return Skipping(tokens, channels, sizes, problem, options.skip_eps)
 

@@ -5,6 +5,7 @@ the terms that a :class:`~g2vlm_fast.kernels.triton.geometry_attention_tiles.Pro
 
     - a r - b s + c . difference + d . normal
     + sum_m w_m exp(-p s)^m + sum_m v_m exp(-p_m (r - r_m)^2)
+    + table(r) + table_x(x steps) + table_y(y steps) + table_z(z steps)
 
 Lengths are in the unit of a :class:`Frame`: parameters are converted on loading, and their
 derivatives back on storing.
@@ -24,6 +25,11 @@ from g2vlm_fast.kernels.triton.geometry_attention_points import (
     minus,
     spread,
 )
+from g2vlm_fast.kernels.triton.geometry_attention_tables import (
+    find_knots,
+    find_steps,
+    tables_of,
+)
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import LOG2_E
 
 
@@ -32,6 +38,7 @@ class Parameters(NamedTuple):
 
     gate: Any
     columns: Any  # a tuple of PARAMETERS
+    tables: Any  # where they begin
 
 
 class Places(NamedTuple):
@@ -52,6 +59,8 @@ class Pairs(NamedTuple):
     gaussian: Any  # the first of the powers
     waves: Any  # a tuple: the Gaussians of the radial basis
     normal: Point  # of the key
+    knots: Any
+    steps: Any
 
 
 @triton.jit
@@ -98,7 +107,10 @@ def load_parameters(program, rows, inside, AXIS: tl.constexpr, PROBLEM: tl.const
         else:
             value = tl.load(tokens.bias_parameters + head * PARAMETERS + column)
         columns = columns + (value * unit_of(column, program.frame, PROBLEM),)
-    return Parameters(gate, columns)
+    tables = 0
+    if PROBLEM.TABLE_COLUMNS > 0:
+        tables = tables_of(program, AXIS, PROBLEM)
+    return Parameters(gate, columns, tables)
 
 
 @triton.jit
@@ -200,7 +212,13 @@ def compare(
             slope = -2.0 * precision * center
             exponent = radius * (radius * precision + slope) + precision * center * center
         waves = waves + (tl.exp2(exponent),)
-    return Pairs(difference, square, radius, inverse_radius, gaussian, waves, normal)
+    knots = 0
+    if PROBLEM.RADIAL_TABLE >= 0:
+        knots = find_knots(radius, parameters.tables, program, PROBLEM)
+    steps = 0
+    if PROBLEM.AXIS_TABLE >= 0:
+        steps = find_steps(difference, parameters.tables, program, PROBLEM)
+    return Pairs(difference, square, radius, inverse_radius, gaussian, waves, normal, knots, steps)
 
 
 @triton.jit
@@ -236,6 +254,19 @@ def bias_of(pairs, parameters, start, PROBLEM: tl.constexpr):
         bias += polynomial
     for m in tl.static_range(BASIS_COUNT):
         bias += (columns[BASIS + m] * LOG2_E) * pairs.waves[m]
+    if PROBLEM.TABLE_COLUMNS > 0:
+        bias += table_value(pairs, PROBLEM) * LOG2_E
     if PROBLEM.GATED:
         bias = tl.where(parameters.gate == 0.0, 0.0, parameters.gate * bias) + start
     return bias
+
+
+@triton.jit
+def table_value(pairs, PROBLEM: tl.constexpr):
+    """Return what the tables add to the bias of each pair."""
+    value = tl.zeros_like(pairs.square)
+    if PROBLEM.RADIAL_TABLE >= 0:
+        value += pairs.knots.value
+    if PROBLEM.AXIS_TABLE >= 0:
+        value += pairs.steps.value
+    return value

@@ -27,6 +27,8 @@ class Sizes(NamedTuple):
     eps: float  # metres, of the terms that use a length
     dropout: int  # below this, of 2^24, a pair is dropped
     kept: float  # what the probability of a kept pair is multiplied by
+    knots_per_metre: float = 0.0  # of a table over distance
+    cells_per_metre: float = 0.0  # of tables over axes
 
 
 class Problem(NamedTuple):
@@ -40,7 +42,7 @@ class Problem(NamedTuple):
     CAUSAL: bool
     POSITION_HEADS: int  # heads that q_position has places for
     GATED: bool
-    OWN: bool  # every row has bias parameters of its own
+    OWN: bool  # every row has bias parameters of its own; never tables
     DROPOUT: bool
     PARAMETERS: int
     DISTANCE: int = -1  # the term's first column of the bias parameters, -1 = absent, as the next
@@ -51,6 +53,10 @@ class Problem(NamedTuple):
     POWER_COUNT: int = 0
     BASIS: int = -1
     BASIS_COUNT: int = 0
+    RADIAL_TABLE: int = -1  # the first column of the tables, -1 = absent, as the next
+    KNOTS: int = 0
+    AXIS_TABLE: int = -1
+    STEPS: int = 0  # of each axis
     GROUPED: bool = False  # a tile has rows of all heads that share one of k; no channels
 
     @property
@@ -62,9 +68,17 @@ class Problem(NamedTuple):
         return "ieee" if self.DTYPE == "fp32" else "tf32"
 
     @property
+    def TABLE_COLUMNS(self) -> int:
+        return self.KNOTS + 3 * self.STEPS
+
+    @property
+    def BIASED(self) -> bool:
+        return self.PARAMETERS > 0 or self.TABLE_COLUMNS > 0
+
+    @property
     def LENGTH(self) -> bool:
         """Whether a term uses the length of the difference."""
-        return self.DISTANCE >= 0 or self.BASIS >= 0
+        return max(self.DISTANCE, self.BASIS, self.RADIAL_TABLE) >= 0
 
     @property
     def RADIAL(self) -> bool:
@@ -80,7 +94,8 @@ class Problem(NamedTuple):
     def UNIFORM(self) -> bool:
         """Whether one number a head scales the radial derivatives of all pairs."""
         one = (self.DISTANCE >= 0) != (self.SQUARED >= 0)
-        return one and max(self.POWERS, self.BASIS) < 0 and not self.GATED and not self.OWN
+        others = max(self.POWERS, self.BASIS, self.RADIAL_TABLE)
+        return one and others < 0 and not self.GATED and not self.OWN
 
     @property
     def SHARED(self) -> bool:

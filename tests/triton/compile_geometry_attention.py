@@ -22,6 +22,7 @@ from triton.compiler import ASTSource
 
 from g2vlm_fast.kernels.triton import geometry_attention_decode_launch as decode_launch
 from g2vlm_fast.kernels.triton import geometry_attention_launch as launch
+from g2vlm_fast.kernels.triton import geometry_attention_table_gradient as table_gradient
 from g2vlm_fast.kernels.triton.geometry_attention_blocks import block_sizes, decode_block_sizes
 from g2vlm_fast.kernels.triton.geometry_attention_channels import Channels
 from g2vlm_fast.kernels.triton.geometry_attention_decode import Partials
@@ -45,6 +46,7 @@ KERNELS = {
     "forward": launch.forward_kernel,
     "query": launch.query_kernel,
     "key": launch.key_kernel,
+    "table": table_gradient.table_kernel,
     "decode": decode_launch.decode_kernel,
     "combine": decode_launch.combine_kernel,
     "list_keys": list_keys_kernel,
@@ -70,7 +72,7 @@ RECORDS = {
     "kept": Kept,
     "summaries": Summaries,
 }
-SIZES = Sizes("i32", "i32", "i32", "fp32", "fp32", "i32", "fp32")
+SIZES = Sizes("i32", "i32", "i32", "fp32", "fp32", "i32", "fp32", "fp32", "fp32")
 KEPT = Kept("*i16", "*i32", "i32")
 SUMMARIES = Summaries("*fp32", "*fp32", "i32", "*fp32", "i32")
 CHANNELS = Channels("*fp16", "*fp16", "*bf16", "*bf16", "*fp32")
@@ -82,12 +84,15 @@ TERMS = {
     "normal": (3, 3),
     "powers": (4, 6),
     "basis": (5, 15),
+    "radial": (6, 32),
+    "axes": (7, 189),
 }
+TABLES = {"radial", "axes"}
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 HALF = {"q", "k", "v", "out", "grad_q", "grad_k", "grad_v"}
 ABSENT_WITHOUT = {
-    "bias_parameters": set(TERMS),
-    "bias_tables": set(),
+    "bias_parameters": set(TERMS) - TABLES,
+    "bias_tables": TABLES,
     "q_position": set(TERMS),
     "k_position": {*TERMS, "mean"},
     "k_normal": {"normal"},
@@ -101,11 +106,12 @@ ABSENT_WITHOUT = {
     "grads.variance": {"mean"},
     "partials.mean": {"mean"},
     "partials.moment": {"mean"},
-    "grad_features": set(TERMS),
+    "grad_features": set(TERMS) - TABLES,
+    "grad_table": TABLES,
     "grad_q_position": {"position"},
     "grad_k_position": {"position"},
     "grad_k_normal": {"normal"},
-    "grad_parts": set(TERMS),
+    "grad_parts": set(TERMS) - TABLES,
     "lse.lse": {"saved"},
 }
 
@@ -131,6 +137,16 @@ def launch_options(kernel: str, problem: Problem, features: set[str]) -> dict[st
     if kernel == "decode":
         rows = next((rows for rows in (32, 64) if f"rows{rows}" in features), 16)
         return {"ROWS": rows, **decode_block_sizes(problem, rows)}
+    if kernel == "table":
+        block_q, block_k = table_gradient.BLOCKS[problem.DTYPE]
+        warps = table_gradient.WARPS
+        blocks = {
+            "BLOCK_Q": block_q,
+            "BLOCK_K": block_k,
+            "WARPS": warps,
+            "AXES": "axes" in features,
+        }
+        return {**blocks, "num_warps": warps, "num_stages": 1}
     if kernel == "combine":
         return {"CHUNK": decode_launch.CHUNK, "num_warps": 4, "num_stages": 3}
     return block_sizes(kernel, problem, "mean" in features, "mask" in features)
@@ -152,7 +168,7 @@ def compile_case(
         HEADS,
         4 if kernel in FOR_FEW_QUERIES else 1,
         head_dim,
-        Options(codes, counts, 1e-3, "causal" in features, 0.1, dropout),
+        Options(codes, counts, 1e-3, "causal" in features, 0.1, dropout, 4.0, 0.05),
         dtype=DTYPES[dtype],
         gated="gate" in features,
         own="own" in features or "normal" in features,

@@ -43,6 +43,7 @@ SPILLED = {
     f"decode:64:bf16:{EVERYTHING}+rows64": 8,
     f"decode:128:bf16:{EVERYTHING}+rows32": 12,
     f"decode:128:bf16:{EVERYTHING}+rows64": 24,
+    "table:128:fp32:axes+position+packed": 408,
 }
 
 
@@ -91,6 +92,18 @@ def test_padded_head_dims_float16_and_plain_attention_compile_without_spills() -
     cases = ["80:bf16:squared+position+packed", "96:fp16:powers+position+packed", "64:fp16:"]
     kernels = (*KERNELS, "decode")
     assert_no_spills([f"{kernel}:{case}" for kernel in kernels for case in cases])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head_dim", [64, 128])
+def test_tables_compile_for_sm_90_without_spills(head_dim: int) -> None:
+    cases = [
+        f"{kernel}:{head_dim}:{dtype}:{table}+position+packed"
+        for kernel in (*KERNELS, "table")
+        for table in ("radial", "axes")
+        for dtype in ("bf16", "fp32")
+    ]
+    assert_no_spills([*cases, f"decode:{head_dim}:bf16:radial+axes+packed"])
 
 
 @pytest.mark.slow

@@ -30,8 +30,10 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 BLOCK = 16
 BLOCKS = {"BLOCK_Q": BLOCK, "BLOCK_K": BLOCK, "num_warps": 4, "num_stages": 1}
 HEADS, KEY_HEADS, DIM = 4, 2, 16
-DISTANCE, SQUARED, DIRECTION, NORMAL, POWERS, BASIS = range(6)
-COLUMNS = {DISTANCE: 1, SQUARED: 1, DIRECTION: 3, NORMAL: 3, POWERS: 3, BASIS: 6}
+DISTANCE, SQUARED, DIRECTION, NORMAL, POWERS, BASIS, KNOTS, STEPS = range(8)
+COLUMNS = {
+    DISTANCE: 1, SQUARED: 1, DIRECTION: 3, NORMAL: 3, POWERS: 3, BASIS: 6, KNOTS: 9, STEPS: 15
+}  # fmt: skip
 # Beyond what any float32 probability can be.
 UNDERFLOW = 2.0**-149
 
@@ -165,10 +167,22 @@ def places_of_heads() -> Scene:
     return {**x, "q_position": x["q_position"][:, None] + shifts}, [SQUARED], False
 
 
+def tables() -> Scene:
+    x = tokens_of(84, 90, slopes(20, 5, 200, 60), bias_tables=3 * numbers(HEADS, 24, seed=10))
+    return x, [SQUARED, KNOTS, STEPS], False
+
+
+def gated_tables() -> Scene:
+    x, terms, _ = tables()
+    gate = 1 + numbers(84, HEADS, seed=11).tanh() / 2
+    gate[20:30] = 0
+    return {**x, "q_gate": gate}, terms, False
+
+
 SCENES = (
     of_squares, linear, slopes_that_do_not_decay, huge_slopes, coincident, outliers, segments,
     nowhere, causal, padded, padded_causal, directions, mixtures, growing_gaussians,
-    parameters_of_rows, places_of_heads,
+    parameters_of_rows, places_of_heads, tables, gated_tables,
 )  # fmt: skip
 
 
@@ -178,8 +192,9 @@ def prepared(scene: Scene, dtype: torch.dtype, eps: float) -> tuple[Tokens, Opti
     x = {**empty, **{name: value.to(DEVICE).contiguous() for name, value in x.items()}}
     tokens = Tokens(**{**x, **{name: x[name].to(dtype) for name in "qkv"}})
     counts = [COLUMNS[term] for term in terms]
-    softness = 1e-3 if DISTANCE in terms or BASIS in terms else 0.0
-    return tokens, Options(terms, counts, softness, is_causal, DIM**-0.5, 0.0, skip_eps=eps)
+    softness = 1e-3 if {DISTANCE, BASIS, KNOTS} & {*terms} else 0.0
+    places = {"maximum": 4.0, "cell": 0.5}
+    return tokens, Options(terms, counts, softness, is_causal, 0.25, 0.0, **places, skip_eps=eps)
 
 
 def probabilities(tokens: Tokens, options: Options) -> tuple[Tensor, Tensor]:

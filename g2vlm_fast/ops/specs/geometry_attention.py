@@ -136,7 +136,7 @@ SPEC = OpSpec(
         "radial_table",
         "axis_table",
     ),
-    refused={"triton": tuple(TABLES)},
+    refused={"triton": ("own_tables",)},
     hostile=(
         Hostile(
             "bias without parameters", _change(bias_parameters=None), ValueError, "bias_parameters"
