@@ -15,6 +15,7 @@ from g2vlm_fast.ops.bias import (
 )
 from g2vlm_fast.ops.chamfer import ChamferResult, chamfer_distance
 from g2vlm_fast.ops.edge_conv import edge_conv
+from g2vlm_fast.ops.edge_mlp import edge_mlp
 from g2vlm_fast.ops.gather_rows import gather_rows
 from g2vlm_fast.ops.geometry_attention import GeometryAttentionResult, geometry_attention
 from g2vlm_fast.ops.graph_build import Graph, Transpose
@@ -45,6 +46,7 @@ __all__ = [
     "Transpose",
     "chamfer_distance",
     "edge_conv",
+    "edge_mlp",
     "gather_rows",
     "geometry_attention",
     "graph_reduce",

@@ -30,6 +30,9 @@ CHANNELS: Mapping[str, ChannelAxes] = {
     "graph_reduce": ChannelAxes({"x": 1}, "x"),
     "edge_conv": ChannelAxes({"a": 1, "b": 1, "weight": 1}, "a"),
     "edge_conv_layer": ChannelAxes({"center": 0, "difference": 0, "weight": 1}, "center"),
+    "edge_mlp": ChannelAxes({"weight": 1, "bias": 0}, "weight"),
+    "edge_mlp_reduced": ChannelAxes({"weight": 1, "bias": 0}, "weight"),
+    "edge_mlp_layer": ChannelAxes({"weight": 1, "bias": 0}, "weight"),
 }
 
 
