@@ -14,9 +14,11 @@ from g2vlm_fast.ops._checks import (
     check_integer,
     check_readable,
     check_tensor,
+    raise_out_of_range,
 )
 from g2vlm_fast.ops._edge_geometry import edge_geometry
 from g2vlm_fast.ops._graph_build_backends import INDICES, Built, transpose_rows
+from g2vlm_fast.ops._graph_order import reverse_edges
 from g2vlm_fast.ops.reference import graph_build as reference
 from g2vlm_fast.records import _Record, record
 
@@ -48,7 +50,10 @@ class Graph(_Record):
     num_sources: int
     short_rows: bool = False
     """Known that no row has more than 255 edges; then a winner takes a byte."""
+    symmetric: bool | None = None
+    """Whether every edge has its reverse; None where that is not known yet."""
     cached_transpose: Transpose | None = None
+    cached_reverse: Tensor | None = None
 
     @property
     def num_rows(self) -> int:
@@ -86,7 +91,7 @@ class Graph(_Record):
         if 6 * faces.shape[0] > INT32_MAX:
             raise ValueError(f"{op}: faces must be at most {INT32_MAX // 6}, got {faces.shape[0]}")
         built = _dispatch.implementation("faces_to_csr", faces)(faces, num_vertices)
-        return cls._built(op, built, num_vertices, {"faces": (faces, num_vertices)})
+        return cls._built(op, built, num_vertices, {"faces": (faces, num_vertices)}, symmetric=True)
 
     @classmethod
     def from_edges(
@@ -154,7 +159,7 @@ class Graph(_Record):
         wrong = ((index < -1) | (index >= sources)).any()
         num_edges, is_wrong = torch.stack([row_offsets[-1], wrong.int()]).tolist()
         if is_wrong:
-            _raise_out_of_range(op, "index", index, -1, sources)
+            raise_out_of_range(op, "index", index, -1, sources)
         columns = index.reshape(-1).int()
         if num_edges < columns.shape[0]:
             columns = columns[present.reshape(-1)]
@@ -200,7 +205,7 @@ class Graph(_Record):
                 f"{columns.shape[0]}, the number of columns"
             )
         if wrong:
-            _raise_out_of_range(op, "columns", columns, 0, num_sources)
+            raise_out_of_range(op, "columns", columns, 0, num_sources)
         return cls(
             row_offsets=row_offsets.contiguous(),
             columns=columns.contiguous(),
@@ -210,16 +215,22 @@ class Graph(_Record):
 
     @classmethod
     def _built(
-        cls, op: str, built: Built, num_sources: int, checked: dict[str, tuple[Tensor, int]]
+        cls,
+        op: str,
+        built: Built,
+        num_sources: int,
+        checked: dict[str, tuple[Tensor, int]],
+        symmetric: bool | None = None,
     ) -> Graph:
         if built.invalid:
             for argument, (indices, bound) in checked.items():
-                _raise_out_of_range(op, argument, indices, 0, bound)
+                raise_out_of_range(op, argument, indices, 0, bound)
         return cls(
             row_offsets=built.row_offsets,
             columns=built.columns,
             num_sources=num_sources,
             short_rows=built.max_degree <= SHORT_ROW,
+            symmetric=symmetric,
         )
 
     def transpose(self) -> Transpose:
@@ -230,6 +241,62 @@ class Graph(_Record):
         if not torch.compiler.is_compiling():
             object.__setattr__(self, "cached_transpose", transpose)
         return transpose
+
+    def is_symmetric(self) -> bool:
+        """Say whether edge (i, j) is there as often as edge (j, i), for all i and j.
+
+        Known of graphs from faces; of others it is found at the first call, which reads one small
+        tensor back to the host, and kept.
+        """
+        if self.symmetric is None:
+            self._keep_reverse()
+        return bool(self.symmetric)
+
+    def reverse_edges(self) -> Tensor:
+        """Return the position of the reverse of each edge, ``[E]`` int32; made once and kept.
+
+        Of equal edges (i, j) the n-th is the reverse of the n-th of (j, i); a loop is its own.
+
+        Raises:
+            ValueError: the graph is not symmetric.
+        """
+        if self.cached_reverse is None and self.symmetric is not False:
+            self._keep_reverse()
+        if self.cached_reverse is None:
+            raise ValueError(
+                "Graph.reverse_edges: every edge must have its reverse, got a graph that is not "
+                "symmetric; add the missing edges, or use transpose()"
+            )
+        return self.cached_reverse
+
+    def _keep_reverse(self) -> None:
+        symmetric, reverse = False, None
+        if self.num_rows == self.num_sources:
+            reverse, paired = reverse_edges(self.edge_rows(), self.columns, self.num_rows)
+            symmetric = self.symmetric or bool(paired)
+        object.__setattr__(self, "symmetric", symmetric)
+        object.__setattr__(self, "cached_reverse", reverse if symmetric else None)
+
+    def degree(self) -> Tensor:
+        """Return the number of edges of each row, ``[V]`` int32."""
+        return self.row_offsets.diff()
+
+    def with_loops(self) -> Graph:
+        """Return the graph in which every row has its own source once, as its last edge.
+
+        Loops that were there are dropped. With fewer sources than rows, as many rows have a loop as
+        there are sources, as in PyG. Reads two small tensors back to the host.
+        """
+        rows = self.edge_rows()
+        proper = rows != self.columns
+        loops = torch.arange(min(self.num_rows, self.num_sources), device=self.device).int()
+        return Graph.from_edges(
+            torch.cat([self.columns[proper], loops]),
+            torch.cat([rows[proper], loops]),
+            self.num_rows,
+            self.num_sources,
+            coalesce=False,
+        )
 
     def edge_rows(self) -> Tensor:
         """Return the row of each edge, ``[E]`` int32."""
@@ -268,14 +335,3 @@ class Graph(_Record):
             (normal, normal if source_normal is None else source_normal),
             terms,
         )
-
-
-def _raise_out_of_range(op: str, argument: str, indices: Tensor, least: int, bound: int) -> None:
-    wrong = ((indices < least) | (indices >= bound)).nonzero()
-    if wrong.shape[0] == 0:
-        return
-    at = wrong[0].tolist()
-    raise ValueError(
-        f"{op}: {argument} must be from {least} to {bound - 1}, got {int(indices[tuple(at)])} at "
-        f"{at} ({wrong.shape[0]} wrong in all)"
-    )
