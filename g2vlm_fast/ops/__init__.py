@@ -14,6 +14,7 @@ from g2vlm_fast.ops.bias import (
     SquaredDistance,
 )
 from g2vlm_fast.ops.chamfer import ChamferResult, chamfer_distance
+from g2vlm_fast.ops.edge_attention import edge_attention
 from g2vlm_fast.ops.edge_conv import edge_conv
 from g2vlm_fast.ops.edge_mlp import edge_mlp
 from g2vlm_fast.ops.gather_rows import gather_rows
@@ -49,6 +50,7 @@ __all__ = [
     "SquaredDistance",
     "Transpose",
     "chamfer_distance",
+    "edge_attention",
     "edge_conv",
     "edge_mlp",
     "gather_rows",

@@ -46,6 +46,7 @@ STEMS = (
     "graph_build",
     "graph_reduce",
     "edge_conv",
+    "edge_attention",
     "edge_mlp",
     "segment_csr",
     "gather_rows",
