@@ -48,7 +48,30 @@ def linear_layers(state_dict: dict[str, Any], prefix: str) -> list[LinearLayer]:
     return [LinearLayer(each["weight"], each.get("bias")) for each in layers]
 
 
-def forget(state_dict: dict[str, Any], prefix: str) -> None:
-    """Drop all entries under ``prefix``."""
+def take_linear_layers(
+    state_dict: dict[str, Any], prefix: str, count: int, errors: list[str]
+) -> list[LinearLayer]:
+    """Take the ``count`` linear layers of a network out of a state dict.
+
+    Nothing is taken where there is no such network, or where it has another number of layers,
+    which is added to ``errors``.
+    """
+    layers = linear_layers(state_dict, prefix)
+    if not layers:
+        return []
+    if len(layers) != count:
+        errors.append(
+            f"linear layers of {prefix.removesuffix('.')}: expected {count}, got {len(layers)}; "
+            "hidden_channels makes a module with two"
+        )
+        return []
     for key in [each for each in state_dict if each.startswith(prefix)]:
         del state_dict[key]
+    return layers
+
+
+def put_linear_layer(state_dict: dict[str, Any], name: str, layer: LinearLayer) -> None:
+    """Enter a linear layer under its name."""
+    state_dict[f"{name}.weight"] = layer.weight
+    if layer.bias is not None:
+        state_dict[f"{name}.bias"] = layer.bias

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from g2vlm_fast.nn._loaded_names import forget, linear_layers
-from g2vlm_fast.ops import Graph, edge_conv
+from g2vlm_fast.nn._loaded_names import put_linear_layer, take_linear_layers
+from g2vlm_fast.ops import Graph, edge_conv, edge_mlp
 
 _AXES = 3
 
@@ -15,24 +15,27 @@ _AXES = 3
 class PointConv(nn.Module):
     """``x'_i = global_nn(reduce_j activation(W [x_j, p_j - p_i] + bias))``, p in metres.
 
-    The set layer of PointNet++ (Qi et al., 2017) with a one-layer local function, known from PyG
-    as ``PointNetConv``. W runs on the points, and on the offsets of the edges inside
-    :func:`edge_conv`: no tensor of edges x channels is stored. Offsets are subtracted in the
-    precision of the positions, which stay float32 (or float64) in a half-precision model.
+    The set layer of PointNet++ (Qi et al., 2017), known from PyG as ``PointNetConv``. W runs on the
+    points, and on the offsets of the edges inside :func:`edge_conv`: no tensor of edges x channels
+    is stored. Offsets are subtracted in the precision of the positions, which stay float32 (or
+    float64) in a half-precision model. With ``hidden_channels`` the message has a second layer,
+    ``W2 activation(...) + bias``: see :func:`edge_mlp`.
 
     Which points are neighbours the graph alone says: PyG adds a loop to every point, which is
     ``graph.with_loops()`` here.
 
-    ``load_state_dict`` takes the names of PyG, too: ``local_nn`` of one linear layer, and
-    ``global_nn``.
+    ``load_state_dict`` takes its own names (``local``, ``second``, ``global_nn``) and those of
+    PyG, whose ``local_nn`` has one linear layer or two. An activation behind the second one belongs
+    into ``global_nn``, which is the same for ``"max"``.
 
     Args:
         in_channels: channels of x; 0 for positions alone.
         out_channels: channels of the messages.
-        activation: ``"none"``, ``"relu"``, ``"leaky_relu"`` or ``"silu"``.
+        activation: ``"none"``, ``"relu"``, ``"leaky_relu"`` (slope 0.2) or ``"silu"``.
         reduce: ``"max"``, ``"mean"`` or ``"sum"``.
         global_nn: what is applied to the reduced messages ``[V, out_channels]``; None for nothing.
-        bias: whether the messages have a bias.
+        bias: whether the layers of the message have a bias.
+        hidden_channels: channels between the two layers of the message; None for one layer.
     """
 
     def __init__(
@@ -43,10 +46,15 @@ class PointConv(nn.Module):
         reduce: str = "max",
         global_nn: nn.Module | None = None,
         bias: bool = True,
+        hidden_channels: int | None = None,
     ) -> None:
         super().__init__()
+        channels = out_channels if hidden_channels is None else hidden_channels
         self.in_channels = in_channels
-        self.local = nn.Linear(in_channels + _AXES, out_channels, bias=bias)
+        self.local = nn.Linear(in_channels + _AXES, channels, bias=bias)
+        self.second = (
+            None if hidden_channels is None else nn.Linear(channels, out_channels, bias=bias)
+        )
         self.global_nn = global_nn
         self.activation = activation
         self.reduce = reduce
@@ -76,29 +84,21 @@ class PointConv(nn.Module):
             message = message if bias is None else message + bias
         else:
             message = nn.functional.linear(x, weight[:, : self.in_channels], bias)
-        out = edge_conv(
-            message.new_zeros(graph.num_rows, message.shape[1]),
-            message,
-            graph,
-            offset,
-            weight[:, self.in_channels :].T,
-            activation=self.activation,
-            reduce=self.reduce,
-        )
+        a = message.new_zeros(graph.num_rows, message.shape[1])
+        options = (offset, weight[:, self.in_channels :].T, self.activation, self.reduce)
+        if self.second is None:
+            out = edge_conv(a, message, graph, *options)
+        else:
+            second = self.second
+            out = edge_mlp(a, message, graph, second.weight.T, second.bias, *options)
         return out if self.global_nn is None else self.global_nn(out)
 
     def extra_repr(self) -> str:
         return f"activation={self.activation!r}, reduce={self.reduce!r}"
 
 
-def _translate(module: nn.Module, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-    layers = linear_layers(state_dict, f"{prefix}local_nn.")
-    if not layers:
-        return
-    if len(layers) > 1:
-        rest[-1].append(f"{prefix}local_nn has {len(layers)} linear layers; PointConv has one")
-        return
-    forget(state_dict, f"{prefix}local_nn.")
-    state_dict[f"{prefix}local.weight"] = layers[0].weight
-    if layers[0].bias is not None:
-        state_dict[f"{prefix}local.bias"] = layers[0].bias
+def _translate(module: PointConv, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+    count = 1 if module.second is None else 2
+    layers = take_linear_layers(state_dict, f"{prefix}local_nn.", count, rest[-1])
+    for name, layer in zip(("local", "second"), layers, strict=False):
+        put_linear_layer(state_dict, f"{prefix}{name}", layer)

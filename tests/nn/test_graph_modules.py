@@ -56,6 +56,28 @@ def test_edge_conv_loads_from_pyg(pyg, generator, graph, edge_index, network, re
     torch.testing.assert_close(ours(both, graph), theirs(both, edge_index))
 
 
+@pytest.mark.parametrize(
+    ("reduce", "last"),
+    [("max", nn.Identity()), ("mean", nn.Identity()), ("sum", nn.Identity()), ("max", nn.ReLU())],
+)
+def test_two_layers_load_from_pyg(pyg, generator, graph, edge_index, reduce, last) -> None:  # type: ignore[no-untyped-def]
+    x, position = randn(generator, 12, 4), randn(generator, 12, 3)
+
+    def network(channels: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(channels, 6), nn.SiLU(), nn.Linear(6, 5), last)
+
+    theirs = pyg.EdgeConv(network(8), aggr=reduce).double()
+    ours = EdgeConv(4, 5, activation="silu", reduce=reduce, hidden_channels=6).double()
+    ours.load_state_dict(theirs.state_dict())
+    torch.testing.assert_close(last(ours(x, graph)), theirs(x, edge_index))
+    theirs = pyg.PointNetConv(network(7), aggr=reduce).double()
+    ours = PointConv(4, 5, "silu", reduce, last, hidden_channels=6).double()
+    ours.load_state_dict(theirs.state_dict())
+    torch.testing.assert_close(
+        ours(x, position, graph.with_loops()), theirs(x, position, edge_index)
+    )
+
+
 @pytest.mark.parametrize("channels", [0, 4])
 @pytest.mark.parametrize("reduce", ["max", "mean", "sum"])
 def test_point_conv_loads_from_pyg(pyg, generator, graph, edge_index, channels, reduce) -> None:  # type: ignore[no-untyped-def]
@@ -168,7 +190,7 @@ def test_a_network_that_does_not_fit_is_refused_by_name(layer, prefix: str) -> N
     width = 8 if prefix == "nn" else 7
     two = nn.Sequential(nn.Linear(width, 6), nn.ReLU(), nn.Linear(6, 5))
     state = {f"{prefix}.{name}": value for name, value in two.state_dict().items()}
-    with pytest.raises(RuntimeError, match=f"{prefix} has 2 linear layers"):
+    with pytest.raises(RuntimeError, match=f"linear layers of {prefix}: expected 1, got 2"):
         layer().load_state_dict(state)
     normed = nn.Sequential(nn.Linear(width, 5), nn.BatchNorm1d(5))
     state = {f"{prefix}.{name}": value for name, value in normed.state_dict().items()}
@@ -206,13 +228,15 @@ def test_point_conv_needs_features_where_it_has_channels_for_them(graph: Graph) 
         PointConv(0, 5)(position, position, graph)
 
 
-@pytest.mark.parametrize("kind", ["edge", "point", "graph", "mesh"])
+@pytest.mark.parametrize("kind", ["edge", "edge two", "point", "point two", "graph", "mesh"])
 def test_every_gradient_is_right(generator: torch.Generator, graph: Graph, kind: str) -> None:
     x, position = randn(generator, 12, 2).requires_grad_(), randn(generator, 12, 3).requires_grad_()
     neighbours = torch.randint(-1, 12, (12, 4), generator=generator)
     layer, run = {
         "edge": (EdgeConv(2, 3, activation="silu"), lambda m: m(x, graph)),
+        "edge two": (EdgeConv(2, 3, hidden_channels=4), lambda m: m(x, graph)),
         "point": (PointConv(2, 3, "silu"), lambda m: m(x, position, graph)),
+        "point two": (PointConv(2, 3, hidden_channels=4), lambda m: m(x, position, graph)),
         "graph": (GraphConv(2, 3, "max"), lambda m: m(x, graph)),
         "mesh": (MeshConv(2, 3), lambda m: m(x, neighbours)),
     }[kind]
