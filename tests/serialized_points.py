@@ -1,4 +1,4 @@
-"""A module with the interface of Point Transformer V3's serialized attention, and its points.
+"""Modules with the interface of Point Transformer V3's serialized attention, and their points.
 
 Names are those that the published module and its points have (Wu et al., CVPR 2024); attention is
 written from the formula, patch by patch.
@@ -136,4 +136,30 @@ class SerializedAttention(nn.Module):
             out = (weight @ v).transpose(0, 1).flatten(1)[: len(own)]
             attended = attended.index_copy(0, order[own], out)
         point.feat = self.proj_drop(self.proj(attended))
+        return point
+
+
+class PointTransformerV3(nn.Module):
+    """Two layers of attention along two orders, which stand in where Pointcept is not installed."""
+
+    def __init__(self, in_channels: int = 6, *, enable_rpe: bool, enable_flash: bool) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(in_channels, 16)
+        self.enc = nn.ModuleList(
+            SerializedAttention(
+                16, 2, 32, order_index=index, enable_rpe=enable_rpe, enable_flash=enable_flash
+            )
+            for index in range(2)
+        )
+
+    def forward(self, data_dict: dict[str, Tensor]) -> Point:
+        point = Point(data_dict, feat=self.embedding(data_dict["feat"]))
+        scene = torch.searchsorted(point.offset, torch.arange(len(point.feat)), right=True)
+        keys = [(scene << 20) + point.grid_coord[:, axis] for axis in range(2)]
+        point.serialized_order = torch.stack([key.argsort() for key in keys])
+        point.serialized_inverse = point.serialized_order.argsort(1)
+        for attention in self.enc:
+            shortcut = point.feat
+            point = attention(point)
+            point.feat = shortcut + point.feat
         return point
