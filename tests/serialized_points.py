@@ -16,6 +16,8 @@ class Point(dict):
     """A dictionary whose fields are attributes, too."""
 
     def __getattr__(self, name: str) -> Any:
+        if name not in self:
+            raise AttributeError(name)
         return self[name]
 
     def __setattr__(self, name: str, value: Any) -> None:

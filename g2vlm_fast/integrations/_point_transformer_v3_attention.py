@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, MutableMapping
-from functools import cache
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from g2vlm_fast.nn import GeometryBias
-from g2vlm_fast.ops import AxisTable, BiasSpec, geometry_attention
+from g2vlm_fast.ops import BiasSpec, geometry_attention
 from g2vlm_fast.ops.bias import MAX_REACH
 
 Point = MutableMapping[str, Any]
@@ -69,30 +68,25 @@ def _why_not_its_table(module: nn.Module) -> str | None:
     if bool(module.enable_rpe) != (table is not None):
         there = "has none" if table is None else "has a table"
         return f"enable_rpe is {module.enable_rpe} and it {there}; set them alike"
-    reach = published_reach(module)
     if table is not None:
         values = getattr(table, "rpe_table", None)
         if not isinstance(values, Tensor) or len(list(cast(nn.Module, table).parameters())) != 1:
             return "rpe is not one rpe_table"
-        reach = values.shape[0] // 6
+        reach = reach_of(module)
         shape = [3 * (2 * reach + 1), cast(int, module.num_heads)]
         if list(values.shape) != shape or getattr(table, "pos_bnd", reach) != reach:
             return f"rpe_table {list(values.shape)} is not [3 * (2 * pos_bnd + 1), num_heads]"
-    if not 1 <= reach <= MAX_REACH:
-        return f"its tables reach {reach} cells either way; from 1 to {MAX_REACH} are honoured"
+    if not 1 <= reach_of(module) <= MAX_REACH:
+        return f"its tables reach {reach_of(module)} cells either way, not from 1 to {MAX_REACH}"
     return None
 
 
-def published_reach(module: nn.Module) -> int:
-    """Return how many cells either way the published tables know, from the size of a patch."""
+def reach_of(module: nn.Module) -> int:
+    """Return how many cells either way the tables of a module know, or would as published."""
+    if module.enable_rpe:
+        return cast(Any, module).rpe.rpe_table.shape[0] // 6
     largest = module.patch_size if module.enable_flash else module.patch_size_max
     return int(2 * (4 * cast(int, largest)) ** (1 / 3))
-
-
-@cache
-def spec_of(reach: int) -> BiasSpec:
-    """Return relative positions of as many cells either way, positions counting in cells."""
-    return BiasSpec(AxisTable(reach=reach, cell=1.0))
 
 
 def parameters_of(rpe_table: Tensor) -> Tensor:
@@ -124,7 +118,8 @@ class PatchedAttention(nn.Module):
     enable_flash: bool
     get_padding_and_inverse: Callable[[Point], tuple[Tensor, Tensor, Tensor]]
 
-    # What the patch adds where there is no table:
+    # What the patch adds, the second where there is no table:
+    geometry_spec: BiasSpec
     geometry_bias: GeometryBias
 
     def forward(self, point: Point) -> Point:
@@ -144,12 +139,12 @@ class PatchedAttention(nn.Module):
         padded = order[pad]  # a last patch borrows keys from the one before it, and no queries
         q, k, v = self.qkv(point["feat"]).unflatten(-1, (3, self.num_heads, -1)).unbind(1)
         cell = point["grid_coord"].double()
-        spec, parameters = self._bias()
+        parameters = self._bias_parameters()
         out = geometry_attention(
             q[order],
             k[padded],
             v[padded],
-            bias=spec,
+            bias=self.geometry_spec,
             bias_parameters=parameters.to(torch.promote_types(q.dtype, torch.float32)),
             q_position=cell[order],
             k_position=cell[padded],
@@ -162,11 +157,10 @@ class PatchedAttention(nn.Module):
         point["feat"] = self.proj_drop(self.proj(attended))
         return point
 
-    def _bias(self) -> tuple[BiasSpec, Tensor]:
-        if not self.enable_rpe:
-            return self.geometry_bias.spec, self.geometry_bias()
-        table = cast(Tensor, self.rpe.rpe_table)
-        return spec_of(table.shape[0] // 6), parameters_of(table)
+    def _bias_parameters(self) -> Tensor:
+        if self.enable_rpe:
+            return parameters_of(cast(Tensor, self.rpe.rpe_table))
+        return self.geometry_bias()
 
     def _dropout(self) -> float:
         if isinstance(self.attn_drop, nn.Dropout):

@@ -17,11 +17,11 @@ from g2vlm_fast.integrations._point_transformer_v3_attention import (
     PatchedAttention,
     is_serialized_attention,
     patched_class,
-    published_reach,
-    spec_of,
+    reach_of,
     why_not,
 )
 from g2vlm_fast.nn import GeometryBias
+from g2vlm_fast.ops import AxisTable, BiasSpec
 
 __all__ = ["GeometryPatch", "patch"]
 
@@ -58,7 +58,8 @@ class GeometryPatch(nn.Module):
                     "back what came after it first"
                 )
         for module in self._attention:
-            if "geometry_bias" in module._modules:
+            del module.geometry_spec
+            if hasattr(module, "geometry_bias"):
                 del module.geometry_bias
             cast(Any, module).__class__ = type(module).original
         self._attention = ()
@@ -124,13 +125,16 @@ def patch(model: nn.Module, *, layers: Collection[int] | None = None) -> Geometr
     result = GeometryPatch()
     for index in sorted(_chosen_of(attention, reasons, layers)):
         name, module = attention[index]
+        patched = patched_class(type(module))
+        spec = BiasSpec(AxisTable(reach_of(module), cell=1.0))  # positions count in cells
+        module.geometry_spec = cast(Any, spec)
         if module.enable_rpe:
             result.patched[name] = "the table of its own"
         else:
-            bias = _new_bias(module)
+            bias = _new_bias(module, spec)
             result.biases[str(index)] = module.geometry_bias = bias
             result.patched[name] = f"a new table, {bias.extra_repr()}"
-        cast(Any, module).__class__ = patched_class(type(module))
+        cast(Any, module).__class__ = patched
         result._attention += (cast(PatchedAttention, module),)
     for (name, _), reason in zip(attention, reasons, strict=True):
         if name not in result.patched:
@@ -151,12 +155,12 @@ def _chosen_of(
     chosen = possible if layers is None else set(layers)
     if chosen - possible or not possible:
         refused = sorted(chosen - possible or every)
-        told = "; ".join(f"{attention[index][0]}: {reasons[index]}" for index in refused)
+        told = "; ".join(f"{attention[index][0] or 'it'}: {reasons[index]}" for index in refused)
         raise ValueError(f"patch: what was asked for cannot be patched: {told}")
     return chosen
 
 
-def _new_bias(module: nn.Module) -> GeometryBias:
-    bias = GeometryBias(spec_of(published_reach(module)), cast(int, module.num_heads))
+def _new_bias(module: nn.Module, spec: BiasSpec) -> GeometryBias:
+    bias = GeometryBias(spec, cast(int, module.num_heads))
     weight = next(cast(nn.Module, module.qkv).parameters())
     return bias.to(weight.device, torch.promote_types(weight.dtype, torch.float32))

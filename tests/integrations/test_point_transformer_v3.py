@@ -6,8 +6,10 @@ import copy
 import pickle
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
 import torch
+from hypothesis import given, settings
 from serialized_points import Point, SerializedAttention, draw_point
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -63,6 +65,24 @@ def test_a_table_of_its_own_gives_what_it_gave(
         found = run(model, counts)
     assert len(found) == 2 + 5  # qkv, proj, and the table
     assert_same(found, expected)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@given(
+    counts=st.lists(st.integers(1, 30), min_size=1, max_size=4),
+    patch_size=st.integers(1, 9),
+    num_heads=st.sampled_from([1, 2, 4, 8]),
+    enable_flash=st.booleans(),
+)
+def test_any_cut_into_patches_gives_what_it_gave(
+    counts: list[int], patch_size: int, num_heads: int, enable_flash: bool
+) -> None:
+    torch.manual_seed(0)
+    options = {"enable_rpe": True, "enable_flash": enable_flash, "order_index": 1}
+    model = SerializedAttention(CHANNELS, num_heads, patch_size, **options).double()
+    expected = run(model, counts)
+    patch(model)
+    assert_same(run(model, counts), expected)
 
 
 @pytest.mark.parametrize("order_index", [0, 1])
