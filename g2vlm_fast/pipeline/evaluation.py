@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from g2vlm_fast.data import PROGRAMS, RoomConfig
-from g2vlm_fast.eval.benchmarks import LayoutBenchmark, RoomBenchmark, ScanBenchmark
+from g2vlm_fast.eval.benchmarks import LayoutBenchmark, Noise, RoomBenchmark, ScanBenchmark
 from g2vlm_fast.eval.benchmarks.rooms import IMAGE_SIZE
 from g2vlm_fast.eval.protocol.cases import Benchmark
 from g2vlm_fast.eval.protocol.comparison import compare
@@ -93,11 +93,17 @@ def benchmark_of(config: EvaluateConfig) -> Benchmark:
         return RoomBenchmark(
             split=config.split,
             count=config.scenes or _ROOMS,
-            noise=config.noise,
+            noise=_noise_of(config),
             base=_rooms_of(config.program),
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _noise_of(config: EvaluateConfig) -> Noise:
+    """The noise that is asked for; that of the split of stronger noise unless it is."""
+    usual = config.noise == EvaluateConfig.noise
+    return "strong" if usual and config.split == "stronger noise" else config.noise
 
 
 def _rooms_of(program: str) -> RoomConfig | None:

@@ -29,7 +29,7 @@ class EvaluateConfig:
     scenes: int | None = None
     """How many: generated rooms (else 50), stretches of a scan (else 8), layouts (else all)."""
     noise: Literal["none", "standard", "strong"] = "standard"
-    """Noise of the cameras in generated rooms."""
+    """Noise of the cameras in generated rooms; strong where the split is "stronger noise"."""
     program: str = "any"
     """Program of the generated rooms: any, simple, bedroom, kitchen, office, flat, ..."""
     scan: Path | None = None
