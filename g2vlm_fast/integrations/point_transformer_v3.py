@@ -23,7 +23,7 @@ from g2vlm_fast.integrations._point_transformer_v3_attention import (
 from g2vlm_fast.nn import GeometryBias
 from g2vlm_fast.ops import AxisTable, BiasSpec
 
-__all__ = ["GeometryPatch", "patch"]
+__all__ = ["GeometryPatch", "patch", "unpatch"]
 
 
 class GeometryPatch(nn.Module):
@@ -51,17 +51,7 @@ class GeometryPatch(nn.Module):
         Raises:
             RuntimeError: something else changed the class of a module since, say FSDP.
         """
-        for module in self._attention:
-            if type(module) is not patched_class(type(module).original):
-                raise RuntimeError(
-                    f"unpatch: {type(module).__name__} is no longer what patch made of it; take "
-                    "back what came after it first"
-                )
-        for module in self._attention:
-            del module.geometry_spec
-            if hasattr(module, "geometry_bias"):
-                del module.geometry_bias
-            cast(Any, module).__class__ = type(module).original
+        _give_back([module for module in self._attention if isinstance(module, PatchedAttention)])
         self._attention = ()
 
     def __enter__(self) -> Self:
@@ -114,7 +104,7 @@ def patch(model: nn.Module, *, layers: Collection[int] | None = None) -> Geometr
     if not isinstance(model, nn.Module):
         raise TypeError(f"patch: model must be a torch.nn.Module, got {type(model).__name__}")
     if any(isinstance(module, PatchedAttention) for module in model.modules()):
-        raise ValueError("patch: the model is patched already; unpatch() it first")
+        raise ValueError("patch: the model is patched already; unpatch(model) first")
     attention = [each for each in model.named_modules() if is_serialized_attention(each[1])]
     if not attention:
         raise ValueError(
@@ -140,6 +130,29 @@ def patch(model: nn.Module, *, layers: Collection[int] | None = None) -> Geometr
         if name not in result.patched:
             result.left[name] = reason or "not among layers"
     return result
+
+
+def unpatch(model: nn.Module) -> None:
+    """Do what :meth:`GeometryPatch.unpatch` does, to a copy or to what was unpickled.
+
+    Raises:
+        RuntimeError: something else changed the class of a module since, say FSDP.
+    """
+    _give_back([module for module in model.modules() if isinstance(module, PatchedAttention)])
+
+
+def _give_back(attention: Collection[PatchedAttention]) -> None:
+    for module in attention:
+        if type(module) is not patched_class(type(module).original):
+            raise RuntimeError(
+                f"unpatch: {type(module).__name__} is no longer what patch made of it; take back "
+                "what came after it first"
+            )
+    for module in attention:
+        del module.geometry_spec
+        if hasattr(module, "geometry_bias"):
+            del module.geometry_bias
+        cast(Any, module).__class__ = type(module).original
 
 
 def _chosen_of(

@@ -14,7 +14,7 @@ from serialized_points import Point, SerializedAttention, draw_point
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from g2vlm_fast.integrations.point_transformer_v3 import patch
+from g2vlm_fast.integrations.point_transformer_v3 import patch, unpatch
 from g2vlm_fast.ops import use_backend
 
 CHANNELS, PATCH = 8, 6  # whose tables reach 5 cells either way, far less than the grid
@@ -161,7 +161,10 @@ def test_unpatching_gives_the_module_back() -> None:
     assert list(model.state_dict()) == state
     assert (tables.state_dict()["biases.1.parameters_per_head"] == 1).all()
     tables.unpatch()
-    patch(model)
+    tables = patch(model)
+    unpatch(model)
+    tables.unpatch()
+    assert [type(module) for module in model] == classes
 
 
 def test_new_tables_are_saved_and_loaded_alone() -> None:
@@ -211,6 +214,9 @@ def test_copies_and_pickles_stay_patched(enable_rpe: bool) -> None:
     for each in copies:
         assert type(each).__name__ == "GeometrySerializedAttention"
         assert torch.equal(attend(each), expected)
+        unpatch(each)
+        assert type(each) is SerializedAttention
+        assert list(each.state_dict()) == list(draw(enable_rpe=enable_rpe).state_dict())
 
 
 @pytest.mark.parametrize("enable_flash", [False, True])

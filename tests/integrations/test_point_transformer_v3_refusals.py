@@ -99,7 +99,7 @@ def test_a_refusal_leaves_every_module_as_it_was() -> None:
 
 def test_a_model_is_patched_once() -> None:
     model = draw()
-    with patch(model), pytest.raises(ValueError, match=r"patched already; unpatch\(\) it first"):
+    with patch(model), pytest.raises(ValueError, match=r"patched already; unpatch\(model\) first"):
         patch(model)
 
 
