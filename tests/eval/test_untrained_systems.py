@@ -61,7 +61,7 @@ def guessers() -> Iterator[System]:
 def everything() -> list[System]:
     return [
         TsdfFusion(), TsdfFusion(inpainted=True), ExtrudeToFloor(), HEIGHTS,
-        *guessers(), RulesOnTrueBoxes(), ClassFrequency(training()), ShuffledRooms(training()),
+        *guessers(), RulesOnTrueBoxes(training()), ClassFrequency(training()), ShuffledRooms(training()),
     ]  # fmt: skip
 
 
@@ -325,20 +325,44 @@ def test_poisson_does_not_depend_on_the_order_of_points() -> None:
 
 def test_rules_answer_from_boxes_what_boxes_decide() -> None:
     case = room()
-    assert value(case, RulesOnTrueBoxes(), "object_f1_50") == 1
-    record = score_case(case, RulesOnTrueBoxes().predict(case), tasks=frozenset(["answers"]))
+    assert value(case, RulesOnTrueBoxes(training()), "object_f1_50") == 1
+    record = score_case(
+        case, RulesOnTrueBoxes(training()).predict(case), tasks=frozenset(["answers"])
+    )
     by_kind = {item.kind: item.score for item in record.items}
     assert by_kind["extreme"] == by_kind["nearer"] == 1
-    assert all(item.score == 0 for item in record.items if item.kind == "color")
+
+
+def test_rules_do_not_know_the_colors_of_boxes() -> None:
+    case, rules = room(), RulesOnTrueBoxes(training())
+    majority = MajorityAnswer(training()).predict(case)
+    guessed = {answer.question: answer.text for answer in majority.answers}
+    said = {answer.question: answer.text for answer in rules.predict(case).answers}
+    colors = [query.text for query in case.queries if query.kind == "color"]
+    assert colors
+    assert all(said[text] == guessed[text] for text in colors)
+
+
+def test_rules_mean_every_object_that_boxes_leave_for_a_phrase() -> None:
+    case = room()
+    assert case.graph is not None
+    groundings = RulesOnTrueBoxes(training()).predict(case).groundings
+    phrases = {query.text: query for query in case.queries if query.referred is not None}
+    left = [grounding for grounding in groundings if len(grounding.objects) > 1]
+    assert left
+    assert len(left) < len(groundings)
+    for grounding in groundings:
+        assert phrases[grounding.text].referred in grounding.objects
+        assert sum(grounding.scores) == pytest.approx(1.0)
 
 
 def test_class_frequencies_lie_between_nothing_and_the_rules() -> None:
-    rules = value(room(), RulesOnTrueBoxes(), "triplet_f1")
+    rules = value(room(), RulesOnTrueBoxes(training()), "triplet_f1")
     usual = value(room(), ClassFrequency(training()), "triplet_f1")
     assert 0.2 < usual < rules < 1
 
 
-@pytest.mark.parametrize("make", [RulesOnTrueBoxes, lambda: ClassFrequency(training())])
+@pytest.mark.parametrize("make", [RulesOnTrueBoxes, ClassFrequency])
 def test_rules_on_true_boxes_need_boxes(make: type[RulesOnTrueBoxes]) -> None:
     with pytest.raises(PredictionFailed, match="true boxes"):
-        make().predict(dataclasses.replace(room(), graph=None))
+        make(training()).predict(dataclasses.replace(room(), graph=None))

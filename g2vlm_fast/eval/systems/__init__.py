@@ -35,7 +35,7 @@ SYSTEMS: Mapping[str, Callable[[], System]] = MappingProxyType(
         "question-only": lambda: QuestionOnly(_training()),
         "shuffled-geometry": lambda: ShuffledRooms(_training()),
         "class-frequency": lambda: ClassFrequency(_training()),
-        "rules": RulesOnTrueBoxes,
+        "rules": lambda: RulesOnTrueBoxes(_training()),
     }
 )
 """Systems that need no training, by name; ``docs/baselines.md`` says how good they are."""

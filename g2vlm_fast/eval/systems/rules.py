@@ -16,7 +16,7 @@ import numpy as np
 from g2vlm_fast.data.interchange import PredictedAnswer, PredictedGrounding, ScenePrediction
 from g2vlm_fast.data.language.blind import Majority, ShuffledGeometry
 from g2vlm_fast.data.language.execution import Executor
-from g2vlm_fast.data.language.facts import Facts
+from g2vlm_fast.data.language.facts import Facts, Matches
 from g2vlm_fast.data.language.programs import Program
 from g2vlm_fast.eval.benchmarks.box_rooms import Cameras, room_of_boxes
 from g2vlm_fast.eval.facts import true_objects
@@ -40,16 +40,21 @@ class RulesOnTrueBoxes:
     """Reads true boxes, class names and what a text means, and works the rest out.
 
     It knows no colour, no front and no support, sees through the cameras nothing but boxes, and
-    takes the rectangle around all boxes for the floor; what boxes do not decide gets no answer.
+    takes the rectangle around all boxes for the floor. Where boxes do not decide a question, the
+    majority answers; where they leave several objects that a phrase may mean, it means all of them
+    alike.
     """
 
+    training: TrainingRooms = field(default_factory=TrainingRooms)
     name: ClassVar[str] = "rules"
-    tasks: ClassVar[frozenset[Task]] = frozenset(("objects", "relations", "answers", "grounding"))
+    tasks: ClassVar[frozenset[Task]] = frozenset(
+        ("objects", "relations", "predicate_classification", "answers", "grounding")
+    )
     looks_at_truth: ClassVar[bool] = True
 
     @property
     def fingerprint(self) -> str:
-        return f"{self.name} 1"
+        return f"{self.name} 2 {self.training.benchmark.fingerprint}"
 
     def predict(self, case: Case) -> ScenePrediction:
         """Run the programs of texts over a room of boxes.
@@ -67,9 +72,21 @@ class RulesOnTrueBoxes:
             system=self.name,
             objects=objects_of(graph.boxes, graph.class_names),
             relations=relations_of(room.relations.numpy() == 1),
-            answers=tuple(_answers(case, executor)),
+            answers=tuple(self._answers(case, executor)),
             groundings=tuple(_groundings(case, executor)),
         )
+
+    def _answers(self, case: Case, executor: Executor) -> Iterator[PredictedAnswer]:
+        for query in questions_of(case.queries):
+            result = None if query.program is None else executor.try_run(query.program)
+            if query.program is not None and result is not None:
+                yield answer_of(query.text, guess_of(query.program, result))
+            elif query.kind in self._majority.kinds:
+                yield answer_of(query.text, self._majority.guess(query))
+
+    @cached_property
+    def _majority(self) -> Majority:
+        return Majority(self.training.questions)
 
 
 @dataclass(frozen=True)
@@ -85,7 +102,7 @@ class ClassFrequency:
 
     training: TrainingRooms = field(default_factory=TrainingRooms)
     name: ClassVar[str] = "class-frequency"
-    tasks: ClassVar[frozenset[Task]] = frozenset(("relations",))
+    tasks: ClassVar[frozenset[Task]] = frozenset(("relations", "predicate_classification"))
     looks_at_truth: ClassVar[bool] = True
 
     @property
@@ -168,20 +185,17 @@ def _graph(case: Case) -> GraphTruth:
     return case.graph
 
 
-def _answers(case: Case, executor: Executor) -> Iterator[PredictedAnswer]:
-    for query in questions_of(case.queries):
-        result = None if query.program is None else executor.try_run(query.program)
-        if query.program is not None and result is not None:
-            yield answer_of(query.text, guess_of(query.program, result))
-
-
 def _groundings(case: Case, executor: Executor) -> Iterator[PredictedGrounding]:
     for query in phrases_of(case.queries):
-        found = None if query.program is None else _referent(executor, query.program)
-        if found is not None:
-            yield PredictedGrounding(text=query.text, objects=(found,), scores=(1.0,))
+        meant = () if query.program is None else _referents(executor, query.program)
+        if meant:
+            yield PredictedGrounding(
+                text=query.text, objects=meant, scores=(1.0 / len(meant),) * len(meant)
+            )
 
 
-def _referent(executor: Executor, program: Program) -> int | None:
-    index: int | None = executor.try_run(program)
-    return index
+def _referents(executor: Executor, phrase: Program) -> tuple[int, ...]:
+    """All objects that a phrase for one thing may mean, as far as boxes tell."""
+    (description,) = phrase.inputs
+    matches: Matches | None = executor.try_run(description)
+    return () if matches is None else tuple(sorted(matches.possible))
