@@ -61,7 +61,8 @@ def guessers() -> Iterator[System]:
 def everything() -> list[System]:
     return [
         TsdfFusion(), TsdfFusion(inpainted=True), ExtrudeToFloor(), HEIGHTS,
-        *guessers(), RulesOnTrueBoxes(training()), ClassFrequency(training()), ShuffledRooms(training()),
+        *guessers(), RulesOnTrueBoxes(training()), ClassFrequency(training()),
+        ShuffledRooms(training()),
     ]  # fmt: skip
 
 
