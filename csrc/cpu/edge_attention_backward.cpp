@@ -14,23 +14,25 @@ struct EdgeGradient {
     if (p.attention == nullptr) {
       for (int32_t c = 0; c < n; ++c) {
         key[c] = score_gradient * of_right[c];
-        right[c] = score_gradient * mixed[c];
+        mixed[c] *= score_gradient;
       }
       return;
     }
     const T* attention = head_of(p, p.attention, 0, edge.head) + first;
     for (int32_t c = 0; c < n; ++c) {
-      const T z = mixed[c] + of_right[c];
-      const T slope = z > 0 ? T{1} : p.negative_slope;
-      mixed[c] = z * slope;
-      key[c] = score_gradient * attention[c] * slope;
-      right[c] = key[c];
+      const T z = mixed[c] + of_right[c], leaked = p.negative_slope * z;
+      const T weighed = score_gradient * attention[c], leaked_weighed = p.negative_slope * weighed;
+      mixed[c] = z > 0 ? z : leaked;
+      key[c] = z > 0 ? weighed : leaked_weighed;
     }
   }
 
+  G2VLM_ALWAYS_INLINE const T* right(const EdgeAttentionProblem<T>& p) const {
+    return p.attention == nullptr ? mixed : key;
+  }
+
   T key[kTile<T>];
-  T right[kTile<T>];
-  T mixed[kTile<T>];  // what `attention` weighs
+  T mixed[kTile<T>];  // what `attention` weighs; without it, what `right` gets
 };
 
 // Fills `probability` and `score_gradient` of the edges of one head of a row.
@@ -77,7 +79,8 @@ G2VLM_ALWAYS_INLINE void gradients_of_tile(const EdgeAttentionBackwardProblem<T>
     const EdgeHead<T> edge(forward, row, forward.graph.columns[index], index, head);
     const T score_gradient = p.score_gradient[int64_t{index} * forward.heads + head];
     const EdgeGradient<T, Count> grad(forward, edge, score_gradient, first, n);
-    for (int32_t c = 0; c < n; ++c) of_right[c] += grad.right[c];
+    const T* right = grad.right(forward);
+    for (int32_t c = 0; c < n; ++c) of_right[c] += right[c];
     if (p.grad_attention != nullptr)
       for (int32_t c = 0; c < n; ++c) of_attention[c] += score_gradient * grad.mixed[c];
     for (int32_t term = 0; term < forward.terms; ++term) {

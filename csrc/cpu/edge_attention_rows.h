@@ -49,13 +49,29 @@ G2VLM_ALWAYS_INLINE void key_of(const EdgeAttentionProblem<T>& p, const EdgeHead
   }
 }
 
-// Sums a tile, of which all but the first n channels count as 0, by adding its halves.
+// The sum of a tile, of which all but the first n channels count as 0, by adding its halves. The
+// steps are spelled out for the compilers, which add a loop's numbers one by one.
 template <class T, class Count>
 G2VLM_ALWAYS_INLINE T fold(T* tile, Count n) {
   for (int32_t c = n; c < kTile<T>; ++c) tile[c] = T{0};
-  for (int32_t c = 0; c < kTile<T> / 2; ++c) tile[c] += tile[kTile<T> / 2 + c];
-  for (int32_t c = 0; c < kTile<T> / 4; ++c) tile[c] += tile[kTile<T> / 4 + c];
-  for (int32_t c = 0; c < kTile<T> / 8; ++c) tile[c] += tile[kTile<T> / 8 + c];
+#if defined(__GNUC__)
+  typedef T Half __attribute__((vector_size(64)));
+  typedef T Quarter __attribute__((vector_size(32)));
+  typedef T Eighth __attribute__((vector_size(16)));
+  Half half[2];
+  std::memcpy(half, tile, sizeof half);
+  half[0] += half[1];
+  Quarter quarter[2];
+  std::memcpy(quarter, half, sizeof quarter);
+  quarter[0] += quarter[1];
+  Eighth eighth[2];
+  std::memcpy(eighth, quarter, sizeof eighth);
+  eighth[0] += eighth[1];
+  std::memcpy(tile, eighth, sizeof eighth[0]);
+#else
+  for (int32_t width = kTile<T> / 2; width >= kTile<T> / 8; width /= 2)
+    for (int32_t c = 0; c < width; ++c) tile[c] += tile[width + c];
+#endif
   T sum = tile[0];
   for (int32_t c = 1; c < kTile<T> / 8; ++c) sum += tile[c];
   return sum;
@@ -85,7 +101,8 @@ G2VLM_ALWAYS_INLINE T score_of(const EdgeAttentionProblem<T>& p, const EdgeHead<
       const T* attention = head_of(p, p.attention, 0, edge.head) + first;
       for (int32_t c = 0; c < n; ++c) {
         const T mixed = z[c] + right[c];
-        z[c] = (mixed > 0 ? mixed : p.negative_slope * mixed) * attention[c];
+        const T leaked = p.negative_slope * mixed;
+        z[c] = (mixed > 0 ? mixed : leaked) * attention[c];
       }
     }
     score += fold(z, n);

@@ -73,13 +73,64 @@ def _backward_cpu(
     return found._replace(left=left, right=right, value=value)
 
 
+def _check_triton(vertices: Vertices) -> None:
+    from g2vlm_fast.kernels.triton.edge_attention_launch import MAX_HEAD_DIM
+
+    head_dim = vertices.left.shape[2]
+    if head_dim > MAX_HEAD_DIM:
+        raise _dispatch.BackendError(
+            f"edge_attention: the triton backend takes head dims up to {MAX_HEAD_DIM}, got "
+            f"{head_dim} (left, right); use more heads or use_backend('reference', "
+            "'edge_attention')"
+        )
+
+
+def _forward_triton(
+    vertices: Vertices, edges: Edges, negative_slope: float, scale: float
+) -> tuple[Tensor, Tensor]:
+    _check_triton(vertices)
+    from g2vlm_fast.kernels.triton import edge_attention_launch as launch
+
+    out, lse = empty_results(vertices)
+    launch.forward(vertices, edges, negative_slope, scale, out, lse)
+    return out, lse
+
+
+def _backward_triton(
+    grad: Tensor,
+    grad_lse: Tensor | None,
+    vertices: Vertices,
+    edges: Edges,
+    transpose: Transposed,
+    lse: Tensor,
+    negative_slope: float,
+    scale: float,
+    wanted: list[bool],
+) -> Gradients:
+    from g2vlm_fast.kernels.triton import edge_attention_launch as launch
+
+    found = empty_gradients(vertices, edges, wanted)
+    launch.backward(
+        *(launch.ResultGradients(grad, grad_lse), vertices, edges, transpose, lse),
+        *(negative_slope, scale, _or_none(found, wanted)),
+    )
+    return found
+
+
+_TRITON_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32})
+
+
 def register(op: str) -> None:
     """Enter the implementations of ``op`` and its backward pass into the dispatch table."""
-    for name, cpu, plain in (
-        (op, _forward_cpu, reference.edge_attention),
-        (f"{op}_backward", _backward_cpu, reference.edge_attention_backward),
+    backward = f"{op}_backward"
+    for name, cpu, triton, plain in (
+        (op, _forward_cpu, _forward_triton, reference.edge_attention),
+        (backward, _backward_cpu, _backward_triton, reference.edge_attention_backward),
     ):
         _dispatch.register_backend(name, "cpu", cpu, devices=("cpu",), dtypes=_dispatch.FLOATS)
+        _dispatch.register_backend(
+            name, "triton", triton, devices=("cuda", "cpu"), dtypes=_TRITON_DTYPES
+        )
         _dispatch.register_backend(
             name, "reference", plain, devices=("cpu", "cuda"), dtypes=_dispatch.FLOATS
         )
