@@ -122,13 +122,13 @@ def _apart(
     """Messages of a row that no precision confuses: sources are steps of a quarter apart."""
 
     def make(generator: torch.Generator) -> Inputs:
-        graph = random_graph(generator, 23, 31, 70, coalesce=True)
-        step = 1 + torch.randperm(31, generator=generator)[:, None]
+        graph = random_graph(generator, 14, 15, 45, coalesce=True)
+        step = 1 + torch.randperm(15, generator=generator)[:, None]
         sign = torch.randint(0, 2, (channels,), generator=generator) * 2 - 1
         noise = values(generator, hidden, channels) / (10 * math.sqrt(hidden))
         return {
-            "a": 0.1 * values(generator, 23, hidden),
-            "b": step / 4 + 0.05 * values(generator, 31, hidden),
+            "a": 0.1 * values(generator, 14, hidden),
+            "b": step / 4 + 0.05 * values(generator, 15, hidden),
             "graph": graph,
             "weight": sign / hidden + noise,
             "bias": values(generator, channels) if bias else None,
@@ -141,7 +141,7 @@ def _apart(
 
 
 def _not_finite(generator: torch.Generator) -> Inputs:
-    inputs = _exact(lambda g: random_graph(g, 23, 31, 70), 6, 5, "none")(generator)
+    inputs = _exact(lambda g: random_graph(g, 14, 15, 45), 6, 5, "none")(generator)
     inputs["a"][2, 1], inputs["a"][3, 2] = math.nan, math.inf
     inputs["b"][4, 3], inputs["b"][5:9, 4] = math.nan, -math.inf
     return inputs
@@ -255,14 +255,15 @@ SPEC = OpSpec(
     function=edge_mlp,
     reference=by_messages,
     small={
-        "relu": _random(23, 31, 70, 16, 24),
-        "none": _random(23, 31, 70, 5, 7, activation="none", bias=False),
+        "relu": _random(14, 15, 45, 16, 24),
+        "none": _random(14, 15, 45, 5, 7, activation="none", bias=False),
         "silu": _apart(24, 16, "silu"),
         "silu_geometry": _apart(16, 20, "silu", 5),
         "leaky_geometry": _apart(8, 33, "leaky_relu", 4, bias=False),
-        "one_channel": _random(23, 31, 70, 1, 1),
-        "wide": _random(9, 7, 25, 150, 140),
-        "hub": _exact(lambda g: hub_graph(g, 40, 700), 8, 6),
+        "one_channel": _random(14, 15, 45, 1, 1),
+        "wide": _random(5, 7, 12, 20, 135),
+        "widely_hidden": _random(5, 7, 12, 135, 36),
+        "hub": _exact(lambda g: hub_graph(g, 16, 270), 8, 6),
         "not_finite": _not_finite,
         "no_edges": _random(6, 4, 0, 8, 4),
         "no_rows": _random(0, 4, 0, 8, 4),
