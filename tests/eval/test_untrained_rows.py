@@ -13,7 +13,7 @@ from g2vlm_fast.eval import untrained
 from g2vlm_fast.eval.benchmarks import RoomBenchmark
 from g2vlm_fast.eval.protocol.records import Estimate, Summary
 from g2vlm_fast.eval.systems import SYSTEMS
-from g2vlm_fast.eval.systems.rules import RulesOnTrueBoxes
+from g2vlm_fast.eval.systems.rules_on_boxes import RulesOnTrueBoxes
 from g2vlm_fast.eval.systems.training_rooms import TrainingRooms
 from g2vlm_fast.eval.untrained import KeptCases, Rows, all_rows, run_rows
 from g2vlm_fast.eval.untrained_tables import (

@@ -11,7 +11,8 @@ from g2vlm_fast.eval.systems.completion import ExtrudeToFloor, PoissonReconstruc
 from g2vlm_fast.eval.systems.fusion import TsdfFusion
 from g2vlm_fast.eval.systems.guessers import Chance, MajorityAnswer, QuestionOnly
 from g2vlm_fast.eval.systems.height_prior import HeightPrior
-from g2vlm_fast.eval.systems.rules import ClassFrequency, RulesOnTrueBoxes, ShuffledRooms
+from g2vlm_fast.eval.systems.rules import ClassFrequency, ShuffledRooms
+from g2vlm_fast.eval.systems.rules_on_boxes import RulesOnTrueBoxes
 from g2vlm_fast.eval.systems.training_rooms import TrainingRooms
 
 __all__ = ["SYSTEMS"]
