@@ -51,6 +51,27 @@ def test_a_hub_is_reduced_exactly(hub: Graph, reduce: str, expected: float) -> N
         assert x.grad.nonzero().tolist() == [[int(expected), 0]]
 
 
+def test_a_hub_in_float32_keeps_its_digits(hub: Graph) -> None:
+    """In one go, a million times 0.1 would be 1 % off; in runs, 2,500 roundings are 1.5e-4."""
+    b = torch.full((MILLION, 1), 0.1, requires_grad=True)
+    a = torch.zeros(3, 1, requires_grad=True)
+    mean = graph_reduce(b, hub, "mean")[1]
+    convolved = edge_conv(a, b, hub, activation="none", reduce="mean")[1]
+    for found in (mean, convolved):
+        assert found.item() == pytest.approx(0.1, rel=1e-4)
+    (grad_a,) = torch.autograd.grad(convolved, a)
+    assert grad_a.flatten().tolist() == pytest.approx([0, 1, 0], rel=1e-4)
+    spread = Graph.from_edges(torch.zeros(MILLION).long(), torch.arange(MILLION), MILLION, 1)
+    x = torch.ones(1, 1, requires_grad=True)
+    tenth = torch.full((MILLION, 1), 0.1)
+    (grad_x,) = torch.autograd.grad(graph_reduce(x, spread), x, tenth)
+    assert grad_x.item() == pytest.approx(MILLION * 0.1, rel=1e-4)
+    zeros = torch.zeros(MILLION, 1)
+    out = edge_conv(zeros, x, spread, activation="none", reduce="sum")
+    (grad_x,) = torch.autograd.grad(out, x, tenth)
+    assert grad_x.item() == pytest.approx(MILLION * 0.1, rel=1e-4)
+
+
 @pytest.mark.parametrize("reduce", ["max", "mean"])
 def test_a_hub_is_convolved(hub: Graph, reduce: str) -> None:
     b = torch.arange(MILLION, dtype=torch.float64)[:, None].requires_grad_()
