@@ -20,6 +20,8 @@ from g2vlm_fast.eval.metrics.mesh import face_corners, solid_angles
 
 _CELLS_ACROSS = 40  # of the grid along the longest side of the mesh
 _FAR = 2.0  # radii of a cluster from which on it is a dipole
+_LONGEST = 2.0  # sides of a cell; longer edges are cut, as a cluster is as wide as its widest face
+_MOST_PIECES = 2_000_000  # beyond which nothing more is cut: that costs time alone
 _PAIRS = 2_000_000  # point-cluster or point-face pairs at once, which bounds the memory
 
 
@@ -73,9 +75,10 @@ class _Clusters:
 
     @classmethod
     def of(cls, corners: Tensor) -> _Clusters:
+        low, high = corners.amin((0, 1)), corners.amax((0, 1))
+        side = float((high - low).amax()) / _CELLS_ACROSS or 1.0
+        corners = _cut(corners, _LONGEST * side)
         middle = corners.mean(1)
-        low = middle.amin(0)
-        side = float((middle.amax(0) - low).amax()) / _CELLS_ACROSS or 1.0
         place = ((middle - low) / side).floor().long()
         cells, cell = place.unique(dim=0, return_inverse=True)
         order = cell.argsort(stable=True)
@@ -111,6 +114,22 @@ class _Clusters:
             seer = point[pairs].repeat_interleave(many)
             angle.index_add_(0, seer, solid_angles(points[seer], self.corners[face]))
         return angle
+
+
+def _cut(corners: Tensor, longest: float) -> Tensor:
+    """Halve triangles ``[F, 3, 3]`` across their longest edge until no edge is longer than that."""
+    while True:
+        edges = (corners.roll(-1, 1) - corners).norm(dim=-1)  # edge i leads from corner i
+        length, edge = edges.max(1)
+        wide = length > longest
+        if not bool(wide.any()) or len(corners) + int(wide.sum()) > _MOST_PIECES:
+            return corners
+        rows = torch.arange(int(wide.sum()))
+        a, b, c = (corners[wide][rows, (edge[wide] + turn) % 3] for turn in range(3))
+        middle = (a + b) / 2
+        corners = torch.cat(
+            [corners[~wide], torch.stack([a, middle, c], 1), torch.stack([middle, b, c], 1)]
+        )
 
 
 def _chunks(sizes: Tensor) -> list[slice]:
