@@ -22,7 +22,8 @@ to all layers. Results agree to rounding. Different on purpose:
 - ``EdgeConv`` computes ``(W1 - W2) x_i + W2 x_j`` for ``W1 x_i + W2 (x_j - x_i)``: where neighbours
   are far more alike than features are large, half precision loses what PyG keeps.
 
-Under ``torch.compile`` the originals run.
+Under ``torch.compile`` the originals run; before ``torch.jit.script``, which does not take what
+replaces them, call ``unpatch()``.
 """
 
 from __future__ import annotations
