@@ -152,7 +152,10 @@ def _plan(
     relations: list[SceneRelation],
 ) -> Picture:
     pose = None if case.given is None else case.given.poses[0].numpy()
-    drawn = draw_top_view(background, objects, relations, pose, region=_region(case))
+    tallest = _OVERVIEW[0] / _OVERVIEW[1]
+    drawn = draw_top_view(
+        background, objects, relations, pose, region=_region(case), tallest=tallest
+    )
     return fit(drawn, _WIDTH)
 
 
