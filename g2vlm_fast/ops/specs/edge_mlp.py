@@ -345,18 +345,21 @@ def _layer_cost(inputs: Inputs) -> Cost:
 
 
 def _layer_apart(generator: torch.Generator) -> Inputs:
-    """As :func:`_apart`: the first map hands on what tells sources apart."""
+    """As :func:`_apart`: the first map hands on what tells sources apart.
+
+    Their mean is 0, as the gradients of the two parts of that map cancel where features agree.
+    """
     step = 1 + torch.randperm(20, generator=generator)[:, None]
     like_itself = torch.eye(12, dtype=torch.float64)
     inputs = _apart(12, 16, "silu")(generator)
     return {
-        "x": step / 4 + 0.05 * values(generator, 20, 12),
+        "x": (step - 10.5) / 4 + 0.1 * values(generator, 20, 12),
         "center": like_itself + 0.02 * values(generator, 12, 12),
         "difference": like_itself,
         "graph": random_graph(generator, 20, 20, 60, coalesce=True),
         "weight": inputs["weight"],
         "bias": inputs["bias"],
-        "activation": "silu",
+        "activation": "leaky_relu",
     }
 
 
@@ -365,12 +368,12 @@ LAYER = OpSpec(
     kernels=SPEC.kernels,
     function=edge_mlp_layer,
     reference=_layer_by_messages,
-    small={"max": _layer(lambda g: random_graph(g, 20, 20, 60), 12), "silu": _layer_apart},
+    small={"max": _layer(lambda g: random_graph(g, 20, 20, 60), 12), "leaky": _layer_apart},
     timed={"edge_mlp_layer_S1": _layer(_grid(1000, 1000, 6), 128)},
     timed_dtype=torch.bfloat16,
     grad_inputs=("x", "center", "difference", "weight", "bias"),
     tolerance=_TOLERANCE,
-    smooth=("silu",),
+    smooth=("leaky",),
     cost=_layer_cost,
     suite="graph",
 )
