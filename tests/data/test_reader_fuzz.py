@@ -110,7 +110,7 @@ def keep_frames(scan: Path, count: int) -> None:
     files += scan.glob("frame-*")
     for folder in {path.parent for path in files}:
         stems = sorted({path.name.split(".")[0] for path in files if path.parent == folder})
-        for path in folder.iterdir():
+        for path in sorted(folder.iterdir()):
             if path.name.split(".")[0] in stems[count:]:
                 path.unlink()
     log = scan / "trajectory.log"
@@ -125,17 +125,6 @@ def test_damaged_real_scan_is_refused_or_sound(
 ) -> None:
     scan = tmp_path / name
     shutil.copytree(shared_data / "real_scans" / name, scan)
-    for folder in {path.parent for path in scan.rglob("*.png")}:
-        most = 24 if folder == scan else 8  # colour and depth of eight frames
-        kept = {path.name.split(".")[0] for path in sorted(folder.glob("*.*"))[:most]}
-        for path in folder.iterdir():
-            if path.is_file() and path.name.split(".")[0] not in kept | {
-                "intrinsics",
-                "trajectory",
-            }:
-                path.unlink()
-    log = scan / "trajectory.log"
-    if log.exists():
-        log.write_text("\n".join(log.read_text().splitlines()[: 5 * 8]) + "\n")
+    keep_frames(scan, 8)
     found = outcomes(scan, ReadOptions(stride=3), f"damage {name}")
     assert min(found.values()) > 0
