@@ -17,7 +17,14 @@ from g2vlm_fast.ops._checks import (
     raise_out_of_range,
 )
 from g2vlm_fast.ops._edge_geometry import edge_geometry
-from g2vlm_fast.ops._graph_build_backends import INDICES, Built, transpose_rows
+from g2vlm_fast.ops._graph_build_backends import (
+    INDICES,
+    Built,
+    compact,
+    require,
+    transpose_rows,
+    waits,
+)
 from g2vlm_fast.ops._graph_order import reverse_edges
 from g2vlm_fast.ops.reference import graph_build as reference
 from g2vlm_fast.records import _Record, record
@@ -43,6 +50,10 @@ class Graph(_Record):
     (``num_sources`` of them), such as clusters and their points. A batch of graphs is one graph
     over packed vertices. Make graphs with the constructors below, which check every index; the
     kernels rely on it. A graph is a pytree, and cannot be changed.
+
+    Constructors read one small tensor back to the host, to know how many edges there are. Those
+    that take ``num_edges`` need not wait for a GPU where the exact number is given; there, another
+    number or an index out of range then fails an assertion on the device.
     """
 
     row_offsets: Tensor
@@ -68,21 +79,21 @@ class Graph(_Record):
         return self.columns.device
 
     @classmethod
-    def from_faces(cls, faces: Tensor, num_vertices: int) -> Graph:
+    def from_faces(cls, faces: Tensor, num_vertices: int, num_edges: int | None = None) -> Graph:
         """Build the vertex adjacency of a triangle mesh.
 
         Args:
             faces: ``[F, 3]`` int32 or int64 vertex indices.
             num_vertices: V; vertices without a face get an empty row.
+            num_edges: E where it is known: 3 F for a closed mesh. None to find it.
 
         Returns:
             A symmetric graph with sorted rows, every neighbour once, no loops. A face that
             repeats a vertex contributes the edges between its different vertices.
 
-        Reads one small tensor back to the host.
-
         Raises:
-            ValueError: a vertex index is negative or not below ``num_vertices``.
+            ValueError: a vertex index is negative or not below ``num_vertices``, or the number of
+                edges is not ``num_edges``.
         """
         op = "Graph.from_faces"
         check_tensor(op, "faces", faces, ("F", 3), INDICES, {})
@@ -90,8 +101,10 @@ class Graph(_Record):
         check_integer(op, "num_vertices", num_vertices, 0, MAX_ROWS)
         if 6 * faces.shape[0] > INT32_MAX:
             raise ValueError(f"{op}: faces must be at most {INT32_MAX // 6}, got {faces.shape[0]}")
-        built = _dispatch.implementation("faces_to_csr", faces)(faces, num_vertices)
-        return cls._built(op, built, num_vertices, {"faces": (faces, num_vertices)}, symmetric=True)
+        _check_num_edges(op, num_edges)
+        built = _dispatch.implementation("faces_to_csr", faces)(faces, num_vertices, num_edges)
+        checked = {"faces": (faces, num_vertices)}
+        return cls._built(op, built, num_vertices, checked, num_edges, symmetric=True)
 
     @classmethod
     def from_edges(
@@ -101,6 +114,7 @@ class Graph(_Record):
         num_vertices: int,
         num_sources: int | None = None,
         coalesce: bool = True,
+        num_edges: int | None = None,
     ) -> Graph:
         """Build a graph from a list of directed edges.
 
@@ -111,11 +125,12 @@ class Graph(_Record):
             num_sources: number of sources; V when left out.
             coalesce: sort each row and keep one of equal edges; otherwise the edges of a row keep
                 their order and their duplicates.
-
-        Reads one small tensor back to the host.
+            num_edges: how many edges the graph has, where that is known: as many as the list
+                without ``coalesce``. None to find it.
 
         Raises:
-            ValueError: an index is negative or too large.
+            ValueError: an index is negative or too large, or the number of edges is not
+                ``num_edges``.
         """
         op, sizes = "Graph.from_edges", {}  # type: ignore[var-annotated]
         check_tensor(op, "source", source, ("E",), INDICES, sizes)
@@ -128,23 +143,27 @@ class Graph(_Record):
         check_flag(op, "coalesce", coalesce)
         if source.shape[0] > INT32_MAX:
             raise ValueError(f"{op}: at most {INT32_MAX} edges are supported")
+        _check_num_edges(op, num_edges)
         build = _dispatch.implementation("edges_to_csr", source)
-        built = build(destination, source, num_vertices, sources, coalesce)
+        built = build(destination, source, num_vertices, sources, coalesce, num_edges)
         checked = {"source": (source, sources), "destination": (destination, num_vertices)}
-        return cls._built(op, built, sources, checked)
+        return cls._built(op, built, sources, checked, num_edges)
 
     @classmethod
-    def from_knn(cls, index: Tensor, num_sources: int | None = None) -> Graph:
+    def from_knn(
+        cls, index: Tensor, num_sources: int | None = None, num_edges: int | None = None
+    ) -> Graph:
         """Build a graph from the neighbours of each row.
 
         Args:
             index: ``[V, k]`` int32 or int64, as :func:`nearest` returns; -1 = no neighbour.
             num_sources: number of sources; V when left out.
-
-        Reads one small tensor back to the host.
+            num_edges: how many neighbours there are, where that is known: V k if none is missing.
+                None to find it.
 
         Raises:
-            ValueError: an index is below -1 or too large.
+            ValueError: an index is below -1 or too large, or the number of neighbours is not
+                ``num_edges``.
         """
         op = "Graph.from_knn"
         check_tensor(op, "index", index, ("V", "k"), INDICES, {})
@@ -156,13 +175,20 @@ class Graph(_Record):
         present = index >= 0
         row_offsets = index.new_zeros(index.shape[0] + 1, dtype=torch.int32)
         torch.cumsum(present.sum(1), 0, dtype=torch.int32, out=row_offsets[1:])
+        _check_num_edges(op, num_edges)
         wrong = ((index < -1) | (index >= sources)).any()
-        num_edges, is_wrong = torch.stack([row_offsets[-1], wrong.int()]).tolist()
-        if is_wrong:
-            raise_out_of_range(op, "index", index, -1, sources)
+        if num_edges is None or waits(index, num_edges):
+            found, is_wrong = torch.stack([row_offsets[-1], wrong.int()]).tolist()
+            if is_wrong:
+                raise_out_of_range(op, "index", index, -1, sources)
+            _check_found(op, num_edges, found)
+        else:
+            found = num_edges
+            right = (row_offsets[-1] == found) & ~wrong
+            require(right, f"{op}: index must have num_edges = {found} neighbours, none too large")
         columns = index.reshape(-1).int()
-        if num_edges < columns.shape[0]:
-            columns = columns[present.reshape(-1)]
+        if found < columns.shape[0]:
+            columns = compact(columns, present.reshape(-1), found)
         return cls(
             row_offsets=row_offsets,
             columns=columns.contiguous(),
@@ -220,16 +246,18 @@ class Graph(_Record):
         built: Built,
         num_sources: int,
         checked: dict[str, tuple[Tensor, int]],
+        num_edges: int | None,
         symmetric: bool | None = None,
     ) -> Graph:
         if built.invalid:
             for argument, (indices, bound) in checked.items():
                 raise_out_of_range(op, argument, indices, 0, bound)
+        _check_found(op, num_edges, built.columns.shape[0])
         return cls(
             row_offsets=built.row_offsets,
             columns=built.columns,
             num_sources=num_sources,
-            short_rows=built.max_degree <= SHORT_ROW,
+            short_rows=built.max_degree is not None and built.max_degree <= SHORT_ROW,
             symmetric=symmetric,
         )
 
@@ -335,3 +363,13 @@ class Graph(_Record):
             (normal, normal if source_normal is None else source_normal),
             terms,
         )
+
+
+def _check_num_edges(op: str, num_edges: int | None) -> None:
+    if num_edges is not None:
+        check_integer(op, "num_edges", num_edges, 0, INT32_MAX)
+
+
+def _check_found(op: str, num_edges: int | None, found: int) -> None:
+    if num_edges not in (None, found):
+        raise ValueError(f"{op}: num_edges must be {found}, as many as found, got {num_edges}")

@@ -12,7 +12,7 @@ from g2vlm_fast.ops._checks import (
     check_tensor,
     raise_out_of_range,
 )
-from g2vlm_fast.ops._graph_build_backends import INDICES
+from g2vlm_fast.ops._graph_build_backends import INDICES, compact
 from g2vlm_fast.ops.gather_rows import gather_rows
 from g2vlm_fast.ops.graph_build import MAX_ROWS, SHORT_ROW, Graph
 from g2vlm_fast.ops.graph_reduce import graph_reduce
@@ -79,15 +79,15 @@ class MeshEdges(_Record):
         edge = starts.cumsum(0) - 1
         side_edges = torch.empty_like(side, dtype=torch.int32)
         side_edges[side] = torch.where(is_edge, edge, -1).int()
-        unique = _compact(key, starts, edges)
+        unique = compact(key, starts, edges)
         vertices = torch.stack([unique // count, unique % count], 1)
         graph, graph_edges = _both_ways(vertices, num_vertices, most <= SHORT_ROW)
         return cls(
             faces=faces.int(),
             vertices=vertices.int(),
             sides=Graph(
-                row_offsets=offsets_of(_compact(edge, kept, uses), edges),
-                columns=_compact(side, kept, uses).int(),
+                row_offsets=offsets_of(compact(edge, kept, uses), edges),
+                columns=compact(side, kept, uses).int(),
                 num_sources=3 * faces.shape[0],
             ),
             side_edges=side_edges.view(-1, 3),
@@ -157,13 +157,6 @@ def _changes(values: Tensor) -> Tensor:
     changes = torch.ones_like(values, dtype=torch.bool)
     changes[1:] = values[1:] != values[:-1]
     return changes
-
-
-def _compact(values: Tensor, keep: Tensor, count: int) -> Tensor:
-    """Return the ``count`` values that are kept, without asking the device how many they are."""
-    out = values.new_empty(count + 1)  # the others are written behind the end
-    out[torch.where(keep, keep.cumsum(0) - 1, count)] = values
-    return out[:count]
 
 
 def _both_ways(vertices: Tensor, num_vertices: int, short_rows: bool) -> tuple[Graph, Tensor]:
