@@ -27,7 +27,7 @@ MAP_PROGRAMS = 256  # each leaves a part of the second map's gradient
 BLOCKS = {
     ("forward", "half"): (64, 128, 128, 8),
     ("forward", "half, terms"): (64, 64, 128, 8),
-    ("forward", "single"): (32, 32, 32, 4),
+    ("forward", "single"): (32, 32, 32, 8),
     ("owner", "half"): (64, 128, 128, 8),
     ("owner", "half, terms"): (64, 128, 128, 8),
     ("owner", "single"): (32, 32, 16, 8),
