@@ -1,5 +1,6 @@
 #include "edge_attention_rows.h"
 #include "exponential.h"
+#include "g2vlm/edge_conv.h"
 
 namespace g2vlm {
 namespace {
@@ -43,46 +44,48 @@ G2VLM_ALWAYS_INLINE void differentiate_softmax(const EdgeAttentionBackwardProble
   const int64_t place = row * forward.heads + head;
   const T* grad = head_of(forward, p.grad, row, head);
   T delta = p.grad_lse == nullptr ? T{0} : -p.grad_lse[place];
-  T probability[kChunk], pull[kChunk];
-  for (int32_t begin = range.begin; begin < range.end; begin += kChunk) {
-    const int32_t count = std::min(kChunk, range.end - begin);
+  for_each_chunk(range, [&](const Range& chunk) G2VLM_INLINE_LAMBDA {
+    const int32_t count = chunk.end - chunk.begin;
+    T probability[kChunk], pull[kChunk], added = 0;
     for (int32_t k = 0; k < count; ++k) {
+      const int32_t index = chunk.begin + k;
       const int32_t source =
-          checked(forward.graph.columns[begin + k], forward.graph.num_sources, "columns");
-      const EdgeHead<T> edge(forward, row, source, begin + k, head);
+          checked(forward.graph.columns[index], forward.graph.num_sources, "columns");
+      const EdgeHead<T> edge(forward, row, source, index, head);
       probability[k] = score_of(forward, edge) - forward.lse[place];
       pull[k] = dot(forward.dim, grad, value_of(forward, source, head));
     }
     for (int32_t k = 0; k < count; ++k) probability[k] = exponential(probability[k]);
     for (int32_t k = 0; k < count; ++k) {
-      const int64_t at = int64_t{begin + k} * forward.heads + head;
-      delta += probability[k] * pull[k];
+      const int64_t at = int64_t{chunk.begin + k} * forward.heads + head;
+      added += probability[k] * pull[k];
       p.probability[at] = probability[k];
       p.score_gradient[at] = pull[k];
     }
-  }
+    delta += added;
+  });
   for (int64_t edge = range.begin; edge < range.end; ++edge) {
     const int64_t at = edge * forward.heads + head;
     p.score_gradient[at] = forward.scale * p.probability[at] * (p.score_gradient[at] - delta);
   }
 }
 
-// Of one head of a row and the channels from `first`: the gradients of the row and, by adding to
-// them, of the geometry of its edges and of the parameters.
+// Adds, of one head and a few edges of a row and the channels from `first`, to the gradients of the
+// row, of the geometry of the edges, and of the parameters.
 template <class T, class Count>
-G2VLM_ALWAYS_INLINE void gradients_of_tile(const EdgeAttentionBackwardProblem<T>& p,
-                                           const Range& range, int64_t row, int32_t head,
-                                           T* partial, int32_t first, Count n) {
+G2VLM_ALWAYS_INLINE void add_gradients_of_row(const EdgeAttentionBackwardProblem<T>& p,
+                                              const Range& chunk, int64_t row, int32_t head,
+                                              T* partial, int32_t first, Count n) {
   const auto& forward = p.forward;
-  T of_right[kTile<T>] = {}, of_attention[kTile<T>] = {};
-  for (int32_t index = range.begin; index < range.end; ++index) {
+  T of_right[kTile<T>] = {}, of_attention[kTile<T>] = {}, of_weight[kMaxGeometryTerms][kTile<T>];
+  for (int32_t term = 0; term < forward.terms; ++term)
+    for (int32_t c = 0; c < n; ++c) of_weight[term][c] = T{0};
+  for (int32_t index = chunk.begin; index < chunk.end; ++index) {
     const EdgeHead<T> edge(forward, row, forward.graph.columns[index], index, head);
     const T score_gradient = p.score_gradient[int64_t{index} * forward.heads + head];
     const EdgeGradient<T, Count> grad(forward, edge, score_gradient, first, n);
-    const T* right = grad.right(forward);
-    for (int32_t c = 0; c < n; ++c) of_right[c] += right[c];
-    if (p.grad_attention != nullptr)
-      for (int32_t c = 0; c < n; ++c) of_attention[c] += score_gradient * grad.mixed[c];
+    add_to(of_right, grad.right(forward), n);
+    for (int32_t c = 0; c < n; ++c) of_attention[c] += score_gradient * grad.mixed[c];
     for (int32_t term = 0; term < forward.terms; ++term) {
       if (p.grad_geometry != nullptr) {
         const T* weight = head_of(forward, forward.geometry_weight, term, head) + first;
@@ -90,18 +93,18 @@ G2VLM_ALWAYS_INLINE void gradients_of_tile(const EdgeAttentionBackwardProblem<T>
         for (int32_t c = 0; c < n; ++c) product[c] = weight[c] * grad.key[c];
         p.grad_geometry[int64_t{index} * forward.terms + term] += fold(product, n);
       }
-      if (p.grad_geometry_weight != nullptr) {
-        T* sum = head_of(forward, partial, term + (forward.attention != nullptr), head) + first;
-        for (int32_t c = 0; c < n; ++c) sum[c] += edge.geometry[term] * grad.key[c];
-      }
+      for (int32_t c = 0; c < n; ++c) of_weight[term][c] += edge.geometry[term] * grad.key[c];
     }
   }
   if (p.grad_right != nullptr)
-    std::copy_n(of_right, static_cast<int32_t>(n),
-                head_of(forward, p.grad_right, row, head) + first);
-  if (p.grad_attention == nullptr) return;
-  T* sum = head_of(forward, partial, 0, head) + first;
-  for (int32_t c = 0; c < n; ++c) sum[c] += of_attention[c];
+    add_to(head_of(forward, p.grad_right, row, head) + first, of_right, n);
+  if (p.grad_attention != nullptr)
+    add_to(head_of(forward, partial, 0, head) + first, of_attention, n);
+  if (p.grad_geometry_weight == nullptr) return;
+  for (int32_t term = 0; term < forward.terms; ++term) {
+    const int32_t parameter = term + (forward.attention != nullptr);
+    add_to(head_of(forward, partial, parameter, head) + first, of_weight[term], n);
+  }
 }
 
 template <class T>
@@ -113,11 +116,43 @@ G2VLM_ALWAYS_INLINE void gradients_of_row(const EdgeAttentionBackwardProblem<T>&
     std::fill(p.grad_geometry + int64_t{range.begin} * forward.terms,
               p.grad_geometry + int64_t{range.end} * forward.terms, T{0});
   for (int32_t head = 0; head < forward.heads; ++head) {
+    if (p.grad_right != nullptr)
+      std::fill_n(head_of(forward, p.grad_right, row, head), forward.dim, T{0});
     differentiate_softmax(p, range, row, head);
     for_each_tile<T>(forward.dim, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
-      gradients_of_tile(p, range, row, head, partial, first, n);
+      for_each_chunk(range, [&](const Range& chunk) G2VLM_INLINE_LAMBDA {
+        add_gradients_of_row(p, chunk, row, head, partial, first, n);
+      });
     });
   }
+}
+
+// Adds, of one head and a few edges of a source and the channels from `first`, to the gradients of
+// its left end and of its value.
+template <class T, class Count>
+G2VLM_ALWAYS_INLINE void add_gradients_of_source(const EdgeAttentionBackwardProblem<T>& p,
+                                                 const Range& chunk, int64_t source, int32_t head,
+                                                 int32_t first, Count n) {
+  const auto& forward = p.forward;
+  T of_left[kTile<T>] = {}, of_value[kTile<T>] = {};
+  for (int32_t i = chunk.begin; i < chunk.end; ++i) {
+    const int32_t row = checked(p.transpose.rows[i], forward.graph.num_rows, "transposed rows");
+    const int32_t index =
+        checked(p.transpose.edges[i], forward.graph.num_edges, "transposed edges");
+    const int64_t at = int64_t{index} * forward.heads + head;
+    const T probability = p.probability[at];
+    const T* pulled = head_of(forward, p.grad, row, head) + first;
+    for (int32_t c = 0; c < n; ++c) of_value[c] += probability * pulled[c];
+    if (p.grad_left == nullptr) continue;
+    const EdgeHead<T> edge(forward, row, source, index, head);
+    const EdgeGradient<T, Count> grad(forward, edge, p.score_gradient[at], first, n);
+    add_to(of_left, grad.key, n);
+  }
+  if (p.grad_value != nullptr)
+    add_to(head_of(forward, p.grad_value, source, head) + first, of_value, n);
+  if (p.grad_left == nullptr) return;
+  if (forward.value == nullptr) add_to(of_left, of_value, n);
+  add_to(head_of(forward, p.grad_left, source, head) + first, of_left, n);
 }
 
 template <class T>
@@ -125,29 +160,12 @@ G2VLM_ALWAYS_INLINE void gradients_of_source(const EdgeAttentionBackwardProblem<
                                              int64_t source, int32_t head) {
   const auto& forward = p.forward;
   const Range range = row_range(p.transpose.offsets, source, forward.graph.num_edges);
-  const bool shared = forward.value == nullptr;
+  for (T* grad : {p.grad_left, p.grad_value})
+    if (grad != nullptr) std::fill_n(head_of(forward, grad, source, head), forward.dim, T{0});
   for_each_tile<T>(forward.dim, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
-    T of_left[kTile<T>] = {}, of_value[kTile<T>] = {};
-    for (int32_t i = range.begin; i < range.end; ++i) {
-      const int32_t row = checked(p.transpose.rows[i], forward.graph.num_rows, "transposed rows");
-      const int32_t index =
-          checked(p.transpose.edges[i], forward.graph.num_edges, "transposed edges");
-      const int64_t at = int64_t{index} * forward.heads + head;
-      const T probability = p.probability[at];
-      const T* pulled = head_of(forward, p.grad, row, head) + first;
-      for (int32_t c = 0; c < n; ++c) of_value[c] += probability * pulled[c];
-      if (p.grad_left == nullptr) continue;
-      const EdgeHead<T> edge(forward, row, source, index, head);
-      const EdgeGradient<T, decltype(n)> grad(forward, edge, p.score_gradient[at], first, n);
-      for (int32_t c = 0; c < n; ++c) of_left[c] += grad.key[c];
-    }
-    const auto count = static_cast<int32_t>(n);
-    if (p.grad_value != nullptr)
-      std::copy_n(of_value, count, head_of(forward, p.grad_value, source, head) + first);
-    if (p.grad_left == nullptr) return;
-    if (shared)
-      for (int32_t c = 0; c < n; ++c) of_left[c] += of_value[c];
-    std::copy_n(of_left, count, head_of(forward, p.grad_left, source, head) + first);
+    for_each_chunk(range, [&](const Range& chunk) G2VLM_INLINE_LAMBDA {
+      add_gradients_of_source(p, chunk, source, head, first, n);
+    });
   });
 }
 

@@ -9,6 +9,20 @@ namespace g2vlm {
 // Edges of a row, or of a source, that are taken together.
 constexpr int32_t kChunk = 64;
 
+// Runs `body` on the chunks of a range. What a body sums over a chunk is added up afterwards, so
+// that sums over a million edges lose no more digits than sums over a few.
+template <class Body>
+G2VLM_ALWAYS_INLINE void for_each_chunk(const Range& range, Body body) {
+  for (int64_t begin = range.begin; begin < range.end; begin += kChunk)
+    body(Range{static_cast<int32_t>(begin),
+               static_cast<int32_t>(std::min<int64_t>(begin + kChunk, range.end))});
+}
+
+template <class T, class Count>
+G2VLM_ALWAYS_INLINE void add_to(T* total, const T* tile, Count n) {
+  for (int32_t c = 0; c < n; ++c) total[c] += tile[c];
+}
+
 // Where the channels of one head of a vertex, of `attention` or of a geometry term begin.
 template <class T, class Element>
 G2VLM_ALWAYS_INLINE Element* head_of(const EdgeAttentionProblem<T>& p, Element* base, int64_t of,

@@ -6,10 +6,11 @@
 //
 // Contract: edge order, empty rows (0) and out-of-range indices as in graph_reduce.h. A row's edges
 // are taken 64 at a time, and what was summed before is rescaled to the highest score so far. Sums
-// over a row's edges run in edge order; sums over a head's channels run over tiles of 128 bytes,
-// each of them folded in halves, and then over the tiles; gradients of parameters are summed by
-// blocks of rows, and then over the blocks. So results depend on neither the number of threads nor
-// the instruction set. The backward pass holds two numbers an edge and head.
+// over the edges of a row or a source run over 64 edges in order, and then over these sums; sums
+// over a head's channels run over tiles of 128 bytes, each of them folded in halves, and then over
+// the tiles; gradients of parameters are summed by blocks of rows, and then over the blocks. So
+// results depend on neither the number of threads nor the instruction set. The backward pass holds
+// two numbers an edge and head.
 #pragma once
 
 #include <cstdint>
