@@ -5,9 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from g2vlm_fast.nn import EdgeConv
-from g2vlm_fast.ops import BackendError, Graph, _edge_mlp_cpu, edge_mlp, use_backend
+from g2vlm_fast.ops import (
+    BackendError,
+    Graph,
+    _edge_mlp_cpu,
+    edge_mlp,
+    register_flop_formulas,
+    use_backend,
+)
 from g2vlm_fast.ops.specs.edge_mlp import by_messages
 from g2vlm_fast.ops.specs.graphs import hub_graph, random_graph, window_graph
 
@@ -156,6 +164,21 @@ def test_half_precision_on_the_cpu_names_what_can_run_it() -> None:
         edge_mlp(x, x, graph, weight)
     with use_backend("reference", "edge_mlp"):
         assert edge_mlp(x, x, graph, weight).dtype == torch.bfloat16
+
+
+def test_flops_are_the_hidden_rows_and_the_products(generator: torch.Generator) -> None:
+    register_flop_formulas()
+    graph = random_graph(generator, 10, 10, 40)
+    tensors = _draw(generator, graph, 6, 5, torch.float32)
+    a, b, weight, bias, geometry, geometry_weight = tensors
+    with FlopCounterMode(display=False) as counter:
+        out = edge_mlp(a, b, graph, weight, bias, geometry, geometry_weight)
+        forward = counter.get_total_flops()
+        out.sum().backward()
+    hidden, products = 40 * 6 * (2 + 2 * 3), 40 * 2 * 6 * 5
+    assert forward == hidden + products + 40 * 5
+    sums = 40 * (6 * (2 + 2 * 2 * 3) + 5)
+    assert counter.get_total_flops() - forward == hidden + 2 * products + sums
 
 
 @pytest.mark.gpu
