@@ -4,7 +4,8 @@ Nearly all of the work is one matrix product a tile, which torch's BLAS does as 
 done; a kernel of ours would have to hold a second BLAS. So the products are ``torch.mm``, and our
 kernels make the hidden rows (``edge_conv`` over the edges, each a row of its own) and reduce the
 messages (``graph_reduce``). Tiles own whole rows; a row of more edges is cut, and the maxima of its
-parts are merged in edge order. Everything is added in the order of edges.
+parts are merged in edge order. Everything is added in the order of edges; what a source receives is
+summed in float64, as a hub may have most of the edges.
 
 At 20,000 vertices of degree 6 and 128 channels one core spends nine tenths of the forward pass in
 the products, and is 3 to 4 times as fast, forward and backward, as the same in plain torch, whose
@@ -181,7 +182,7 @@ def backward_cpu(
     def zeros(like: Tensor | None, want: bool) -> Tensor:
         return a.new_zeros(0) if like is None or not want else torch.zeros_like(like)
 
-    grad_a, grad_b = zeros(a, of_a), zeros(b, of_b)
+    grad_a, grad_b = zeros(a, of_a), zeros(b, of_b).double()
     grad_weight = zeros(weight, of_weight)
     grad_bias = a.new_zeros(weight.shape[1] if of_bias else 0)
     grad_geometry = zeros(geometry, of_geometry)
@@ -201,11 +202,12 @@ def backward_cpu(
         if of_a:
             grad_a[tile.rows] += _reduce(grad_z, offsets, "sum")[0]
         if of_b:
-            grad_b.index_add_(0, columns[tile.edges], grad_z)
+            grad_b.index_add_(0, columns[tile.edges], grad_z.double())
         if of_geometry and geometry_weight is not None:
             torch.mm(grad_z, geometry_weight.T, out=grad_geometry[tile.edges])
         if of_geometry_weight and geometry is not None:
             grad_geometry_weight.addmm_(geometry[tile.edges].T, grad_z)
+    grad_b = grad_b.to(b.dtype)
     return grad_a, grad_b, grad_weight, grad_bias, grad_geometry, grad_geometry_weight
 
 

@@ -149,6 +149,16 @@ def test_the_same_tensor_may_serve_both_ends(generator: torch.Generator, reduce:
     torch.testing.assert_close(torch.autograd.grad(compiled(x).sum(), x)[0], expected)
 
 
+def test_a_source_of_many_edges_keeps_the_digits_of_its_gradient() -> None:
+    rows = 300_000
+    index = torch.zeros(rows, 1, dtype=torch.int32)
+    b = torch.ones(1, 1, requires_grad=True)
+    weight = torch.full((1, 1), 0.1)
+    edge_mlp(torch.zeros(rows, 1), b, Graph.from_knn(index, 1), weight).sum().backward()
+    assert b.grad is not None
+    assert b.grad.item() == pytest.approx(rows * weight.item(), rel=1e-6)
+
+
 def test_offsets_that_no_graph_has_are_refused_before_anything_is_read() -> None:
     columns = torch.zeros(4, dtype=torch.int32)
     offsets = torch.tensor([0, 9, 4], dtype=torch.int32)
