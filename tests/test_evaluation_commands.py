@@ -155,7 +155,7 @@ def test_every_noise_can_be_asked_for() -> None:
         (["tsdf", "--pictures", "-1"], "--pictures must not be negative"),
         (["tsdf", "--split", "tset"], "split must be one of"),
         (["tsdf", "--program", "spaceship"], "--program must be any, simple or one of"),
-        (["tsdf", "--split", "stronger noise"], "noise"),
+        (["tsdf", "--split", "stronger noise", "--noise", "none"], "is noise 'strong', got 'none'"),
         (["tsdf", "--scan", "absent", "--layouts", "absent"], "leave out one"),
         (["tsdf", "--scan", "absent", "--noise", "none"], "--noise would not be looked at"),
         (["rules", "--layouts", "absent", "--split", "train"], "--split would not be looked at"),
