@@ -54,7 +54,7 @@ def block_of(kernel: str, problem: Problem) -> dict[str, int]:
         return {
             "VERTICES": max(1, 256 // channels),
             "SLOTS": 2,
-            "num_warps": max(2, channels // 128),
+            "num_warps": max(2, channels // 64),
         }
     if kernel == "long":
         return {"VERTICES": 128, "SLOTS": max(1, 1024 // channels), "num_warps": 4}
