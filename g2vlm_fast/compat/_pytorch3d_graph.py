@@ -12,12 +12,12 @@ from g2vlm_fast.compat._edge_graphs import EdgeGraph, EdgeGraphs, graph_of_edges
 from g2vlm_fast.ops import Graph, graph_reduce
 from g2vlm_fast.ops._dispatch import FLOATS
 from g2vlm_fast.ops._graph_build_backends import INDICES
+from g2vlm_fast.ops._registration import define_op
 
 _HALVES = (torch.float16, torch.bfloat16)
 _graphs = EdgeGraphs(logging.getLogger("g2vlm_fast.compat.pytorch3d"))
 
 
-@torch.compiler.disable  # a graph is built by what its edges hold
 def gather_scatter(
     input: Tensor, edges: Tensor, directed: bool = False, backward: bool = False
 ) -> Tensor:
@@ -121,11 +121,10 @@ class GraphConv(nn.Module):
 
 
 def _sum_over_edges(x: Tensor, edges: Tensor, directed: bool, backward: bool) -> Tensor:
-    forward_graph = _graph(edges, x.shape[0], directed, backward)
-    if not torch.is_grad_enabled() or not x.requires_grad:
-        return _sum(x, forward_graph)
-    out: Tensor = _Sum.apply(x, forward_graph, _graph(edges, x.shape[0], directed, not backward))
-    return out
+    if torch.is_grad_enabled() and x.requires_grad:
+        out: Tensor = _Sum.apply(x, edges, directed, backward)
+        return out
+    return _sum(x, edges, directed, backward)
 
 
 def _graph(edges: Tensor, count: int, directed: bool, backward: bool) -> Graph:
@@ -145,8 +144,9 @@ def _graph(edges: Tensor, count: int, directed: bool, backward: bool) -> Graph:
     return _graphs.get(edges, (count, directed, directed and backward), build).graph
 
 
-def _sum(x: Tensor, graph: Graph) -> Tensor:
+def _run_sum(x: Tensor, edges: Tensor, directed: bool, backward: bool) -> Tensor:
     """Sum over neighbours in a fixed order, in float32 for half precision."""
+    graph = _graph(edges, x.shape[0], directed, backward)
     if x.is_cpu and x.dtype in _HALVES:
         return graph_reduce(x.float(), graph).to(x.dtype)
     if x.is_cuda and x.dtype == torch.float64:  # has no kernel
@@ -155,14 +155,23 @@ def _sum(x: Tensor, graph: Graph) -> Tensor:
     return graph_reduce(x, graph)
 
 
+_sum = define_op(  # compilers do not look into it: a graph is built by what its edges hold
+    "sum_over_edges(Tensor x, Tensor edges, bool directed, bool backward) -> Tensor",
+    implementation=_run_sum,
+    fake=lambda x, edges, directed, backward: x.new_empty(x.shape),
+)
+
+
 class _Sum(torch.autograd.Function):
-    """The sum over a graph, whose derivative is that over the reversed one, and so on."""
+    """The sum over edges, whose derivative is that over the reversed ones, and so on."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, graph: Graph, reversed_graph: Graph) -> Tensor:
-        ctx.graphs = (reversed_graph, graph)
-        return _sum(x, graph)
+    def forward(ctx: Any, x: Tensor, edges: Tensor, directed: bool, backward: bool) -> Tensor:
+        ctx.save_for_backward(edges)
+        ctx.options = (directed, not backward)
+        return _sum(x, edges, directed, backward)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        return _Sum.apply(grads[0], *ctx.graphs), None, None
+        (edges,) = ctx.saved_tensors
+        return _sum_over_edges(grads[0], edges, *ctx.options), None, None, None
