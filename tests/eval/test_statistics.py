@@ -102,6 +102,12 @@ def test_large_scene_counts_are_drawn_in_blocks(monkeypatch: pytest.MonkeyPatch)
     assert (blocked.low, blocked.high) == pytest.approx((whole.low, whole.high), rel=1e-12)
 
 
+def test_a_wilson_interval_holds_the_rate_to_its_last_bit() -> None:
+    for trials in range(1, 400):
+        assert wilson_interval(0, trials).low == 0.0
+        assert wilson_interval(trials, trials).high == 1.0
+
+
 @pytest.mark.parametrize(("successes", "trials"), [(0, 50), (50, 50), (7, 20)])
 def test_wilson_agrees_with_scipy(successes: int, trials: int) -> None:
     oracle = stats.binomtest(successes, trials).proportion_ci(method="wilson")
