@@ -147,18 +147,24 @@ G2VLM_ALWAYS_INLINE void gradients_of_row(const EdgeConvBackwardProblem<T, Slot>
               p.grad_geometry + int64_t{range.end} * terms, T{0});
   for_each_tile<T>(forward.channels, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
     T grad[kTile<T>];
+    T run[kMaxGeometryTerms][kTile<T>] = {};
     const auto add = [&](int32_t index, auto& sum) G2VLM_INLINE_LAMBDA {
       const int32_t source =
           checked(forward.graph.columns[index], forward.graph.num_sources, "columns");
       preactivation_gradient(p, {row, source, index, range}, first, n, grad);
       sum.add(grad);
+      const int32_t here = index - range.begin + 1;
+      const bool last_of_run = here % kRun == 0 || index + 1 == range.end;
       for (int32_t term = 0; term < terms; ++term) {
         const int64_t at = int64_t{index} * terms + term;
         const int64_t from = int64_t{term} * forward.channels + first;
         if (p.grad_geometry != nullptr)
           p.grad_geometry[at] += std::inner_product(grad, grad + n, forward.weight + from, T{0});
-        if (partial != nullptr)
-          for (int32_t c = 0; c < n; ++c) partial[from + c] += forward.geometry[at] * grad[c];
+        if (partial == nullptr) continue;
+        for (int32_t c = 0; c < n; ++c) run[term][c] += forward.geometry[at] * grad[c];
+        if (!last_of_run) continue;
+        for (int32_t c = 0; c < n; ++c) partial[from + c] += run[term][c];
+        std::fill_n(run[term], n, T{0});
       }
     };
     sum_in_runs<T>(n, range, add).store(T{1}, p.grad_a + row * forward.channels + first);

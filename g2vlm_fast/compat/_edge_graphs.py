@@ -57,7 +57,8 @@ class EdgeGraphs:
                 "hand the same tensor of edges to all layers, and make it once, not in each call",
                 _REBUILDS_BEFORE_WARNING,
             )
-        return build(edges)
+        with torch.inference_mode(edges.is_inference()):  # a graph that is kept may be trained on
+            return build(edges)
 
 
 def graph_of_edges(

@@ -37,7 +37,8 @@ def _reduce(
     if len(message.layers) == 1:
         return message.finish(edge_conv(a, b, graph, *options))
     second = message.layers[1]
-    return message.finish(edge_mlp(a, b, graph, second.weight.T, second.bias, *options))
+    bias = None if second.bias is None else second.bias.to(a.dtype)  # of the dtype of autocast
+    return message.finish(edge_mlp(a, b, graph, second.weight.T.to(a.dtype), bias, *options))
 
 
 def _check_edge_conv(module: Any) -> tuple[Message, str]:

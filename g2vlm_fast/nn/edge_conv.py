@@ -82,10 +82,16 @@ class EdgeConv(nn.Module):
         options = (geometry, self.geometry_weight, self.activation, self.reduce)
         if self.second is None:
             return edge_conv(a, b, graph, *options)
-        return edge_mlp(a, b, graph, self.second.weight.T, self.second.bias, *options)
+        weight, bias = second_map(self.second, a.dtype)
+        return edge_mlp(a, b, graph, weight, bias, *options)
 
     def extra_repr(self) -> str:
         return f"activation={self.activation!r}, reduce={self.reduce!r}"
+
+
+def second_map(layer: nn.Linear, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias for :func:`edge_mlp` in the dtype that autocast gave the first map."""
+    return layer.weight.T.to(dtype), None if layer.bias is None else layer.bias.to(dtype)
 
 
 def _translate(module: EdgeConv, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from g2vlm_fast.nn._loaded_names import linear_layers
 from g2vlm_fast.ops import gather_rows
-from g2vlm_fast.ops._checks import check_tensor
+from g2vlm_fast.ops._checks import check_tensor, raise_out_of_range
 from g2vlm_fast.ops._dispatch import FLOATS
 from g2vlm_fast.ops._graph_build_backends import INDICES
 
@@ -47,12 +47,20 @@ class MeshConv(nn.Module):
             x: ``[U, in_channels]``, one row an edge of the mesh.
             neighbours: ``[U, 4]`` int32 or int64, the edges a, b, c, d of each edge, such as
                 :meth:`MeshEdges.neighbours` finds; -1 stands for none, whose features are 0.
+
+        Raises:
+            TypeError, ValueError: an argument has the wrong dtype, shape, device or value. On a
+                GPU an index out of range fails a device assertion.
         """
         check_tensor("MeshConv", "x", x, ("U", "C"), FLOATS, {})
         edges, channels = x.shape
         check_tensor("MeshConv", "neighbours", neighbours, (edges, _SIDES), INDICES, {}, x.device)
         padded = torch.cat([x, x.new_zeros(1, channels)])
-        index = torch.where(neighbours == -1, edges, neighbours).flatten()
+        if neighbours.device.type == "cpu" and not torch.compiler.is_compiling():
+            raise_out_of_range("MeshConv", "neighbours", neighbours, -1, edges)
+        # Past the row of zeros, where an index of no edge is refused on a GPU as well.
+        index = torch.where(neighbours < edges, neighbours, edges + 1)
+        index = torch.where(neighbours == -1, edges, index).flatten()
         a, b, c, d = gather_rows(padded, index).view(edges, _SIDES, channels).unbind(1)
         out: Tensor = self.linear(torch.cat([x, (a - c).abs(), a + c, (b - d).abs(), b + d], 1))
         return out

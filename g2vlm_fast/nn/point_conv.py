@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from g2vlm_fast.nn._loaded_names import put_linear_layer, take_linear_layers
+from g2vlm_fast.nn.edge_conv import second_map
 from g2vlm_fast.ops import Graph, edge_conv, edge_mlp
 
 _AXES = 3
@@ -89,8 +90,8 @@ class PointConv(nn.Module):
         if self.second is None:
             out = edge_conv(a, message, graph, *options)
         else:
-            second = self.second
-            out = edge_mlp(a, message, graph, second.weight.T, second.bias, *options)
+            second, second_bias = second_map(self.second, a.dtype)
+            out = edge_mlp(a, message, graph, second, second_bias, *options)
         return out if self.global_nn is None else self.global_nn(out)
 
     def extra_repr(self) -> str:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from g2vlm_fast import _C
 from g2vlm_fast.ops._checks import check_offset_values
+from g2vlm_fast.ops._dispatch import without_autocast
 from g2vlm_fast.ops._edge_conv_backends import ACTIVATIONS
 from g2vlm_fast.ops._graph_reduce_backends import REDUCTIONS, empty_winner
 from g2vlm_fast.ops.reference.edge_conv import activate, slope
@@ -127,6 +128,7 @@ def _reduce(
     return out, winner
 
 
+@without_autocast
 def forward_cpu(
     a: Tensor,
     b: Tensor,
@@ -161,6 +163,7 @@ def forward_cpu(
     return out, winner
 
 
+@without_autocast
 def backward_cpu(
     grad: Tensor,
     a: Tensor,

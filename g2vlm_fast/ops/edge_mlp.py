@@ -103,7 +103,8 @@ def _map_reduced(
     hidden: Tensor, graph: Graph, weight: Tensor, bias: Tensor | None, reduce: str
 ) -> Tensor:
     """Apply the second map to the mean or the sum of the hidden rows."""
-    out = hidden @ weight
+    with torch.autocast(hidden.device.type, enabled=False):
+        out = hidden @ weight
     if bias is None:
         return out
     degree = graph.row_offsets.diff()[:, None]

@@ -112,17 +112,19 @@ class MeshEdges(_Record):
 
         In the order of MeshCNN (Hanocka et al., 2019): the two that follow in the first face, in
         the direction in which it lists its corners, then those in the second. A boundary edge has
-        no second face; of an edge with more than two faces the first two count, so look at
-        :meth:`nonmanifold` before.
+        no second face, and a face that repeats a corner has one side fewer; of an edge with more
+        than two faces the first two count, so look at :meth:`nonmanifold` before.
         """
         first = self.sides.row_offsets[:-1].long()
         last = max(self.sides.num_edges - 1, 0)
+        own = torch.arange(len(self.vertices), device=first.device)
         found = []
         for face in (0, 1):
             side = self.sides.columns[(first + face).clamp_max(last)].long()
             for step in (1, 2):
                 other = self.side_edges.flatten()[side - side % 3 + (side + step) % 3]
-                found.append(torch.where(self.num_faces() > face, other, -1))
+                there = (self.num_faces() > face) & (other != own)
+                found.append(torch.where(there, other, -1))
         return torch.stack(found, 1)
 
     def cotangent_weights(self, position: Tensor) -> Tensor:

@@ -491,3 +491,31 @@ def test_of_equal_messages_the_first_edge_gets_the_gradient() -> None:
         (module((x, None), index)[0]).sum().backward()
     assert x.grad is not None
     assert x.grad.flatten().tolist() == [0, 0, 1]
+
+
+def test_a_graph_that_inference_built_may_be_trained_on(generator: torch.Generator) -> None:
+    layer, index = pyg_nn.GATv2Conv(6, 4), edges(generator, 9, 9, "source_to_target")
+    x = torch.randn(9, 6, generator=generator)
+    expected = layer(x, index)
+    with pyg.patch():
+        with torch.inference_mode():
+            layer(x, index)
+        found = layer(x, index)
+        found.sum().backward()
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("make", [pyg_nn.EdgeConv, pyg_nn.PointNetConv])
+def test_autocast_runs_as_without_the_patch(
+    make: Callable[..., nn.Module], generator: torch.Generator
+) -> None:
+    index = edges(generator, 9, 9, "source_to_target")
+    x, position = torch.randn(9, 5, generator=generator), torch.rand(9, 3, generator=generator)
+    inputs = (x, index) if make is pyg_nn.EdgeConv else (x, position, index)
+    width = 10 if make is pyg_nn.EdgeConv else 8
+    layer = make(nn.Sequential(nn.Linear(width, 6), nn.ReLU(), nn.Linear(6, 4)))
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = layer(*inputs)
+        with pyg.patch():
+            found = layer(*inputs)
+    torch.testing.assert_close(found, expected, atol=0.05, rtol=0.05)

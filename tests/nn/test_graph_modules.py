@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from g2vlm_fast.nn import EdgeConv, GraphConv, MeshConv, PointConv
-from g2vlm_fast.ops import Graph, MeshEdges
+from g2vlm_fast.ops import Graph, MeshEdges, use_backend
 from g2vlm_fast.ops.specs.graphs import random_graph, torus_faces
 
 
@@ -248,3 +248,28 @@ def test_every_gradient_is_right(generator: torch.Generator, graph: Graph, kind:
         return out + 0 * position.sum()
 
     assert torch.autograd.gradcheck(function, inputs)
+
+
+@pytest.mark.parametrize("reduce", ["max", "mean"])
+def test_two_layers_run_under_autocast(reduce: str, generator: torch.Generator) -> None:
+    graph, x = random_graph(generator, 9, 9, 40), torch.randn(9, 6, generator=generator)
+    position = torch.rand(9, 3, generator=generator)
+    convolve = EdgeConv(6, 4, reduce=reduce, hidden_channels=5)
+    gather = PointConv(6, 4, reduce=reduce, hidden_channels=5)
+    with use_backend("reference"):  # the CPU has no half precision
+        expected = convolve(x, graph), gather(x, position, graph)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = convolve(x, graph), gather(x, position, graph)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == torch.bfloat16
+        torch.testing.assert_close(one.float(), other, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("wrong", [5, 6, -2])
+def test_a_neighbour_that_is_no_edge_is_refused_by_name(wrong: int) -> None:
+    neighbours = torch.zeros(5, 4, dtype=torch.int64)
+    neighbours[2, 1] = wrong
+    with pytest.raises(
+        ValueError, match=rf"MeshConv: neighbours must be from -1 to 4, got {wrong}"
+    ):
+        MeshConv(3, 2)(torch.randn(5, 3), neighbours)

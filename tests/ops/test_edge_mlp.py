@@ -210,3 +210,18 @@ def test_large_graphs_agree_with_the_cpu_and_fit_in_vertex_memory(
     for a, b in zip(found, expected, strict=True):
         error = (a.cpu().double() - b.double()).norm() / b.double().norm()
         assert error < 1e-3, "but for maxima that are equal within rounding"
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("reduce", ["max", "sum"])
+def test_autocast_rounds_nothing_inside(
+    backend: str, reduce: str, generator: torch.Generator
+) -> None:
+    graph = random_graph(generator, 9, 9, 40)
+    tensors = _draw(generator, graph, 6, 4, torch.float32)
+    with use_backend(backend):
+        expected = _gradients(edge_mlp, tensors, graph, "relu", reduce)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = _gradients(edge_mlp, tensors, graph, "relu", reduce)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)

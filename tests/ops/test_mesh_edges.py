@@ -70,6 +70,12 @@ def test_a_face_that_repeats_a_vertex_counts_once_at_its_edge() -> None:
     assert edges.side_edges.tolist() == [[-1, 0, 0], [-1, -1, -1], [0, 1, 2]]
 
 
+def test_no_edge_is_its_own_neighbour() -> None:
+    edges = MeshEdges.from_faces(torch.tensor([[0, 0, 1], [0, 1, 2], [2, 1, 0], [2, 1, 0]]), 3)
+    own = torch.arange(len(edges.vertices))[:, None]
+    assert not (edges.neighbours() == own).any()
+
+
 @pytest.mark.parametrize(("faces", "vertices"), [(0, 0), (0, 5), (1, 3)])
 def test_meshes_may_be_empty(faces: int, vertices: int) -> None:
     edges = MeshEdges.from_faces(FACES[:faces], vertices)
