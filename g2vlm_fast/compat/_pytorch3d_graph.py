@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from g2vlm_fast.compat._edge_graphs import EdgeGraph, EdgeGraphs, graph_of_edges
 from g2vlm_fast.ops import Graph, graph_reduce
 from g2vlm_fast.ops._dispatch import FLOATS
+from g2vlm_fast.ops._flops import flop_formula
 from g2vlm_fast.ops._graph_build_backends import INDICES
 from g2vlm_fast.ops._registration import define_op
 
@@ -160,6 +161,13 @@ _sum = define_op(  # compilers do not look into it: a graph is built by what its
     implementation=_run_sum,
     fake=lambda x, edges, directed, backward: x.new_empty(x.shape),
 )
+
+
+def _flops(x, edges, directed, *rest, **out):  # type: ignore[no-untyped-def]
+    return edges[0] * x[1] * (1 if directed else 2)
+
+
+flop_formula("sum_over_edges", _flops)
 
 
 class _Sum(torch.autograd.Function):

@@ -47,8 +47,8 @@ def reorder_graph(graph: Graph, position: Tensor, offsets: Tensor | None = None)
     """Order the rows of a graph, and its sources with them, along a Morton curve.
 
     Random order costs an aggregation 2.5 times its time at degree 6 and 5 times at degree 16: do
-    this once for a mesh, at its loading. Every row keeps its edges in their order, so an op on
-    the reordered graph, undone, has the same bits as on the original. Gradients of the sources
+    this once for a mesh, at its loading. Every row keeps its edges in their order, so a kernel on
+    the reordered graph, undone, gives the same bits as on the original. Gradients of the sources
     are sums in another order and agree to rounding.
 
     Args:

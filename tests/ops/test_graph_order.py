@@ -53,7 +53,7 @@ def test_a_graph_without_a_reverse_edge_is_not_symmetric() -> None:
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 @pytest.mark.parametrize("reduce", ["max", "mean", "sum"])
-def test_what_a_reordered_graph_computes_has_the_same_bits(
+def test_what_a_reordered_graph_computes_is_the_same(
     generator: torch.Generator, backend: str, reduce: str
 ) -> None:
     graph = random_graph(generator, 200, 200, 1500)
@@ -69,7 +69,10 @@ def test_what_a_reordered_graph_computes_has_the_same_bits(
         found = edge_conv(
             moved.apply(a), moved.apply(b), moved.graph, there, weight, "silu", reduce
         )
-        assert torch.equal(moved.undo(found), expected)
+        if backend == "cpu":
+            assert torch.equal(moved.undo(found), expected)
+        else:  # torch's products of matrices depend on where in a matrix a row is
+            torch.testing.assert_close(moved.undo(found), expected)
 
 
 def test_gradients_through_a_reordered_graph_agree(generator: torch.Generator) -> None:
