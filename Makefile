@@ -42,11 +42,13 @@ format: setup
 
 setup: $(VENV)/.installed
 
-$(VENV)/.environment: requirements/torch.txt requirements/dev.txt requirements/constraints.txt requirements/system.sh
+$(VENV)/.environment: requirements/torch.txt requirements/dev.txt requirements/oracles.txt \
+		requirements/constraints.txt requirements/system.sh
 	./requirements/system.sh
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/oracles.txt
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.environment pyproject.toml $(NATIVE)

@@ -42,7 +42,7 @@ from g2vlm_fast.train import (
 )
 from g2vlm_fast.train.lock import sole_process
 from g2vlm_fast.train.log import ProgressBar
-from g2vlm_fast.train.rooms import Example, GrowingRooms, prefetched
+from g2vlm_fast.train.rooms import Example, GrowingRooms, prefetched, rendering_device
 from g2vlm_fast.train.scans import MixedExamples, ScanExamples
 
 HELD_OUT_ROOMS = 50
@@ -139,6 +139,7 @@ def _run(config: TrainConfig, folder: Path, held_out_rooms: int, show_progress: 
     began = time.perf_counter()
     torch.manual_seed(config.seed)
     model = build_model(config)
+    device = rendering_device(config.data, config.device)
     rooms = GrowingRooms(
         config.data,
         seed=config.seed,
@@ -146,14 +147,16 @@ def _run(config: TrainConfig, folder: Path, held_out_rooms: int, show_progress: 
         answer_vocabulary=AnswerVocabulary(model.config.answer_vocabulary),
         ontology=model.config.ontology,
         encode_texts=frozen_encoder(model),
+        device=device,
     )
     batches: Dataset[Example] = rooms
     if config.data.scans:
         scans = ScanExamples(config.data.scans, config.data, seed=config.seed)
         batches = MixedExamples(rooms, scans)
-    stream = functools.partial(prefetched, batches, workers=config.data.workers)
+    workers = config.data.workers
+    stream = functools.partial(prefetched, batches, workers=workers, device=device)
     trainer = Trainer(config, model, stream, compute_loss, folder, show_progress=show_progress)
-    with _threads_beside(config.data.workers):
+    with _threads_beside(workers or int(device.type != "cpu")):
         report = trainer.run()
         metrics = (
             judge_on_rooms(model, config, held_out_rooms, show_progress=show_progress)
@@ -168,7 +171,7 @@ def _run(config: TrainConfig, folder: Path, held_out_rooms: int, show_progress: 
 
 @contextlib.contextmanager
 def _threads_beside(workers: int) -> Iterator[None]:
-    """Leave a core to each process that makes batches.
+    """Leave a core to each process or thread that makes batches.
 
     Threads of one operation wait for each other: with one thread too many on two cores, a step
     took eight times as long.
@@ -231,7 +234,7 @@ def judge_on_rooms(
             [("train", seed) for seed in seeds_of("train", PRIOR_ROOMS)]
             + [("test", seed) for seed in seeds_of("test", count, FIRST_HELD_OUT_SEED)]
         ):
-            scene = generate_room(seed, room)
+            scene = generate_room(seed, room, device=rendering_device(config.data, config.device))
             made.append((split, scene, make_queries(scene, seed)))
             bar.update(number / (PRIOR_ROOMS + count) / 2, title="held-out rooms", status="making")
         truncation = float(model.config.truncation)

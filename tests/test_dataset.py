@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("tyro", reason="the command line needs the extra `app`")
 
 from g2vlm_fast.cli import BAD_INPUT, main
-from g2vlm_fast.data import split_of
+from g2vlm_fast.data import ROOM_SPLITS, Query, generate_room, queries, room_config_of, split_of
+from g2vlm_fast.data.language.lexicon import Style
+from g2vlm_fast.data.language.texts import KINDS
 from g2vlm_fast.data.shards import Shards
+from g2vlm_fast.eval.benchmarks import RoomBenchmark
 from g2vlm_fast.pipeline.data_config import StatisticsConfig
 from g2vlm_fast.pipeline.dataset import text_statistics
+from g2vlm_fast.pipeline.evaluation import benchmark_of
+from g2vlm_fast.pipeline.evaluation_config import EvaluateConfig
 
 
 def test_rooms_are_written_and_read_back(tmp_path: Path) -> None:
@@ -28,6 +36,45 @@ def test_rooms_are_written_and_read_back(tmp_path: Path) -> None:
         assert split_of(seed) == "test"
         assert room.image_size == (24, 32)
         assert room.truth is not None
+
+
+@pytest.mark.parametrize("split", ROOM_SPLITS)
+def test_every_split_is_written_and_judged_by_its_name(split: str, tmp_path: Path) -> None:
+    out = tmp_path / "rooms"
+    arguments = ["--rooms", "1", "--split", split, "--out", str(out), "--image-size", "24", "32"]
+    assert main(["data", "write", *arguments]) == 0
+    (room,) = Shards(out)
+    seed = int(room.name.removeprefix("room-"))
+    config = dataclasses.replace(room_config_of(split), image_size=(24, 32))
+    assert torch.equal(room.images, generate_room(seed, config).images)
+
+    benchmark = benchmark_of(EvaluateConfig(split=split, scenes=1))
+    assert isinstance(benchmark, RoomBenchmark)
+    assert benchmark.split == split
+    assert benchmark.config.noise_scale == (2.5 if split == "stronger noise" else 1.0)
+
+
+@pytest.mark.parametrize(("split", "style"), [("test", "training"), ("unseen words", "held out")])
+def test_texts_of_a_split_are_in_its_words(split: str, style: Style) -> None:
+    benchmark = benchmark_of(EvaluateConfig(split=split, scenes=1))
+    assert isinstance(benchmark, RoomBenchmark)
+    room, texts = benchmark.room(0)
+    seed = int(room.name.removeprefix("room-"))
+    assert list(texts) == queries(room, seed, kinds=KINDS, style=style)
+
+
+def test_statistics_of_unseen_words_are_of_texts_that_training_never_shows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def watched(*arguments: Any, style: Style, **options: Any) -> list[Query]:
+        asked.append(style)
+        return queries(*arguments, style=style, **options)
+
+    monkeypatch.setattr("g2vlm_fast.pipeline.dataset.queries", watched)
+    text_statistics(StatisticsConfig(split="unseen words", rooms=2, training_rooms=1))
+    assert asked == ["training", "held out", "held out"]
 
 
 def test_statistics_count_another_set_of_rooms_than_guessers_learn_from() -> None:

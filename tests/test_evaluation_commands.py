@@ -7,57 +7,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
-from toy_evaluation import FEW_TASKS, ToyBenchmark, ToySystem
 
 pytest.importorskip("tyro", reason="the command line needs the extra `app`")
 
-from g2vlm_fast.cli import BAD_INPUT, main
+from toy_commands import Console, refused_by, told_by, use_toys
+
 from g2vlm_fast.eval.benchmarks.rooms import NOISE_SCALES
-from g2vlm_fast.eval.protocol.cases import Case
-from g2vlm_fast.eval.protocol.runs import Run, read_run
-from g2vlm_fast.pipeline import evaluation
+from g2vlm_fast.eval.protocol.runs import read_run
 from g2vlm_fast.pipeline.config import ConfigError
 from g2vlm_fast.pipeline.evaluation_config import EvaluateConfig
-
-Console = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three toy rooms in place of generated ones, and toy systems among those without training."""
-    systems = {
-        "good": lambda: ToySystem(error=0.1, name="good", tasks=FEW_TASKS, looks_at_truth=False),
-        "bad": lambda: ToySystem(
-            error=0.9, name="bad", tasks=FEW_TASKS, fails_on=("toy-1",), looks_at_truth=False
-        ),
-    }
-
-    def write_page(runs: Sequence[Run], out: Path, cases: Iterable[Case] = ()) -> None:
-        """Charts take seconds; tests/test_evaluation_report.py looks at the page."""
-        out.write_text(" ".join([*(run.summary.system for run in runs), *(c.name for c in cases)]))
-
-    monkeypatch.setattr(evaluation, "write_report", write_page)
-    monkeypatch.setattr(evaluation, "SYSTEMS", systems)
-    monkeypatch.setattr(evaluation, "benchmark_of", lambda config: ToyBenchmark(config.scenes or 3))
-    monkeypatch.setenv("COLUMNS", "100")
-
-
-def _told(capsys: Console, *arguments: str) -> str:
-    assert main(list(arguments)) == 0
-    return capsys.readouterr().out
-
-
-def _refused(capsys: Console, *arguments: str) -> str:
-    assert main(list(arguments)) == BAD_INPUT
-    message = capsys.readouterr().err
-    assert "Traceback" not in message
-    told = message[message.index("g2vlm-fast: ") :].strip()
-    assert "\n" not in told
-    return told
+    use_toys(monkeypatch)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "compare"])
@@ -77,19 +43,19 @@ def test_system_is_evaluated_and_its_predictions_give_the_same(
     capsys: Console, tmp_path: Path
 ) -> None:
     out, again = tmp_path / "run", tmp_path / "again"
-    told = _told(capsys, "evaluate", "bad", "--out", str(out))
+    told = told_by(capsys, "evaluate", "bad", "--out", str(out))
     for words in ("bad on toy rooms", "Answer score", "1 scene of 3 failed", "toy-1 is too hard",
                   "report.html", "With 3 scenes intervals are too narrow"):  # fmt: skip
         assert words in told
     assert (out / "report.html").read_text() == "bad toy-0 toy-1 toy-2"
-    _told(capsys, "evaluate", str(out / "predictions"), "--out", str(again))
+    told_by(capsys, "evaluate", str(out / "predictions"), "--out", str(again))
     assert (again / "summary.json").read_bytes() == (out / "summary.json").read_bytes()
 
 
 @pytest.mark.usefixtures("toys")
 def test_headlines_leave_the_other_scores_out(capsys: Console, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    told = _told(capsys, "evaluate", "good", "--out", str(out), "--headlines", "--pictures", "1")
+    told = told_by(capsys, "evaluate", "good", "--out", str(out), "--headlines", "--pictures", "1")
     assert "Answer score" in told
     assert (out / "report.html").read_text() == "good toy-0"
     assert "within 20" not in told
@@ -99,23 +65,23 @@ def test_headlines_leave_the_other_scores_out(capsys: Console, tmp_path: Path) -
 @pytest.mark.usefixtures("toys")
 def test_two_systems_are_compared(capsys: Console, tmp_path: Path) -> None:
     for name in ("good", "bad"):
-        _told(capsys, "evaluate", name, "--out", str(tmp_path / name))
+        told_by(capsys, "evaluate", name, "--out", str(tmp_path / name))
     page = tmp_path / "page.html"
-    told = _told(
+    told = told_by(
         capsys, "compare", str(tmp_path / "good"), str(tmp_path / "bad"), "--out", str(page)
     )
     assert "good against bad on toy rooms" in told
     assert "Holm" in told
     assert page.read_text() == "good bad"
-    told = _told(capsys, "compare", str(tmp_path / "bad"), "--out", str(page))
+    told = told_by(capsys, "compare", str(tmp_path / "bad"), "--out", str(page))
     assert "against" not in told
     assert page.read_text() == "bad"
-    assert "two or more" in _refused(capsys, "compare", str(tmp_path / "bad"))
+    assert "two or more" in refused_by(capsys, "compare", str(tmp_path / "bad"))
     twice = (str(tmp_path / "bad"), str(tmp_path / "good" / ".." / "bad"))
-    assert "named twice" in _refused(capsys, "compare", *twice)
-    told = _refused(capsys, "compare", *twice[:1], str(tmp_path / "good"), "--out", "page.txt")
+    assert "named twice" in refused_by(capsys, "compare", *twice)
+    told = refused_by(capsys, "compare", *twice[:1], str(tmp_path / "good"), "--out", "page.txt")
     assert "--out must end in .html" in told
-    told = _refused(capsys, "compare", *twice[:1], str(tmp_path))
+    told = refused_by(capsys, "compare", *twice[:1], str(tmp_path))
     assert "is no evaluation" in told
 
 
@@ -124,22 +90,22 @@ def test_evaluations_of_different_benchmarks_are_not_compared(
     capsys: Console, tmp_path: Path
 ) -> None:
     for count in ("2", "3"):
-        _told(capsys, "evaluate", "good", "--scenes", count, "--out", str(tmp_path / count))
-    told = _refused(capsys, "compare", str(tmp_path / "2"), str(tmp_path / "3"))
+        told_by(capsys, "evaluate", "good", "--scenes", count, "--out", str(tmp_path / count))
+    told = refused_by(capsys, "compare", str(tmp_path / "2"), str(tmp_path / "3"))
     assert "their scenes differs (2 scenes and 3 scenes)" in told
 
 
 @pytest.mark.usefixtures("toys")
 def test_shards_leave_the_page_to_a_call_without_one(capsys: Console, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    told = _told(capsys, "evaluate", "good", "--out", str(out), "--shard", "1/2")
+    told = told_by(capsys, "evaluate", "good", "--out", str(out), "--shard", "1/2")
     assert "other scenes of" in told
     assert not (out / "summary.json").exists()
-    told = _told(capsys, "evaluate", "good", "--out", str(out), "--shard", "0/2")
+    told = told_by(capsys, "evaluate", "good", "--out", str(out), "--shard", "0/2")
     assert "Answer score" in told
     assert "without a shard writes the page" in " ".join(told.split())
     assert not (out / "report.html").exists()
-    assert "report.html" in _told(capsys, "evaluate", "good", "--out", str(out))
+    assert "report.html" in told_by(capsys, "evaluate", "good", "--out", str(out))
     assert (out / "report.html").exists()
 
 
@@ -151,14 +117,14 @@ def test_torchrun_gives_each_process_its_shard(
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in ("1", "0"):
         monkeypatch.setenv("RANK", rank)
-        _told(capsys, "evaluate", "good", "--out", str(out))
+        told_by(capsys, "evaluate", "good", "--out", str(out))
     assert [record.name for record in read_run(out).records] == ["toy-0", "toy-1", "toy-2"]
 
 
 @pytest.mark.parametrize("shard", ["2/2", "1", "1/0", "-1/2", "a/b", "1/2/3", "/", "½/2"])
 def test_shard_that_does_not_exist_is_refused(shard: str, capsys: Console, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    told = _refused(capsys, "evaluate", "tsdf", "--out", str(out), f"--shard={shard}")
+    told = refused_by(capsys, "evaluate", "tsdf", "--out", str(out), f"--shard={shard}")
     assert f"--shard must be 0/N, 1/N, ... or N-1/N for N processes, got {shard!r}" in told
     assert os.listdir(tmp_path) == []
 
@@ -189,7 +155,7 @@ def test_every_noise_can_be_asked_for() -> None:
         (["tsdf", "--pictures", "-1"], "--pictures must not be negative"),
         (["tsdf", "--split", "tset"], "split must be one of"),
         (["tsdf", "--program", "spaceship"], "--program must be any, simple or one of"),
-        (["tsdf", "--split", "stronger noise"], "noise"),
+        (["tsdf", "--split", "stronger noise", "--noise", "none"], "is noise 'strong', got 'none'"),
         (["tsdf", "--scan", "absent", "--layouts", "absent"], "leave out one"),
         (["tsdf", "--scan", "absent", "--noise", "none"], "--noise would not be looked at"),
         (["rules", "--layouts", "absent", "--split", "train"], "--split would not be looked at"),
@@ -206,7 +172,7 @@ def test_impossible_evaluation_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert told in _refused(capsys, "evaluate", *arguments)
+    assert told in refused_by(capsys, "evaluate", *arguments)
     assert os.listdir(tmp_path) == []
 
 
@@ -215,25 +181,25 @@ def test_missing_and_damaged_checkpoints_are_told(
 ) -> None:
     monkeypatch.setenv("G2VLM_CHECKPOINT", str(tmp_path / "absent"))
     out = ("--out", str(tmp_path / "run"), "--program", "simple", "--scenes", "2")
-    assert "absent/config.json: is missing" in _refused(capsys, "evaluate", *out)
+    assert "absent/config.json: is missing" in refused_by(capsys, "evaluate", *out)
     half = tmp_path / "half"
     half.mkdir()
     (half / "config.json").write_text("{}")
-    assert "model.safetensors: is missing" in _refused(capsys, "evaluate", str(half), *out)
+    assert "model.safetensors: is missing" in refused_by(capsys, "evaluate", str(half), *out)
     (half / "model.safetensors").write_bytes(b"no weights")
-    assert "the checkpoint cannot be loaded" in _refused(capsys, "evaluate", str(half), *out)
+    assert "the checkpoint cannot be loaded" in refused_by(capsys, "evaluate", str(half), *out)
     assert sorted(os.listdir(tmp_path)) == ["half"]
 
 
 @pytest.mark.usefixtures("toys")
 def test_evaluation_and_predictions_must_lie_apart(capsys: Console, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    _told(capsys, "evaluate", "good", "--out", str(out))
-    told = _refused(capsys, "evaluate", str(out), "--out", str(tmp_path / "again"))
+    told_by(capsys, "evaluate", "good", "--out", str(out))
+    told = refused_by(capsys, "evaluate", str(out), "--out", str(tmp_path / "again"))
     assert f"is an evaluation; to score its predictions anew name {out / 'predictions'}" in told
     for inside in (out, out / "predictions" / "here"):
         arguments = (str(out / "predictions"), "--out", str(inside), "--overwrite")
-        assert "must lie apart" in _refused(capsys, "evaluate", *arguments)
+        assert "must lie apart" in refused_by(capsys, "evaluate", *arguments)
     assert read_run(out).summary.system == "good"
 
 

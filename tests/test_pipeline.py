@@ -49,7 +49,7 @@ def _check_files(out: Path) -> None:
     assert len(o3d.io.read_point_cloud(out / "cloud.ply").points) > 1000
     html = (out / "report.html").read_text(encoding="utf-8")
     assert "https://" not in html
-    assert "data:image/jpeg" in html
+    assert "data:image/webp" in html
 
 
 @pytest.mark.slow

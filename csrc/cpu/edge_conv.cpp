@@ -86,7 +86,7 @@ G2VLM_ALWAYS_INLINE void convolve_row(const EdgeConvProblem<T, Slot>& p, int64_t
   const bool is_max = p.reduce == Reduce::kMax;
   const T divisor = p.reduce == Reduce::kMean ? static_cast<T>(range.end - range.begin) : T{1};
   for_each_tile<T>(p.channels, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
-    T total[kTile<T>] = {}, z[kTile<T>];
+    T total[kTile<T>] = {}, run[kTile<T>] = {}, z[kTile<T>];
     SlotOf<T> slot[kTile<T>] = {};
     for (int32_t index = range.begin; index < range.end; ++index) {
       const int32_t source = checked(p.graph.columns[index], p.graph.num_sources, "columns");
@@ -94,18 +94,21 @@ G2VLM_ALWAYS_INLINE void convolve_row(const EdgeConvProblem<T, Slot>& p, int64_t
       activate(p.activation, n, z);
       const SlotOf<T> here = index - range.begin;
       if (here == 0) {
-        std::copy_n(z, static_cast<int32_t>(n), total);
+        std::copy_n(z, static_cast<int32_t>(n), run);
       } else if (is_max) {
         for (int32_t c = 0; c < n; ++c) {
-          const bool better = (z[c] > total[c]) | ((z[c] != z[c]) & (total[c] == total[c]));
-          total[c] = better ? z[c] : total[c];
+          const bool better = (z[c] > run[c]) | ((z[c] != z[c]) & (run[c] == run[c]));
+          run[c] = better ? z[c] : run[c];
           slot[c] = better ? here : slot[c];
         }
+      } else if (here % kRun == 0) {
+        for (int32_t c = 0; c < n; ++c) total[c] += run[c];
+        std::copy_n(z, static_cast<int32_t>(n), run);
       } else {
-        for (int32_t c = 0; c < n; ++c) total[c] += z[c];
+        for (int32_t c = 0; c < n; ++c) run[c] += z[c];
       }
     }
-    for (int32_t c = 0; c < n; ++c) out[first + c] = total[c] / divisor;
+    for (int32_t c = 0; c < n; ++c) out[first + c] = (total[c] + run[c]) / divisor;
     if (winner == nullptr) return;
     for (int32_t c = 0; c < n; ++c) winner[first + c] = static_cast<Slot>(slot[c]);
   });
@@ -143,22 +146,28 @@ G2VLM_ALWAYS_INLINE void gradients_of_row(const EdgeConvBackwardProblem<T, Slot>
     std::fill(p.grad_geometry + int64_t{range.begin} * terms,
               p.grad_geometry + int64_t{range.end} * terms, T{0});
   for_each_tile<T>(forward.channels, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
-    T sum[kTile<T>] = {}, grad[kTile<T>];
-    for (int32_t index = range.begin; index < range.end; ++index) {
+    T grad[kTile<T>];
+    T run[kMaxGeometryTerms][kTile<T>] = {};
+    const auto add = [&](int32_t index, auto& sum) G2VLM_INLINE_LAMBDA {
       const int32_t source =
           checked(forward.graph.columns[index], forward.graph.num_sources, "columns");
       preactivation_gradient(p, {row, source, index, range}, first, n, grad);
-      for (int32_t c = 0; c < n; ++c) sum[c] += grad[c];
+      sum.add(grad);
+      const int32_t here = index - range.begin + 1;
+      const bool last_of_run = here % kRun == 0 || index + 1 == range.end;
       for (int32_t term = 0; term < terms; ++term) {
         const int64_t at = int64_t{index} * terms + term;
         const int64_t from = int64_t{term} * forward.channels + first;
         if (p.grad_geometry != nullptr)
           p.grad_geometry[at] += std::inner_product(grad, grad + n, forward.weight + from, T{0});
-        if (partial != nullptr)
-          for (int32_t c = 0; c < n; ++c) partial[from + c] += forward.geometry[at] * grad[c];
+        if (partial == nullptr) continue;
+        for (int32_t c = 0; c < n; ++c) run[term][c] += forward.geometry[at] * grad[c];
+        if (!last_of_run) continue;
+        for (int32_t c = 0; c < n; ++c) partial[from + c] += run[term][c];
+        std::fill_n(run[term], n, T{0});
       }
-    }
-    std::copy_n(sum, static_cast<int32_t>(n), p.grad_a + row * forward.channels + first);
+    };
+    sum_in_runs<T>(n, range, add).store(T{1}, p.grad_a + row * forward.channels + first);
   });
 }
 
@@ -168,16 +177,16 @@ G2VLM_ALWAYS_INLINE void gradient_of_source(const EdgeConvBackwardProblem<T, Slo
   const auto& forward = p.forward;
   const Range range = row_range(p.transpose.offsets, source, forward.graph.num_edges);
   for_each_tile<T>(forward.channels, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
-    T sum[kTile<T>] = {}, grad[kTile<T>];
-    for (int32_t i = range.begin; i < range.end; ++i) {
+    T grad[kTile<T>];
+    const auto add = [&](int32_t i, auto& sum) G2VLM_INLINE_LAMBDA {
       const int32_t row = checked(p.transpose.rows[i], forward.graph.num_rows, "transposed rows");
       const int32_t index =
           checked(p.transpose.edges[i], forward.graph.num_edges, "transposed edges");
       const Range siblings = row_range(forward.graph.offsets, row, forward.graph.num_edges);
       preactivation_gradient(p, {row, source, index, siblings}, first, n, grad);
-      for (int32_t c = 0; c < n; ++c) sum[c] += grad[c];
-    }
-    std::copy_n(sum, static_cast<int32_t>(n), p.grad_b + source * forward.channels + first);
+      sum.add(grad);
+    };
+    sum_in_runs<T>(n, range, add).store(T{1}, p.grad_b + source * forward.channels + first);
   });
 }
 

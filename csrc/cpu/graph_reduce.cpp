@@ -18,13 +18,12 @@ G2VLM_ALWAYS_INLINE void sum_row(const GraphReduceProblem<T, Slot>& p, int64_t r
                         ? static_cast<T>(range.end - range.begin)
                         : T{1};
   for_each_tile<T>(p.channels, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
-    TileSum<T, decltype(n)> sum(n);
-    for (int32_t edge = range.begin; edge < range.end; ++edge) {
+    const auto add = [&](int32_t edge, auto& sum) G2VLM_INLINE_LAMBDA {
       const int64_t source = checked(p.graph.columns[edge], p.graph.num_sources, "columns");
       const T* x = p.x + source * p.channels + first;
       p.weight == nullptr ? sum.add(x) : sum.add(p.weight[edge], x);
-    }
-    sum.store(divisor, p.out + row * p.channels + first);
+    };
+    sum_in_runs<T>(n, range, add).store(divisor, p.out + row * p.channels + first);
   });
 }
 
@@ -71,8 +70,7 @@ G2VLM_ALWAYS_INLINE void gradient_of_source(const GraphReduceBackwardProblem<T, 
   const Range range = row_range(p.transpose.offsets, source, p.graph.num_edges);
   for_each_tile<T>(p.channels, [&](int32_t first, auto n) G2VLM_INLINE_LAMBDA {
     T won[kTile<T>] = {};
-    TileSum<T, decltype(n)> sum(n);
-    for (int32_t i = range.begin; i < range.end; ++i) {
+    const auto add = [&](int32_t i, auto& sum) G2VLM_INLINE_LAMBDA {
       const int64_t row = checked(p.transpose.rows[i], p.graph.num_rows, "transposed rows");
       const int32_t edge = checked(p.transpose.edges[i], p.graph.num_edges, "transposed edges");
       const Range edges = row_range(p.graph.offsets, row, p.graph.num_edges);
@@ -87,8 +85,8 @@ G2VLM_ALWAYS_INLINE void gradient_of_source(const GraphReduceBackwardProblem<T, 
         factor /= static_cast<T>(edges.end - edges.begin);
       }
       sum.add(factor, grad);
-    }
-    sum.store(T{1}, p.grad_x + source * p.channels + first);
+    };
+    sum_in_runs<T>(n, range, add).store(T{1}, p.grad_x + source * p.channels + first);
   });
 }
 

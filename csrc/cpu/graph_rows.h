@@ -71,6 +71,10 @@ G2VLM_ALWAYS_INLINE void for_each_tile(int32_t channels, Body body) {
   if (c < channels) body(c, channels - c);
 }
 
+// Messages that are summed before their sum is added to that of the row: a sum of a million in one
+// go would lose its third digit in float32. Shorter rows are summed in one go.
+constexpr int32_t kRun = 512;
+
 // Sums of a tile's channels. Those of a full tile are held in registers, which the compilers do not
 // do with an array.
 template <class T, class Count>
@@ -82,6 +86,7 @@ struct TileSum {
   G2VLM_ALWAYS_INLINE void add(T factor, const T* x) {
     for (int32_t c = 0; c < n; ++c) at[c] += factor * x[c];
   }
+  G2VLM_ALWAYS_INLINE void add(const TileSum& other) { add(other.at); }
   G2VLM_ALWAYS_INLINE void store(T divisor, T* to) const {
     for (int32_t c = 0; c < n; ++c) to[c] = at[c] / divisor;
   }
@@ -112,6 +117,10 @@ struct TileSum<T, FullTile<T>> {
     low += factor * a;
     high += factor * b;
   }
+  G2VLM_ALWAYS_INLINE void add(const TileSum& other) {
+    low += other.low;
+    high += other.high;
+  }
   G2VLM_ALWAYS_INLINE void store(T divisor, T* to) const {
     const Wide a = low / divisor, b = high / divisor;
     std::memcpy(to, &a, sizeof a);
@@ -121,6 +130,19 @@ struct TileSum<T, FullTile<T>> {
   Wide low = {}, high = {};
 };
 #endif
+
+// Runs `add(i, sum)` for i in [begin, end), and returns the sum of all, run by run.
+template <class T, class Count, class Add>
+G2VLM_ALWAYS_INLINE TileSum<T, Count> sum_in_runs(Count n, Range range, Add add) {
+  TileSum<T, Count> total(n);
+  for (int64_t begin = range.begin; begin < range.end; begin += kRun) {
+    const auto end = static_cast<int32_t>(std::min<int64_t>(begin + kRun, range.end));
+    TileSum<T, Count> run(n);
+    for (auto i = static_cast<int32_t>(begin); i < end; ++i) add(i, run);
+    total.add(run);
+  }
+  return total;
+}
 
 // A kernel over a range of rows, whose call operator is inlined, compiled for each instruction set.
 // Contraction is off, so that all of them give the same bits.

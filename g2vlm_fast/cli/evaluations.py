@@ -15,9 +15,9 @@ from g2vlm_fast.pipeline.evaluation_config import CompareConfig, EvaluateConfig
 class Evaluate(EvaluateConfig):
     """Judge a model, anybody's predictions or a rule, every number with its 95 % interval."""
 
-    system: Annotated[str | None, tyro.conf.Positional] = None
-    """Folder of a checkpoint or of predictions, or the name of a system that needs no training
-    (tsdf, chance, question-only, rules, ...; ./tsdf is a folder); without one, the demo model."""
+    system: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[SYSTEM]")] = None
+    """Folder of a checkpoint or of predictions, or a system without training; else the demo model.
+    Such systems are tsdf, chance, question-only, rules, ...; ./tsdf would be a folder."""
     headlines: bool = False
     """Show the scores that are looked at first instead of all."""
 
@@ -26,7 +26,7 @@ class Evaluate(EvaluateConfig):
 class Compare(CompareConfig):
     """Say which of two systems is better on the same scenes, by how much, and if that is luck."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
     """Folders that evaluate wrote; the first is compared with each of the others."""
     headlines: bool = False
     """Show the scores that are looked at first instead of all."""

@@ -1,5 +1,5 @@
 """Drop-ins for ``chamfer_distance`` and ``point_mesh_face_distance`` of ``pytorch3d.loss``, and
-for ``knn_points`` and ``knn_gather`` of ``pytorch3d.ops``.
+for ``knn_points``, ``knn_gather``, ``GraphConv`` and ``gather_scatter`` of ``pytorch3d.ops``.
 
 On CPU and CUDA, exact, deterministic in both passes, for float64 too, with nothing of size
 P1 x P2 in memory. What PyTorch3D documents or tests is kept, and so are its returns without
@@ -10,6 +10,8 @@ neighbours. Different on purpose, as theirs would be silently wrong or is an acc
 - With ``norm=1`` the gradient of coordinates that are equal is 0, not -1.
 - Points of a cloud that has nothing to be compared with pay no normal loss.
 - Lengths on a GPU are not read back: clouds whose length is impossible have distance NaN.
+- ``gather_scatter`` takes every floating type, its arguments by name too, and can be differentiated
+  any number of times; it builds a graph of its edges at the first call and keeps it with them.
 
 Not here: ``point_mesh_edge_distance``.
 """
@@ -29,6 +31,7 @@ from g2vlm_fast.compat._padded import (
     nearest_padded,
     nearest_pair_padded,
 )
+from g2vlm_fast.compat._pytorch3d_graph import GraphConv, gather_scatter, gather_scatter_python
 from g2vlm_fast.compat._pytorch3d_knn import KNN, check_norm, knn_gather, knn_points
 from g2vlm_fast.compat._pytorch3d_point_mesh import point_mesh_face_distance
 from g2vlm_fast.compat._reductions import (
@@ -41,7 +44,15 @@ from g2vlm_fast.compat._reductions import (
 from g2vlm_fast.ops._checks import check_tensor
 from g2vlm_fast.ops._dispatch import FLOATS
 
-__all__ = ["chamfer_distance", "knn_gather", "knn_points", "point_mesh_face_distance"]
+__all__ = [
+    "GraphConv",
+    "chamfer_distance",
+    "gather_scatter",
+    "gather_scatter_python",
+    "knn_gather",
+    "knn_points",
+    "point_mesh_face_distance",
+]
 
 
 _WEIGHTS = FLOATS | INDICES | {torch.bool}

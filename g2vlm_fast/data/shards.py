@@ -13,7 +13,7 @@ import types
 import typing
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, overload
@@ -112,6 +112,15 @@ class Shards(Sequence[Scene]):
     def __len__(self) -> int:
         return self._ends[-1]
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of all scenes, in order."""
+        return tuple(
+            _name_of(path, each)
+            for path, told in zip(self._paths, self._told, strict=True)
+            for each in told
+        )
+
     @overload
     def __getitem__(self, index: int) -> Scene: ...
     @overload
@@ -142,6 +151,13 @@ def _read_header(path: Path) -> list[Any]:
     if header.get("sum") != str(crc32(text.encode())):
         raise ScanError(path, "has been changed since it was written", _REMEDY)
     return told
+
+
+def _name_of(path: Path, told: Any) -> str:
+    name = told["fields"].get("name") if isinstance(told, dict) and "fields" in told else None
+    if not isinstance(name, str):
+        raise ScanError(path, "holds a scene without a name", _REMEDY)
+    return name
 
 
 def _read_scene(path: Path, told: Any) -> Scene:

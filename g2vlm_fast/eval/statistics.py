@@ -20,6 +20,7 @@ from g2vlm_fast.eval.statistics_comparison import (
     holm,
     mcnemar_test,
     sign_flip_test,
+    swap_test,
     wilcoxon_test,
 )
 from g2vlm_fast.eval.statistics_effect_size import cliffs_delta, paired_d
@@ -46,6 +47,7 @@ __all__ = [
     "scenes_needed",
     "sign_flip_test",
     "smallest_effect",
+    "swap_test",
     "weighted_bootstrap",
     "wilcoxon_test",
     "wilson_interval",

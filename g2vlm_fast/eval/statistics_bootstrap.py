@@ -140,7 +140,9 @@ def wilson_interval(successes: float, trials: float, *, confidence: float = 0.95
     rate = successes / trials
     centre = (rate + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * np.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials**2)) / (1 + z * z / trials)
-    return Interval(float(max(0.0, centre - half)), float(min(1.0, centre + half)), "wilson")
+    # At 0 and at 1 an end is the rate itself, but for its last bits.
+    low, high = min(rate, centre - half), max(rate, centre + half)
+    return Interval(float(max(0.0, low)), float(min(1.0, high)), "wilson")
 
 
 def _divide(numerator: Array, denominator: Array) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from g2vlm_fast.eval.statistics_bootstrap import RESAMPLES, Array, row_blocks
+from g2vlm_fast.eval.statistics_bootstrap import RESAMPLES, Array, Statistic, row_blocks
 
 EXACT_SIGN_FLIPS = 13  # up to so many scenes, all 2^B sign patterns are tried
 ALTERNATIVES = ("greater", "less", "two-sided")
@@ -59,6 +59,54 @@ def sign_flip_test(
     if alternative == "two-sided":
         sums, observed = np.abs(sums), abs(observed)
     return float((np.count_nonzero(sums >= observed - slack) + extra) / (sums.size + extra))
+
+
+def swap_test(
+    pairs: ArrayLike,
+    difference: Statistic,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> float:
+    """Return the two-sided p-value of a permutation test on a difference of pooled statistics.
+
+    Under the null hypothesis either system may have made either prediction of a scene. The rows of
+    the two are exchanged in some scenes, all patterns for up to 13 scenes and ``resamples`` random
+    ones beyond, as in :func:`sign_flip_test`, which this is where each scene weighs alike. A
+    pattern that leaves the difference undefined counts against one.
+
+    Args:
+        pairs: ``[B, 2, C]``, the sufficient statistics of both systems, one pair for each scene.
+        difference: of the sums of both, ``[..., 2 C] -> [...]``.
+
+    Source: Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 2005, chapter 3.
+    """
+    rows = np.asarray(pairs, dtype=np.float64)
+    scenes = len(rows)
+    total = rows.sum((0, 1))
+    kept, exchanged = rows[:, 0].sum(0), rows[:, 1] - rows[:, 0]
+
+    def of_patterns(patterns: Array) -> Array:
+        first = kept + patterns @ exchanged
+        return np.abs(difference(np.concatenate([first, total - first], axis=-1)))
+
+    observed = float(of_patterns(np.zeros((1, scenes)))[0])
+    if not np.isfinite(observed):
+        return float("nan")
+    if scenes <= EXACT_SIGN_FLIPS:
+        found = of_patterns((np.arange(2**scenes)[:, None] >> np.arange(scenes) & 1).astype(float))
+        extra = 0
+    else:
+        generator = np.random.default_rng(seed)
+        found = np.concatenate(
+            [
+                of_patterns(generator.integers(0, 2, (count, scenes)).astype(float))
+                for count in row_blocks(resamples, scenes)
+            ]
+        )
+        extra = 1
+    reached = ~(found < observed * (1 - 1e-9) - 1e-12)  # sums in another order; NaN counts
+    return float((np.count_nonzero(reached) + extra) / (found.size + extra))
 
 
 def wilcoxon_test(differences: ArrayLike, *, alternative: str = "greater") -> float:

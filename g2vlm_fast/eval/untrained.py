@@ -28,7 +28,7 @@ from g2vlm_fast.eval.systems import SYSTEMS
 from g2vlm_fast.eval.untrained_tables import PAGE, RESULTS, renew_tables
 from g2vlm_fast.files import write_text
 
-RECONSTRUCTION = ("tsdf", "tsdf-inpainted", "poisson", "extrude-to-floor", "height-prior")
+RECONSTRUCTION = ("tsdf", "tsdf-inpainted", "extrude-to-floor", "height-prior", "poisson")
 LANGUAGE = (
     "chance", "majority", "question-only", "shuffled-geometry", "class-frequency", "rules",
 )  # fmt: skip

@@ -22,14 +22,17 @@ COLUMNS: Mapping[str, Sequence[str]] = {
         "f_score_5cm_hidden", "occupancy_iou_10cm_hidden",
     ),
     "parts": (
-        "accuracy", "completeness", "mesh_f_score_5cm", "mesh_normal_consistency",
+        "accuracy", "completeness", "mesh_f_score_5cm", "mesh_iou", "mesh_normal_consistency",
         "depth_abs_rel", "depth_abs_rel_missing",
     ),
     "language": (
         "answer_score", "answer_exact_match", "number_mean_relative_accuracy",
-        "grounding_acc_25", "caption_token_f1",
+        "grounding_acc_25", "grounding_f1_25", "caption_token_f1",
     ),
-    "graph": ("object_f1_25", "spq", "triplet_f1", "triplet_mean_recall_50"),
+    "graph": (
+        "object_f1_25", "spq_node_25", "spq", "spq_given_objects", "triplet_f1",
+        "triplet_mean_recall_50",
+    ),
 }  # fmt: skip
 """Scores by kind of table."""
 

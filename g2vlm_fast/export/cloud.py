@@ -32,7 +32,7 @@ def dense_cloud(
     """
     from scipy.spatial import KDTree
 
-    points = volume.surface_points()
+    points = volume.surface_points().in_order()
     distance, _ = KDTree(mesh.vertices).query(
         points.position, distance_upper_bound=volume.voxel_size
     )

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from g2vlm_fast.export.mesh import ColoredMesh, from_open3d
+from g2vlm_fast.export.mesh import ColoredMesh, from_open3d, in_order
 from g2vlm_fast.geometry.cameras import inverse_pose
 
 BLOCK = 16
@@ -44,6 +44,11 @@ class SurfacePoints:
     def subset(self, keep: NDArray[np.bool_]) -> SurfacePoints:
         """The points where ``keep [N]`` is true."""
         return SurfacePoints(self.position[keep], self.normal[keep], self.color[keep])
+
+    def in_order(self) -> SurfacePoints:
+        """The same points in an order that does not depend on how they came."""
+        rows = in_order(self.position, self.normal, self.color)
+        return SurfacePoints(self.position[rows], self.normal[rows], self.color[rows])
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,18 @@ class ColoredMesh:
         Fusion and marching cubes on several threads list them differently from run to run.
         Vertices at one place are merged and take the normal and the colour of one of them.
         """
+        order = in_order(self.vertices, self.normals, self.colors)
         vertices, first, place = np.unique(
-            self.vertices, axis=0, return_index=True, return_inverse=True
+            self.vertices[order], axis=0, return_index=True, return_inverse=True
         )
-        faces = place.reshape(-1)[self.faces].astype(np.int32)
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order))
+        faces = place.reshape(-1)[rank][self.faces].astype(np.int32)
         turn = (faces.argmin(axis=1)[:, None] + np.arange(3)) % 3
         faces = np.take_along_axis(faces, turn, axis=1)
         faces = faces[np.lexsort(faces.T[::-1])]
-        return ColoredMesh(vertices, faces, self.normals[first], self.colors[first])
+        kept = order[first]
+        return ColoredMesh(vertices, faces, self.normals[kept], self.colors[kept])
 
     def to_open3d(self) -> Any:
         """The same as an ``open3d.t.geometry.TriangleMesh``."""
@@ -55,6 +59,11 @@ class ColoredMesh:
         mesh.vertex.colors = Tensor(np.ascontiguousarray(self.colors))
         mesh.triangle.indices = Tensor(np.ascontiguousarray(self.faces))
         return mesh
+
+
+def in_order(*columns: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Rows ``[N]`` sorted by all columns of arrays ``[N, C]``: of the same rows, the same order."""
+    return np.lexsort(np.concatenate(columns, axis=1).T[::-1])
 
 
 def from_open3d(mesh: Any) -> ColoredMesh:

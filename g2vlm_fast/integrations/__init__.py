@@ -1,1 +1,1 @@
-"""The ops inside models that other libraries build; each module needs its library installed."""
+"""The ops inside models of others; ``transformers`` needs its library installed."""

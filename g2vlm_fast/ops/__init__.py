@@ -15,11 +15,15 @@ from g2vlm_fast.ops.bias import (
     SquaredDistance,
 )
 from g2vlm_fast.ops.chamfer import ChamferResult, chamfer_distance
+from g2vlm_fast.ops.edge_attention import edge_attention
 from g2vlm_fast.ops.edge_conv import edge_conv
+from g2vlm_fast.ops.edge_mlp import edge_mlp
 from g2vlm_fast.ops.gather_rows import gather_rows
 from g2vlm_fast.ops.geometry_attention import GeometryAttentionResult, geometry_attention
 from g2vlm_fast.ops.graph_build import Graph, Transpose
 from g2vlm_fast.ops.graph_reduce import graph_reduce
+from g2vlm_fast.ops.graph_reorder import ReorderedGraph, reorder_graph
+from g2vlm_fast.ops.mesh_edges import MeshEdges
 from g2vlm_fast.ops.nearest import nearest
 from g2vlm_fast.ops.nearest_index import NearestIndex
 from g2vlm_fast.ops.nearest_pair import nearest_pair
@@ -39,14 +43,18 @@ __all__ = [
     "GaussianPowers",
     "GeometryAttentionResult",
     "Graph",
+    "MeshEdges",
     "NearestIndex",
     "NormalDot",
     "RadialBasis",
     "RadialTable",
+    "ReorderedGraph",
     "SquaredDistance",
     "Transpose",
     "chamfer_distance",
+    "edge_attention",
     "edge_conv",
+    "edge_mlp",
     "gather_rows",
     "geometry_attention",
     "graph_reduce",
@@ -57,6 +65,7 @@ __all__ = [
     "point_to_mesh",
     "pool",
     "register_flop_formulas",
+    "reorder_graph",
     "segment_csr",
     "unpool",
     "use_backend",

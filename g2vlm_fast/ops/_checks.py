@@ -211,3 +211,15 @@ def check_offset_values(op: str, argument: str, offsets: Tensor | None, length: 
         raise ValueError(
             f"{op}: {argument} must start at 0, never decrease and end at {length}, got {shown}"
         )
+
+
+def raise_out_of_range(op: str, argument: str, indices: Tensor, least: int, bound: int) -> None:
+    """Raise ValueError that names the first index below ``least`` or not below ``bound``."""
+    wrong = ((indices < least) | (indices >= bound)).nonzero()
+    if wrong.shape[0] == 0:
+        return
+    at = wrong[0].tolist()
+    raise ValueError(
+        f"{op}: {argument} must be from {least} to {bound - 1}, got {int(indices[tuple(at)])} at "
+        f"{at} ({wrong.shape[0]} wrong in all)"
+    )

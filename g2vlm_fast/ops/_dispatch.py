@@ -9,6 +9,7 @@ back in silence: what cannot run where it was asked to raises.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -42,6 +43,17 @@ _TABLE: dict[str, dict[str, Implementation]] = {}
 _overrides: list[dict[str, str]] = []
 
 
+def without_autocast(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep autocast from rounding the matrix products inside an implementation made of torch."""
+
+    @functools.wraps(run)
+    def plain(*arguments: Any, **named: Any) -> Any:
+        with torch._C._DisableAutocast():
+            return run(*arguments, **named)
+
+    return plain
+
+
 def register_backend(
     op: str,
     backend: str,
@@ -53,6 +65,8 @@ def register_backend(
     """Add an implementation of ``op``; the first one registered for a device is its default."""
     if backend not in BACKENDS:
         raise ValueError(f"register_backend: backend must be one of {BACKENDS}, got {backend!r}")
+    if backend == "reference":
+        run = without_autocast(run)
     _TABLE.setdefault(op, {})[backend] = Implementation(run, frozenset(devices), dtypes)
     _choose.cache_clear()
 

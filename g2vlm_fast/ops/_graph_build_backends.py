@@ -21,8 +21,25 @@ class Built(NamedTuple):
 
     row_offsets: Tensor
     columns: Tensor
-    max_degree: int
+    max_degree: int | None  # None where it was not read back
     invalid: bool  # an index was out of range; the rest means nothing
+
+
+def waits(like: Tensor, num_edges: int | None) -> bool:
+    """Return whether sizes are read: always where it costs nothing, else where none is given."""
+    return num_edges is None or like.is_cpu
+
+
+def require(satisfied: Tensor, message: str) -> None:
+    """Fail an assertion on the device, without waiting for it."""
+    torch._assert_async(satisfied, message)
+
+
+def compact(values: Tensor, keep: Tensor, count: int) -> Tensor:
+    """Return the ``count`` values that are kept, without asking the device how many they are."""
+    out = values.new_empty(count + 1)  # the others are written behind the end
+    out[torch.where(keep, keep.cumsum(0) - 1, count).clamp_max(count)] = values
+    return out[:count]
 
 
 def _out_of_range(indices: Tensor, bound: int) -> bool:
@@ -33,7 +50,7 @@ def _max_degree(row_offsets: Tensor) -> int:
     return int(row_offsets.diff().max()) if row_offsets.shape[0] > 1 else 0
 
 
-def _reference_faces(faces: Tensor, num_vertices: int) -> Built:
+def _reference_faces(faces: Tensor, num_vertices: int, num_edges: int | None = None) -> Built:
     if _out_of_range(faces, num_vertices):
         return Built(faces, faces, 0, True)
     row_offsets, columns = reference.faces_to_csr(faces, num_vertices)
@@ -41,7 +58,12 @@ def _reference_faces(faces: Tensor, num_vertices: int) -> Built:
 
 
 def _reference_edges(
-    destination: Tensor, source: Tensor, num_rows: int, num_sources: int, coalesce: bool
+    destination: Tensor,
+    source: Tensor,
+    num_rows: int,
+    num_sources: int,
+    coalesce: bool,
+    num_edges: int | None = None,
 ) -> Built:
     if _out_of_range(destination, num_rows) or _out_of_range(source, num_sources):
         return Built(source, source, 0, True)
@@ -49,25 +71,34 @@ def _reference_edges(
     return Built(row_offsets, columns, _max_degree(row_offsets), False)
 
 
-def _native_faces(faces: Tensor, num_vertices: int) -> Built:
-    faces = faces.contiguous()
+def _native_faces(faces: Tensor, num_vertices: int, num_edges: int | None = None) -> Built:
+    edges = (faces.contiguous(), num_vertices)
     return _native_rows(
-        (faces, num_vertices), num_vertices, _C.count_faces, _C.fill_faces, coalesce=True
+        edges, num_vertices, _C.count_faces, _C.fill_faces, coalesce=True, num_edges=num_edges
     )
 
 
 def _native_edges(
-    destination: Tensor, source: Tensor, num_rows: int, num_sources: int, coalesce: bool
+    destination: Tensor,
+    source: Tensor,
+    num_rows: int,
+    num_sources: int,
+    coalesce: bool,
+    num_edges: int | None = None,
 ) -> Built:
     destination, source = destination.contiguous(), source.contiguous()
+    count, fill = _C.count_edges, _C.fill_edges
     if coalesce:
         edges = (destination, source, num_rows, num_sources)
-        return _native_rows(edges, num_rows, _C.count_edges, _C.fill_edges, coalesce=True)
-    if _out_of_range(source, num_sources):
-        return Built(source, source, 0, True)
-    built = _native_rows(
-        (destination, None, num_rows, 0), num_rows, _C.count_edges, _C.fill_edges, coalesce=False
-    )
+        return _native_rows(edges, num_rows, count, fill, coalesce=True, num_edges=num_edges)
+    if waits(source, num_edges):
+        if _out_of_range(source, num_sources):
+            return Built(source, source, 0, True)
+    else:
+        in_range = ((source >= 0) & (source < num_sources)).all()
+        require(in_range, f"source must be from 0 to {num_sources - 1}")
+    places = (destination, None, num_rows, 0)
+    built = _native_rows(places, num_rows, count, fill, coalesce=False, num_edges=num_edges)
     if built.invalid:
         return built
     return built._replace(columns=source[built.columns].int())
@@ -80,8 +111,9 @@ def _native_rows(
     fill: Callable[..., None],
     *,
     coalesce: bool,
+    num_edges: int | None = None,
 ) -> Built:
-    """Run the steps of ``graph_build.h``; reads three numbers back."""
+    """Run the steps of ``graph_build.h``; reads three numbers back without ``num_edges``."""
     device, threads = edges[0].device, torch.get_num_threads()
     counts = torch.zeros(num_rows, dtype=torch.int32, device=device)
     invalid = torch.zeros(1, dtype=torch.int32, device=device)
@@ -92,12 +124,17 @@ def _native_rows(
     kept = counts if coalesce else None
     _C.sort_rows(offsets, entries, kept, threads)
     row_offsets = _running_sum(counts) if coalesce else offsets
-    most = counts.max() if num_rows else invalid[0]
-    facts = torch.stack([row_offsets[-1], most, invalid[0]])
-    num_edges, max_degree, is_invalid = facts.tolist()
+    max_degree, is_invalid = None, False
+    if waits(counts, num_edges):
+        most = counts.max() if num_rows else invalid[0]
+        facts = torch.stack([row_offsets[-1], most, invalid[0]])
+        num_edges, max_degree, is_invalid = facts.tolist()
+    else:
+        right = (row_offsets[-1] == num_edges) & (invalid[0] == 0)
+        require(right, f"the graph must have num_edges = {num_edges} edges, and no index too large")
     columns = entries[:num_edges]
     if coalesce and not is_invalid:
-        columns = torch.empty(num_edges, dtype=torch.int32, device=device)
+        columns = torch.empty(num_edges or 0, dtype=torch.int32, device=device)
         _C.compact_rows(offsets, entries, row_offsets, columns, threads)
     return Built(row_offsets, columns, max_degree, bool(is_invalid))
 

@@ -200,7 +200,9 @@ def interpolate(
     """Interpolate features of coarse points at fine points by inverse squared distance.
 
     ``out_i = sum_j w_ij x_j / sum_j w_ij`` over the k nearest coarse points j of the same segment
-    with ``w_ij = 1 / max(|p_i - p_j|^2, eps)`` (Qi et al., PointNet++, 2017).
+    with ``w_ij = 1 / max(|p_i - p_j|^2, eps)`` (Qi et al., PointNet++, 2017). With neighbours
+    ``index [N, k]`` and weights ``[N, k]`` of your own, and no -1 among them, the same sum is
+    ``graph_reduce(x, Graph.from_knn(index, M), "sum", weight.flatten())``.
 
     Args:
         x: ``[M, C]`` float, features of the coarse points.

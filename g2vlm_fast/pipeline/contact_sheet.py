@@ -11,7 +11,7 @@ from torch import Tensor
 
 from g2vlm_fast.data import Query, Scene
 from g2vlm_fast.geometry.cameras import unproject
-from g2vlm_fast.pipeline.known import Known, known_of, some_of
+from g2vlm_fast.pipeline.known import Known, known_of, seen_in, some_of
 from g2vlm_fast.report.cameras import VirtualCamera
 from g2vlm_fast.report.from_above import points_from_above, solids_from_above
 from g2vlm_fast.report.pictures import (
@@ -43,8 +43,8 @@ def contact_sheet(scene: Scene, texts: Sequence[Query] = ()) -> Picture:
         texts: what is said and asked about it, printed with the answers.
 
     Returns:
-        ``[H, W, 3]`` uint8: colour, depth and boxes of up to four views, the scene from above
-        with its graph, and the texts.
+        ``[H, W, 3]`` uint8: colour, depth and boxes of up to four views (of what each shows), the
+        scene from above with its graph, and the texts.
     """
     views = np.unique(np.linspace(0, scene.num_views - 1, _VIEWS).round().astype(int)).tolist()
     known = known_of(scene)
@@ -54,7 +54,11 @@ def contact_sheet(scene: Scene, texts: Sequence[Query] = ()) -> Picture:
     if known.objects:
         rows.append(
             [
-                draw_boxes(picture, _camera(scene, view, picture.shape[1]), known.objects)
+                draw_boxes(
+                    picture,
+                    _camera(scene, view, picture.shape[1]),
+                    seen_in(view, scene, known.objects),
+                )
                 for view, picture in zip(views, rows[0], strict=True)
             ]
         )

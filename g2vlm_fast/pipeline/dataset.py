@@ -8,7 +8,7 @@ from dataclasses import replace
 from g2vlm_fast.data import Query, RoomConfig, Scene, generate_room, queries
 from g2vlm_fast.data.language.statistics import statistics_table
 from g2vlm_fast.data.language.texts import KINDS
-from g2vlm_fast.data.rooms.splits import ROOM_SPLITS, room_config_of, seeds_of
+from g2vlm_fast.data.rooms.splits import ROOM_SPLITS, room_config_of, seeds_of, style_of
 from g2vlm_fast.data.shards import write_shards
 from g2vlm_fast.pipeline.config import ConfigError
 from g2vlm_fast.pipeline.data_config import StatisticsConfig, WriteConfig
@@ -33,8 +33,9 @@ def text_statistics(config: StatisticsConfig, on_room: OnRoom | None = None) -> 
     made: dict[str, list[tuple[Scene, list[Query]]]] = {}
     for name, split in (("training", "train"), ("counted", config.split)):
         made[name] = []
+        style = style_of(split, room_config_of(split))
         for seed, scene in _rooms(split, wanted[name], _SMALL_VIEWS):
-            texts = queries(scene, seed, kinds=KINDS, style="training")
+            texts = queries(scene, seed, kinds=KINDS, style=style)
             made[name].append((scene, texts))
             if on_room is not None:
                 on_room(sum(map(len, made.values())) / total)

@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 
 from g2vlm_fast.data import PROGRAMS, RoomConfig
-from g2vlm_fast.eval.benchmarks import LayoutBenchmark, RoomBenchmark, ScanBenchmark
+from g2vlm_fast.eval.benchmarks import LayoutBenchmark, Noise, RoomBenchmark, ScanBenchmark
 from g2vlm_fast.eval.benchmarks.rooms import IMAGE_SIZE
 from g2vlm_fast.eval.protocol.cases import Benchmark
 from g2vlm_fast.eval.protocol.comparison import compare
 from g2vlm_fast.eval.protocol.evaluation import evaluate_system
+from g2vlm_fast.eval.protocol.identity import check_names
 from g2vlm_fast.eval.protocol.records import Difference, Summary
 from g2vlm_fast.eval.protocol.runs import PREDICTIONS, Run, is_run, read_run
 from g2vlm_fast.eval.protocol.systems import System
@@ -30,6 +31,7 @@ from g2vlm_fast.pipeline.model_system import ModelSystem
 _ROOMS = 50
 _STRETCHES = 8
 _MODEL_FILES = ("config.json", "model.safetensors")
+_CHECKPOINT = "checkpoint"  # in the folder of a training run
 PAGE = "report.html"
 
 
@@ -82,22 +84,39 @@ def benchmark_of(config: EvaluateConfig) -> Benchmark:
     """What is judged on.
 
     Raises:
-        ConfigError: an unknown split or program, or noise that contradicts the split.
-        ScanError: a folder is missing.
+        ConfigError: an unknown split or program, noise that contradicts the split, more scenes
+            than there are, or scenes or layouts that cannot be read.
     """
     try:
-        if config.scan is not None:
-            return ScanBenchmark(path=config.scan, stretches=config.scenes or _STRETCHES)
-        if config.layouts is not None:
-            return LayoutBenchmark(folder=config.layouts, count=config.scenes)
-        return RoomBenchmark(
-            split=config.split,
-            count=config.scenes or _ROOMS,
-            noise=config.noise,
-            base=_rooms_of(config.program),
-        )
+        benchmark = _benchmark_of(config)
+        check_names(benchmark.name, benchmark.names)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    if config.scenes is not None and len(benchmark.names) < config.scenes:
+        raise ConfigError(
+            f"--scenes must be at most {len(benchmark.names)}, which is all that there are, got "
+            f"{config.scenes}"
+        )
+    return benchmark
+
+
+def _benchmark_of(config: EvaluateConfig) -> Benchmark:
+    if config.scan is not None:
+        return ScanBenchmark(path=config.scan.resolve(), stretches=config.scenes or _STRETCHES)
+    if config.layouts is not None:
+        return LayoutBenchmark(folder=config.layouts, count=config.scenes)
+    return RoomBenchmark(
+        split=config.split,
+        count=config.scenes or _ROOMS,
+        noise=_noise_of(config),
+        base=_rooms_of(config.program),
+    )
+
+
+def _noise_of(config: EvaluateConfig) -> Noise:
+    """The noise that is asked for; that of the split of stronger noise unless it is."""
+    usual = config.noise == EvaluateConfig.noise
+    return "strong" if usual and config.split == "stronger noise" else config.noise
 
 
 def _rooms_of(program: str) -> RoomConfig | None:
@@ -121,15 +140,24 @@ def system_of(config: EvaluateConfig, benchmark: Benchmark) -> System:
         ModelError: the checkpoint cannot be loaded.
         ScanError: the predictions are not those of the benchmark.
     """
-    if config.system is not None and config.system in SYSTEMS:
-        return SYSTEMS[config.system]()
+    known = config.system is not None and config.system in SYSTEMS
     folder = default_checkpoint() if config.system is None else Path(config.system)
-    if config.system is None or any((folder / name).is_file() for name in _MODEL_FILES):
-        return ModelSystem(load_model(folder), device=config.device or _device())
+    if not known and (config.system is None or _holds_a_model(folder)):
+        return ModelSystem(load_model(folder), device=_device_of(config.device))
+    if config.device is not None:
+        raise ConfigError(
+            "--device would not be looked at, because only models run on one: leave it out"
+        )
+    if known:
+        return SYSTEMS[str(config.system)]()
     if not folder.is_dir():
         raise ConfigError(
             f"{config.system}: is no folder of a checkpoint or of predictions, and no system that "
             f"needs no training; those are {', '.join(SYSTEMS)}"
+        )
+    if _holds_a_model(folder / _CHECKPOINT):
+        raise ConfigError(
+            f"{folder}: is the folder of a training run; name its model, {folder / _CHECKPOINT}"
         )
     if is_run(folder):
         raise ConfigError(
@@ -141,11 +169,23 @@ def system_of(config: EvaluateConfig, benchmark: Benchmark) -> System:
     return SavedPredictions(folder, benchmark.names)
 
 
-def _device() -> str:
-    """The GPU that torchrun gives this process, else the first one, else the CPU."""
-    if not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
+def _holds_a_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _MODEL_FILES)
+
+
+def _device_of(told: str | None) -> str:
+    """Where a model runs: as told, else on the GPU that torchrun gives this process, else the CPU.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    gpus = torch.cuda.device_count()
+    if told is None:
+        return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % gpus}" if gpus else "cpu"
+    allowed = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{number}" for number in range(gpus))]
+    if told not in allowed:
+        raise ConfigError(f"--device must be {' or '.join(allowed)} on this machine, got {told!r}")
+    return told
 
 
 def compare_runs(config: CompareConfig) -> list[tuple[Run, Run, list[Difference]]]:

@@ -29,7 +29,7 @@ class EvaluateConfig:
     scenes: int | None = None
     """How many: generated rooms (else 50), stretches of a scan (else 8), layouts (else all)."""
     noise: Literal["none", "standard", "strong"] = "standard"
-    """Noise of the cameras in generated rooms."""
+    """Noise of the cameras in generated rooms; strong where the split is "stronger noise"."""
     program: str = "any"
     """Program of the generated rooms: any, simple, bedroom, kitchen, office, flat, ..."""
     scan: Path | None = None
@@ -37,14 +37,14 @@ class EvaluateConfig:
     layouts: Path | None = None
     """Folder of layouts of real rooms: questions about boxes, nothing is given."""
     shard: str | None = None
-    """I/N: do every N-th scene from scene I on, 0/N to N-1/N; the last one to end sums up. Under
-    torchrun every process takes its own."""
+    """I/N: do every N-th scene from scene I on, 0/N to N-1/N; the last one to end sums up.
+    Under torchrun every process takes its own."""
     overwrite: bool = False
     """Delete the evaluation at --out and begin anew."""
     pictures: int = 12
     """How many scenes the page draws."""
     device: str | None = None
-    """Where a model runs: cpu, cuda, cuda:1; without one, on a GPU if there is one."""
+    """Where a model runs: cpu, cuda, cuda:0, cuda:1, ...; else on a GPU if there is one."""
     heads: bool = False
     """Show what each head of the model is worth beside chance, as training does; keep nothing."""
 

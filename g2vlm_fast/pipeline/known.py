@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from g2vlm_fast.data import Scene
 from g2vlm_fast.data.annotations import ReferringExpression, ScanAnnotations, ScanQuestion
 from g2vlm_fast.data.language.predicates_3dssg import FROM_3DSSG
+from g2vlm_fast.data.language.visibility import least_pixels
 from g2vlm_fast.data.scene import RoomTruth
 from g2vlm_fast.export.scene_graph import SceneObject, SceneRelation, frame_of
+from g2vlm_fast.geometry.boxes import points_in_boxes
+from g2vlm_fast.geometry.cameras import unproject
 from g2vlm_fast.ontology import RELATIONS
 
 _TELLING = {name: rank for rank, name in enumerate(("on", "in", "above", "near", "facing"))}
@@ -40,6 +44,34 @@ def known_of(scene: Scene) -> Known:
     if scene.annotations is not None:
         return _of_annotations(scene.annotations)
     return Known()
+
+
+def seen_in(view: int, scene: Scene, objects: Sequence[SceneObject]) -> list[SceneObject]:
+    """Return the objects that a view shows.
+
+    Of a room the truth says it of every pixel; of a scan an object is seen where its box holds
+    what was measured, and all objects are returned where there is no depth.
+    """
+    if scene.truth is not None:
+        instance = scene.truth.instance[view]
+        pixels = [int((instance == thing.id).sum()) for thing in objects]
+        size = instance.shape
+    elif scene.depth is not None:
+        depth, camera, pose = (
+            values[view] for values in (scene.depth, scene.intrinsics, scene.poses)
+        )
+        points = unproject(depth, camera, pose)[depth > 0]
+        pixels = [_points_in_box(points, thing) for thing in objects]
+        size = depth.shape
+    else:
+        return list(objects)
+    least = least_pixels((size[0], size[1]))
+    return [thing for thing, count in zip(objects, pixels, strict=True) if count >= least]
+
+
+def _points_in_box(points: Tensor, thing: SceneObject) -> int:
+    box = (torch.from_numpy(v)[None] for v in (thing.center, thing.size, thing.rotation))
+    return int(points_in_boxes(points, *box).sum())
 
 
 def some_of(sentences: Sequence[str], most: int) -> list[str]:

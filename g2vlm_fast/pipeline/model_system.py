@@ -58,7 +58,7 @@ class ModelSystem:
         voxel_size: metres, of fusion; None for what the sensor resolves.
     """
 
-    tasks: frozenset[Task] = frozenset(TASKS)
+    tasks: frozenset[Task] = frozenset(TASKS) - {"predicate_classification"}
     looks_at_truth = False
 
     def __init__(

@@ -119,7 +119,8 @@ def fuse_scene(scene: Scene, voxel_size: float | None) -> Fused:
     geometry = (scene.depth, scene.intrinsics, scene.poses)
     size = voxel_size or choose_voxel_size(*geometry, depth_sigma=scene.depth_sigma)
     volume = fuse(scene.images, *geometry, size)
-    mesh = volume.mesh(min(MIN_WEIGHT, max(0.5, scene.num_views / _VIEWS_A_WEIGHT - 0.5)))
+    least = min(MIN_WEIGHT, max(0.5, scene.num_views / _VIEWS_A_WEIGHT - 0.5))
+    mesh = volume.mesh(least).in_order()
     if mesh.is_empty:
         raise ValueError(
             f"scene {scene.name!r}: fusion left no surface at {1000 * size:g} mm; the views may "

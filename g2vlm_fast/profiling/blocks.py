@@ -20,16 +20,26 @@ _ARRAY_BYTES = {"cuda": 4 << 30, "cpu": 1 << 28}
 
 @dataclass(frozen=True)
 class ChannelAxes:
-    """Which axis of an op's inputs counts output channels; the outputs' last axis does."""
+    """Which axis of an op's inputs counts output channels, or heads; the outputs' axis 1 does."""
 
     inputs: Mapping[str, int]
     counted_by: str
+    of_head: int | None = None
+    """The axis of ``counted_by`` that has the channels of a head, where heads are counted."""
 
 
 CHANNELS: Mapping[str, ChannelAxes] = {
     "graph_reduce": ChannelAxes({"x": 1}, "x"),
     "edge_conv": ChannelAxes({"a": 1, "b": 1, "weight": 1}, "a"),
     "edge_conv_layer": ChannelAxes({"center": 0, "difference": 0, "weight": 1}, "center"),
+    "edge_attention_layer": ChannelAxes(
+        {"source_map": 0, "row_map": 0, "attention": 0, "geometry_weight": 1},
+        "source_map",
+        of_head=1,
+    ),
+    "edge_mlp": ChannelAxes({"weight": 1, "bias": 0}, "weight"),
+    "edge_mlp_reduced": ChannelAxes({"weight": 1, "bias": 0}, "weight"),
+    "edge_mlp_layer": ChannelAxes({"weight": 1, "bias": 0}, "weight"),
 }
 
 
@@ -41,6 +51,8 @@ def channel_blocks(op: str, inputs: Inputs) -> list[slice]:
     counting = inputs[axes.counted_by]
     channels = counting.shape[axes.inputs[axes.counted_by]]
     column = 8 * max(1, inputs["graph"].num_edges)
+    if axes.of_head is not None:
+        column *= max(1, counting.shape[axes.of_head])
     width = max(1, _ARRAY_BYTES[counting.device.type] // column)
     if width >= channels:
         return [slice(None)]

@@ -71,7 +71,15 @@ class _Reference(Provider):
 
 OWN = _Own("g2vlm_fast", {}, partial=False)
 REFERENCE = _Reference("reference", {}, partial=False)
-_PEERS = ("nearest", "point_to_mesh", "graph", "scatter", "geometry_attention", "binding")
+_PEERS = (
+    "nearest",
+    "point_to_mesh",
+    "graph",
+    "edge_attention",
+    "scatter",
+    "geometry_attention",
+    "binding",
+)
 
 
 @cache

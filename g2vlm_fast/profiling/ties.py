@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from g2vlm_fast.ops.reference.edge_conv import activate, preactivation
 from g2vlm_fast.ops.specs import Inputs
 from g2vlm_fast.profiling.blocks import channel_blocks, narrowed
 
@@ -33,11 +34,33 @@ def _layer_messages(inputs: Inputs) -> Tensor:
     return _conv_messages({**inputs, "b": inputs["x"] @ inputs["difference"].T})
 
 
+def _mlp_messages(inputs: Inputs) -> Tensor:
+    """All but the bias, which every edge of a row shares."""
+    graph = inputs["graph"]
+    z = preactivation(
+        inputs["a"],
+        inputs["b"],
+        graph.edge_rows().long(),
+        graph.columns,
+        inputs.get("geometry"),
+        inputs.get("geometry_weight"),
+    )
+    return activate(z, inputs.get("activation", "relu")) @ inputs["weight"]
+
+
+def _mlp_layer_messages(inputs: Inputs) -> Tensor:
+    x, center, difference = inputs["x"], inputs["center"], inputs["difference"]
+    return _mlp_messages({**inputs, "a": x @ (center - difference).T, "b": x @ difference.T})
+
+
 _MESSAGES: Mapping[str, Callable[[Inputs], Tensor]] = {
     "graph_reduce": _reduce_messages,
     "edge_conv": _conv_messages,
     "edge_conv_layer": _layer_messages,
+    "edge_mlp": _mlp_messages,
+    "edge_mlp_layer": _mlp_layer_messages,
 }
+_MAXIMA_BY_DEFAULT = ("edge_conv", "edge_conv_layer", "edge_mlp", "edge_mlp_layer")
 
 
 def tied_winners(op: str, inputs: Inputs) -> Tensor | None:
@@ -50,8 +73,7 @@ def tied_winners(op: str, inputs: Inputs) -> Tensor | None:
     Returns:
         None for ops and reductions without winners.
     """
-    default = {"edge_conv_layer": "max", "edge_conv": "max"}.get(op, "sum")
-    reduce = inputs.get("reduce", default)
+    reduce = inputs.get("reduce", "max" if op in _MAXIMA_BY_DEFAULT else "sum")
     if op not in _MESSAGES or reduce not in ("max", "min"):
         return None
     rows = inputs["graph"].edge_rows().long()

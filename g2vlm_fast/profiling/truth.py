@@ -170,7 +170,7 @@ def _truth_by_blocks(
         call = BoundCall(function, narrowed(spec.op, inputs, block), ())
         (part,) = call.forward()
         parts.append(part)
-    out = torch.cat(parts, -1)
+    out = torch.cat(parts, 1)
     if not gradients:
         return Truth([out], {})
     (numbers,) = upstream or upstream_of([out.shape])

@@ -15,9 +15,6 @@ _ELEVATIONS = (math.radians(24.0), math.radians(40.0))
 _RAISED = math.radians(14.0)
 """How much steeper than the recorded views these look down, within the limits above."""
 
-_SHOWN = 0.94
-"""Share of the points that must be in the image."""
-
 
 @dataclass(frozen=True)
 class VirtualCamera:
@@ -29,7 +26,12 @@ class VirtualCamera:
 
 
 def overview_cameras(
-    points: Tensor, poses: Tensor, size: tuple[int, int], turns: tuple[float, ...]
+    points: Tensor,
+    poses: Tensor,
+    size: tuple[int, int],
+    turns: tuple[float, ...],
+    *,
+    shown: float = 0.94,
 ) -> list[VirtualCamera]:
     """Cameras that see nearly all of ``points`` from above and outside.
 
@@ -38,6 +40,7 @@ def overview_cameras(
         poses: ``[V, 4, 4]`` of the recorded views; the scene is looked at from their side.
         size: (height, width) in pixels.
         turns: degrees about the vertical from there, one camera each.
+        shown: share of the points that must be in the image.
     """
     some = points[:: max(1, len(points) // 50_000)]
     center = some.quantile(some.new_tensor([0.05, 0.95]), dim=0).mean(dim=0)
@@ -47,13 +50,21 @@ def overview_cameras(
     azimuth = math.atan2(-float(looks[1]), -float(looks[0]))
     down = math.atan2(-float(looks[2]), float(looks[:2].norm()))
     elevation = min(max(down + _RAISED, _ELEVATIONS[0]), _ELEVATIONS[1])
-    return [_fitted(some, center, azimuth + math.radians(turn), elevation, size) for turn in turns]
+    return [
+        _fitted(some, center, azimuth + math.radians(turn), elevation, size, shown)
+        for turn in turns
+    ]
 
 
 def _fitted(
-    points: Tensor, center: Tensor, azimuth: float, elevation: float, size: tuple[int, int]
+    points: Tensor,
+    center: Tensor,
+    azimuth: float,
+    elevation: float,
+    size: tuple[int, int],
+    shown: float,
 ) -> VirtualCamera:
-    """The nearest camera in a direction that has nearly all points in its image."""
+    """The nearest camera in a direction that has a share of the points in its image."""
     height, width = size
     focal = width / 2 / math.tan(_FIELD_OF_VIEW / 2)
     direction = center.new_tensor(
@@ -68,7 +79,7 @@ def _fitted(
     needed = torch.maximum(
         local[:, 0].abs() * focal / (0.44 * width), local[:, 1].abs() * focal / (0.44 * height)
     )
-    distance = float((needed - local[:, 2]).quantile(_SHOWN))
+    distance = float((needed - local[:, 2]).quantile(shown))
     pose[:3, 3] = center + distance * direction
     intrinsics = torch.tensor(
         [[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]]

@@ -5,7 +5,8 @@
   function value(row, column) {
     const cell = row.cells[column];
     if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
-    return cell.tagName === "TH" ? cell.textContent : NaN;
+    const name = cell.querySelector("a"); // what stands beside it is no part of the name
+    return name ? name.textContent : NaN;
   }
 
   function sort(table, column, direction) {

@@ -20,7 +20,8 @@ FromAbove = Callable[[NDArray[np.float32], NDArray[np.float32]], Picture]
 
 _WIDTH = 900
 _FAR = 200.0  # metres above the floor
-_CELLS = 300  # along the longer side; a point fills one, so that sparse ones close up
+_CELLS = 300  # along the longer side
+_CLOSED = 3.0  # cells from the nearest point up to which a plan of sparse points is filled
 
 
 def mesh_from_above(mesh: ColoredMesh, ceiling: float) -> FromAbove:
@@ -61,12 +62,15 @@ def points_from_above(
 ) -> FromAbove:
     """See a cloud from above: of the points over one place the highest is drawn.
 
+    Small gaps between points are closed by the nearest of them.
+
     Args:
         points: ``[N, 3]`` metres.
         colors: ``[N, 3]``.
         ceiling: metres; higher points are left out.
     """
     from PIL import Image
+    from scipy.ndimage import distance_transform_edt
 
     kept = points[:, 2] < ceiling
     points, colors = points[kept], colors[kept]
@@ -81,6 +85,11 @@ def points_from_above(
         empty = (BACKGROUND * 255).astype(np.uint8)
         picture = np.broadcast_to(empty, (rows, columns, 3)).copy()
         picture[rows - 1 - row[inside], column[inside]] = colors[inside]
+        gaps = np.ones((rows, columns), dtype=bool)
+        gaps[rows - 1 - row[inside], column[inside]] = False
+        distance, nearest = distance_transform_edt(gaps, return_indices=True)
+        near = distance <= _CLOSED
+        picture[near] = picture[tuple(nearest[:, near])]
         image = Image.fromarray(picture)
         return np.asarray(image.resize((_WIDTH, _height_of(size)), Image.Resampling.BILINEAR))
 

@@ -11,6 +11,13 @@ from importlib.resources import files
 
 from g2vlm_fast.report.pictures import Picture
 
+_QUALITY = 70  # of 100; coloured points and small print look the same as without loss
+_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'"
+)
+"""What a page may load: what it carries."""
+
 _VOID = frozenset({"br", "img", "input", "meta"})
 
 
@@ -77,12 +84,12 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Markup:
 
 
 def picture_source(picture: Picture) -> str:
-    """A picture as a data URI: JPEG, as reports hold many photographs."""
+    """A picture as a data URI: WebP, which takes half of what JPEG does for the same to the eye."""
     from PIL import Image
 
     memory = io.BytesIO()
-    Image.fromarray(picture).save(memory, "JPEG", quality=88, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(memory.getvalue()).decode()
+    Image.fromarray(picture).save(memory, "WEBP", quality=_QUALITY, method=4)
+    return "data:image/webp;base64," + base64.b64encode(memory.getvalue()).decode()
 
 
 def figure(picture: Picture, caption: str) -> Markup:
@@ -109,6 +116,7 @@ def document(
     head = join(
         [
             tag("meta", charset="utf-8"),
+            tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
             tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
             tag("meta", name="color-scheme", content="light dark"),
             tag("title", title),

@@ -18,6 +18,8 @@ from g2vlm_fast.report.cameras import VirtualCamera
 
 Picture = NDArray[np.uint8]  # [H, W, 3]
 
+Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
+
 BACKGROUND = np.array([0.914, 0.929, 0.949], dtype=np.float32)
 """Light grey behind renderings, in [0, 1]."""
 
@@ -106,13 +108,14 @@ def sheet(rows: Sequence[Sequence[Picture]]) -> Picture:
 
 
 def draw_boxes(picture: Picture, camera: VirtualCamera, objects: Sequence[SceneObject]) -> Picture:
-    """Draw boxes with their labels over a rendering."""
+    """Draw boxes with their labels over a rendering; labels stay in it, and apart if they can."""
     import torch
     from PIL import Image, ImageDraw
 
     image = Image.fromarray(picture)
     pen = ImageDraw.Draw(image)
     font = _font(max(12, picture.shape[0] // 36))
+    tops: list[tuple[list[float], SceneObject]] = []
     for thing in objects:
         box = (torch.from_numpy(v) for v in (thing.center, thing.size, thing.rotation))
         corners, depth = project(box_corners(*box), camera.intrinsics, camera.pose)
@@ -121,8 +124,11 @@ def draw_boxes(picture: Picture, camera: VirtualCamera, objects: Sequence[SceneO
         color = object_color(thing.id)
         for a, b in _EDGES:
             pen.line([*corners[a].tolist(), *corners[b].tolist()], fill=color, width=3)
-        top = corners[corners[:, 1].argmin()].tolist()
-        _label(pen, top, f"{thing.class_name} {thing.id}", color, font)
+        tops.append((corners[corners[:, 1].argmin()].tolist(), thing))
+    taken: list[Rectangle] = []
+    for top, thing in tops:
+        text, color = f"{thing.class_name} {thing.id}", object_color(thing.id)
+        taken.append(_label(pen, top, text, color, font, taken))
     return np.asarray(image)
 
 
@@ -167,8 +173,44 @@ def _font(size: int) -> Any:
 
 
 def _label(
-    pen: Any, at: Sequence[float], text: str, color: tuple[int, int, int], font: Any
-) -> None:
-    left, top, right, bottom = pen.textbbox((at[0], at[1] - 4), text, font=font, anchor="ls")
-    pen.rounded_rectangle([left - 5, top - 3, right + 5, bottom + 3], radius=4, fill=color)
-    pen.text((at[0], at[1] - 4), text, font=font, anchor="ls", fill=(255, 255, 255))
+    pen: Any,
+    at: Sequence[float],
+    text: str,
+    color: tuple[int, int, int],
+    font: Any,
+    taken: Sequence[Rectangle] = (),
+) -> Rectangle:
+    """Write a label above a point, or as near as the picture and other labels let it be."""
+    left, top, right, bottom = pen.textbbox((0, 0), text, font=font, anchor="ls")
+    width, height = right - left + 10, bottom - top + 6
+    x, y = free_place(at[0] + left - 5, at[1] + top - 7, width, height, pen.im.size, taken)
+    pen.rounded_rectangle([x, y, x + width, y + height], radius=4, fill=color)
+    pen.text((x + 5 - left, y + 3 - top), text, font=font, anchor="ls", fill=(255, 255, 255))
+    return x, y, x + width, y + height
+
+
+def free_place(
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    picture: tuple[int, int],
+    taken: Sequence[Rectangle],
+) -> tuple[float, float]:
+    """Return the place in a picture of (width, height) nearest to x, y that is not taken.
+
+    It lies straight above or below x, y moved into the picture; where all of these are taken, it
+    is x, y moved into the picture.
+    """
+    x = min(max(x, 0), max(picture[0] - width, 0))
+    lowest = max(picture[1] - height, 0)
+    y = min(max(y, 0), lowest)
+    in_the_way = [r for r in taken if r[0] < x + width and x < r[2]]
+    beside = [place for r in in_the_way for place in (r[1] - height, r[3])]
+    free = [
+        place
+        for place in (y, *beside)
+        if 0 <= place <= lowest
+        and not any(r[1] < place + height and place < r[3] for r in in_the_way)
+    ]
+    return x, min(free, key=lambda place: abs(place - y), default=y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def write_plot(charts: Sequence[DotChart], stem: Path, *, columns: int = 1) -> N
 
     if not charts:
         raise ValueError("write_plot: expected at least one chart, got none")
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box stands for it
         figure = _sheet(charts, columns)
         for suffix, options in (("png", {"dpi": 160}), ("svg", {"metadata": {"Date": None}})):
             with replacing(stem.with_name(f"{stem.name}.{suffix}")) as draft:
@@ -69,13 +71,15 @@ def _sheet(charts: Sequence[DotChart], columns: int) -> Any:
 def _draw(axes: Any, chart: DotChart) -> None:
     for place, row in enumerate(chart.rows):
         _row(axes, place, row, chart)
-    axes.set_yticks(range(len(chart.rows)), [row.label for row in chart.rows])
+    labels = [row.label for row in chart.rows]
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)  # a name may hold a $
     axes.set_ylim(len(chart.rows) - 0.4, -0.6)
     margin = 0.02 * (chart.axis.high - chart.axis.low)
     axes.set_xlim(chart.axis.low - margin, chart.axis.high + margin)
     arrow = {True: " ↑", False: " ↓", None: ""}[chart.higher_is_better]
     unit = f" ({chart.unit})" if chart.unit else ""
-    axes.set_title(f"{chart.title}{unit}{arrow}", loc="left", fontsize=10, fontweight="bold")
+    title = f"{chart.title}{unit}{arrow}"
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", parse_math=False)
     axes.grid(axis="x", color=_LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from g2vlm_fast.export.scene_graph import SceneObject, SceneRelation
 from g2vlm_fast.report.from_above import FromAbove
-from g2vlm_fast.report.pictures import Picture, object_color
+from g2vlm_fast.report.pictures import BACKGROUND, Picture, object_color
 
 _DRAWN_RELATIONS = 9
+_FAINT = 0.55  # opacity of the scene behind its graph
 _FEW = 12  # objects; the names of more are written smaller
 
 
@@ -24,6 +25,7 @@ def draw_top_view(
     first_pose: NDArray[np.float32] | None,
     *,
     region: NDArray[np.float32],
+    tallest: float = 1.0,
 ) -> Picture:
     """Draw footprints, labels and the surest relations over the scene from above.
 
@@ -34,6 +36,7 @@ def draw_top_view(
         first_pose: ``[4, 4]`` camera to world, of the view that directions are meant from, if
             there is one.
         region: ``[2, 2]`` metres, lowest and highest x and y that are shown at least.
+        tallest: height of the picture over its width; what is longer gets room beside it.
     """
     import matplotlib
 
@@ -43,17 +46,16 @@ def draw_top_view(
 
     low, high = region
     for thing in objects:
-        reach = float(np.linalg.norm(thing.size[:2])) / 2
-        low = np.minimum(low, thing.center[:2] - reach)
-        high = np.maximum(high, thing.center[:2] + reach)
+        corners = _footprint(thing)
+        low, high = np.minimum(low, corners.min(axis=0)), np.maximum(high, corners.max(axis=0))
     margin = 0.05 * float((high - low).max())
     low, high = low - margin, high + margin
     background = from_above(low, high)
     extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
     aspect = (extent[3] - extent[2]) / (extent[1] - extent[0])
-    figure = Figure(figsize=(10, max(4.0, min(10.0, 10 * aspect))), dpi=110)
+    figure = Figure(figsize=(10, max(4.0, 10 * min(tallest, aspect))), dpi=110)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    axes.imshow(background, extent=extent, alpha=0.55)
+    axes.imshow(background, extent=extent, alpha=_FAINT)
     places = {}
     for thing in objects:
         corners = _footprint(thing)
@@ -134,6 +136,6 @@ def _to_picture(figure: Any) -> Picture:
     from PIL import Image
 
     memory = io.BytesIO()
-    figure.savefig(memory, format="png", facecolor="white")
+    figure.savefig(memory, format="png", facecolor=tuple(1 - _FAINT * (1 - BACKGROUND)))
     memory.seek(0)
     return np.asarray(Image.open(memory).convert("RGB"))

@@ -19,7 +19,9 @@ class DataConfig:
 
     A batch holds ``scenes_per_step`` rooms with ``texts_per_scene`` texts each; ``fresh_per_step``
     of them are new until ``rooms`` are known. ``workers`` processes make batches ahead of the
-    step that uses them; what is in a batch does not depend on how many there are.
+    step that uses them; what is in a batch depends neither on how many there are nor on how much
+    they remember. Rooms from shards have the programs and views that they were written with;
+    pixels of rooms that a GPU renders differ from those of a CPU within float32.
     """
 
     rooms: int = 256
@@ -32,6 +34,10 @@ class DataConfig:
     surface_points: int = 1024  # a room
     query_points: int = 512  # a room
     workers: int = 1
+    render_device: str | None = None  # where rooms are rendered; None: where the model is trained
+    shards: str | None = None  # folder of ``g2vlm-fast data write``, read instead of making rooms
+    room_memory: float = 4.0  # GiB of rooms that a process keeps; others are made or read anew
+    text_memory: float = 1.0  # GiB of features of texts that a process keeps
     scans: tuple[str, ...] = ()  # folders of preprocessed scans that are mixed in
     room_weight: int = 3  # batches of rooms for every ``scan_weight`` of scans, if there are scans
     scan_weight: int = 1

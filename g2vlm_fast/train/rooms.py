@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -21,8 +22,11 @@ from g2vlm_fast.data import (
 from g2vlm_fast.data.collate import Tokenize
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.packing import EveryPlaceFrom
+from g2vlm_fast.data.recent import Recent
+from g2vlm_fast.data.stored_rooms import StoredRooms
 from g2vlm_fast.ontology import EVERYTHING, Ontology
 from g2vlm_fast.records import SceneBatch, Targets
+from g2vlm_fast.train.beside import made_beside
 from g2vlm_fast.train.config import DataConfig
 
 _REPLAY_STREAM, _TEXT_STREAM = 5, 6
@@ -38,6 +42,15 @@ class Example(NamedTuple):
     batch: SceneBatch
     targets: Targets
     text_features: Tensor | None  # [L, width] of the texts, where a frozen encoder was given
+
+    def pin_memory(self) -> Example:
+        """Return it in page-locked memory, from which copies to a GPU need not wait."""
+        features = self.text_features
+        return Example(
+            self.batch.pin_memory(),
+            self.targets.pin_memory(),
+            None if features is None else features.pin_memory(),
+        )
 
 
 class GrowingRooms(RoomBatches, Dataset[Example]):
@@ -58,6 +71,11 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
         ontology: the classes and relations of the model.
         encode_texts: the frozen language encoder, which must not remember texts; None where it is
             trained with the model.
+        device: where rooms are rendered.
+
+    Raises:
+        ValueError: more fresh rooms than scenes, or fewer stored rooms than ``data`` asks for.
+        ScanError: ``data.shards`` cannot be read, or holds others than rooms of training.
     """
 
     def __init__(
@@ -69,9 +87,11 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
         answer_vocabulary: AnswerVocabulary,
         ontology: Ontology = EVERYTHING,
         encode_texts: EncodeTexts | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
+        stored = None if data.shards is None else StoredRooms(Path(data.shards))
         super().__init__(
-            seeds_of("train", data.rooms),
+            seeds_of("train", data.rooms) if stored is None else _some_seeds(stored, data),
             data.scenes_per_step,
             seed=seed,
             tokenize=tokenize,
@@ -81,6 +101,9 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
             texts_per_scene=data.texts_per_scene,
             num_surface_points=data.surface_points,
             num_query_points=data.query_points,
+            device=device,
+            stored=stored,
+            memory=round(data.room_memory * 2**30),
         )
         if not 0 <= data.fresh_per_step <= data.scenes_per_step:
             raise ValueError(
@@ -90,7 +113,7 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
         self.data = data
         self.encode_texts = encode_texts
         self._texts: dict[int, list[Query]] = {}
-        self._features: dict[int, dict[str, Tensor]] = {}
+        self._features = Recent(self._read_texts, round(data.text_memory * 2**30))
 
     def seeds_of_batch(self, index: int) -> list[int]:
         """Return the rooms of batch ``index``: the new ones, then replayed ones."""
@@ -109,7 +132,7 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
         if self.encode_texts is None:
             return Example(batch, targets, None)
         features = [
-            self._features_of(seed)[text.text]
+            self._features[seed][text.text]
             for seed, of_room in zip(chosen, texts, strict=True)
             for text in of_room
         ]
@@ -125,19 +148,17 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
         statement, caption, *others = self._texts_of(seed)
         return [statement, caption, *draws.shuffled(others)][: self.texts_per_scene]
 
-    def _features_of(self, seed: int) -> dict[str, Tensor]:
+    def _read_texts(self, seed: int) -> dict[str, Tensor]:
         """Return the features of every text of a room."""
-        if seed not in self._features:
-            assert self.encode_texts is not None
-            texts = self._texts_of(seed)
-            batch, _ = self._collate([seed], [texts], samples=False)
-            assert batch.text_ids is not None
-            assert batch.text_offsets is not None
-            features = self.encode_texts(batch.text_ids, batch.text_offsets)
-            sizes = batch.text_offsets.diff().tolist()
-            named = zip(texts, features.split(sizes), strict=True)
-            self._features[seed] = {text.text: feature for text, feature in named}
-        return self._features[seed]
+        assert self.encode_texts is not None
+        texts = self._texts_of(seed)
+        batch, _ = self._collate([seed], [texts], samples=False)
+        assert batch.text_ids is not None
+        assert batch.text_offsets is not None
+        features = self.encode_texts(batch.text_ids, batch.text_offsets)
+        sizes = batch.text_offsets.diff().tolist()
+        named = zip(texts, features.split(sizes), strict=True)
+        return {text.text: feature for text, feature in named}
 
     def _collate(
         self, seeds: list[int], texts: list[list[Query]], *, samples: bool = True, seed: int = 0
@@ -162,16 +183,69 @@ class GrowingRooms(RoomBatches, Dataset[Example]):
         return min(data.scenes_per_step + data.fresh_per_step * (batches - 1), data.rooms)
 
 
-def prefetched(
-    batches: Dataset[Example], index: int, *, workers: int, ahead: int = 4
-) -> Iterator[Example]:
-    """Return the endless stream of batches from ``index`` on, made by other processes.
+def _some_seeds(stored: StoredRooms, data: DataConfig) -> list[int]:
+    if len(stored.seeds) < data.rooms:
+        raise ValueError(
+            f"DataConfig: rooms must be at most {len(stored.seeds)}, which are in the shards "
+            f"{data.shards}, got {data.rooms}"
+        )
+    return stored.seeds[: data.rooms]
 
-    The stream is the same for every number of workers; 0 makes the batches in this process.
-    Every worker keeps rooms of its own, so more of them repeat work until all rooms are made.
+
+def rendering_device(data: DataConfig, model_device: str) -> torch.device:
+    """Return where rooms are rendered: where the model is, unless the configuration says it.
+
+    Raises:
+        ValueError: no device, or one that is not here.
     """
+    name = model_device if data.render_device is None else data.render_device
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(
+            f"DataConfig: render_device must be a device such as 'cpu' or 'cuda', got {name!r}"
+        ) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"DataConfig: rooms are to be rendered on {name!r}, but no GPU is here; "
+            "let render_device be 'cpu'"
+        )
+    return device
+
+
+def prefetched(
+    batches: Dataset[Example],
+    index: int,
+    *,
+    workers: int,
+    ahead: int = 4,
+    device: torch.device | str = "cpu",
+) -> Iterator[Example]:
+    """Return the endless stream of batches from ``index`` on, made beside the step.
+
+    The stream is the same for every number of workers. Processes share the work; every one of them
+    keeps rooms of its own, so more of them repeat work until all rooms are made. Without workers,
+    batches are made in this process: on the CPU when they are asked for, on a GPU by a thread with
+    a stream of its own (:func:`~g2vlm_fast.train.beside.made_beside`).
+
+    Where there is a GPU, batches come in page-locked memory. A process that was forked cannot use
+    one, so workers that render on it are started anew, which takes seconds; a script that trains
+    with them needs the usual ``if __name__ == "__main__"``.
+
+    Args:
+        batches: makes them.
+        index: of the first.
+        workers: processes.
+        ahead: batches that each of them, or the thread, makes before they are asked for.
+        device: where ``batches`` renders rooms.
+    """
+    device = torch.device(device)
     if workers == 0:
-        return (batches[number] for number in itertools.count(index))
+        if device.type == "cpu":
+            return (batches[number] for number in itertools.count(index))
+        return made_beside(
+            lambda number: batches[number].pin_memory(), index, device=device, ahead=ahead
+        )
     loader: DataLoader[Any] = DataLoader(
         batches,
         batch_size=None,
@@ -179,5 +253,6 @@ def prefetched(
         num_workers=workers,
         prefetch_factor=ahead,
         pin_memory=torch.cuda.is_available(),
+        multiprocessing_context=None if device.type == "cpu" else "spawn",
     )
     return iter(loader)

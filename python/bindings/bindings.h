@@ -7,6 +7,7 @@
 
 namespace g2vlm::python {
 
+void bind_edge_attention(nanobind::module_& module);
 void bind_edge_conv(nanobind::module_& module);
 void bind_graph_build(nanobind::module_& module);
 void bind_graph_reduce(nanobind::module_& module);

@@ -12,6 +12,7 @@ NB_MODULE(_C, module) {
   module.attr("cuda_version") = "";
   module.attr("cuda_architectures") = "";
 #endif
+  g2vlm::python::bind_edge_attention(module);
   g2vlm::python::bind_edge_conv(module);
   g2vlm::python::bind_graph_build(module);
   g2vlm::python::bind_graph_reduce(module);

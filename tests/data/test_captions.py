@@ -154,7 +154,8 @@ def test_captions_of_objects_fit_them_alone(rooms: list[tuple[Scene, list[Query]
             parsed = pattern.fullmatch(query.text)
             assert parsed, query.text
             assert (parsed[1], parsed[2]) == (thing.color, thing.class_name)
-            assert float(parsed[3]) == pytest.approx(thing.size[2].item(), abs=0.051)
+            height = thing.size[2].item()
+            assert float(parsed[3]) == pytest.approx(height, abs=0.0051 if height < 0.2 else 0.051)
             for part in parsed[4].split(" and "):
                 relation = clause.fullmatch(part)
                 assert relation, part

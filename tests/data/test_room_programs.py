@@ -21,12 +21,12 @@ from g2vlm_fast.ontology import CLASSES
 CONFIG = RoomConfig(programs=PROGRAMS, views=(4, 8))
 
 RECORDS = {
-    "bedroom": "a76657618baf6b82d5a4ebd0a004132d0f3e69f227f1997c2f8a898ab38fb35a",
+    "bedroom": "27782bbda0a65e61cd63d230ad1130d4922cc9da6dc181ed9c0c2681f492c2e9",
     "living room": "d9d94c5d4a83245e7b4bc7cfd35e559e1d7a7272fa5c47dab630865541033735",
     "kitchen": "3db46e0ef9ceeaaef4505ddd584b189c9cd8a87ed103cacbc3b1b38f2f83ac69",
     "office": "d730276c7607d6b09d59e55d330546afd48b1675a37c635336ac9c2d9accdfc3",
     "bathroom": "7f465ec29e630c98d24049d46680353ce6c8ebfb570a946e3d6e4ece0c428fb4",
-    "flat": "a302838a04c76e527b156cf4a14329a57b55fd542ee2a12b28d4517e02a11f03",
+    "flat": "fcc2a7c0a49e92e42c80e8ca40c96dc010d5995c0b46c2822a3ff9278dada7aa",
 }
 
 

@@ -171,6 +171,21 @@ def test_clock_that_is_off_is_found(delay: float, tmp_path: Path) -> None:
     np.testing.assert_allclose(check.scene.poses.numpy(), room.poses[known], atol=0.01)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.1, -0.06])
+@pytest.mark.parametrize(("name", "stride"), [("shelf_bin", 1), ("icl_livingroom", 3)])
+def test_clock_of_a_real_scan_that_is_off_is_found(
+    name: str, stride: int, delay: float, shared_data: Path, tmp_path: Path
+) -> None:
+    room = _real(shared_data, name, stride)
+    check = check_scan(tum.write(tmp_path, room, pose_delay=delay, track=room.poses))
+    assert check.time is not None
+    assert check.time.seconds == pytest.approx(delay, abs=0.005)
+    assert check.reading == Reading()
+    assert check.consistent
+    assert "This is sure" in check.describe()[-1]
+
+
 def test_right_clock_is_left_alone(tmp_path: Path) -> None:
     check = check_scan(tum.write(tmp_path, small_room(24, (72, 96))))
     assert check.time is not None

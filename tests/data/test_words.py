@@ -10,7 +10,7 @@ import pytest
 from g2vlm_fast.data import AnswerVocabulary
 from g2vlm_fast.data.draws import Draws
 from g2vlm_fast.data.language.answers import PLURALS
-from g2vlm_fast.data.language.grammar import listed, numbered, plural, with_article
+from g2vlm_fast.data.language.grammar import listed, negated, numbered, plural, with_article
 from g2vlm_fast.data.language.lexicon import Lexicon, held_out
 from g2vlm_fast.data.language.phrasebook import (
     HOLDER_WORDS,
@@ -149,3 +149,9 @@ def test_noun_phrases_say_the_program() -> None:
         wording.the(of_class("door"))
     with pytest.raises(ValueError, match="no noun phrase says 'union'"):
         wording.noun_phrase(Program("union", (SCENE, SCENE)))
+
+
+def test_no_relation_is_denied_twice() -> None:
+    denied = {negated(words) for wordings in RELATION_WORDS.values() for words in wordings}
+    assert {"far from", "not near", "not left of"} <= denied
+    assert not any(words.count("not ") > 1 for words in denied)

@@ -126,16 +126,55 @@ def test_cider_by_hand() -> None:
     assert cider([four, ["y"]], [[four], [["y"]]])[0] == pytest.approx(10.0)
 
 
-def test_captions_agree_with_the_coco_evaluation() -> None:
-    package = pytest.importorskip("pycocoevalcap.cider.cider", reason="pycocoevalcap is the oracle")
-    said, references = corpus_of(SAID, TRUTH)
-    keys = list(TRUTH)
-    theirs = (
-        {key: [" ".join(w) for w in texts] for key, texts in zip(keys, references, strict=True)},
-        {key: [" ".join(words)] for key, words in zip(keys, said, strict=True)},
+Texts = list[list[str]]
+
+
+def random_corpus(seed: int) -> tuple[Texts, list[Texts]]:
+    """Texts of a few words, so that some n-grams are shared, and one to three references each."""
+    draws = np.random.default_rng(seed)
+
+    def text() -> list[str]:
+        return draws.choice(list("abcdef"), size=draws.integers(1, 12)).tolist()
+
+    return [text() for _ in range(30)], [
+        [text() for _ in range(draws.integers(1, 4))] for _ in range(30)
+    ]
+
+
+def for_coco(said: Texts, references: list[Texts]) -> tuple[dict[int, list[str]], ...]:
+    """References and texts as pycocoevalcap takes them."""
+    return (
+        {key: [" ".join(words) for words in texts] for key, texts in enumerate(references)},
+        {key: [" ".join(words)] for key, words in enumerate(said)},
     )
-    _, expected = package.Cider().compute_score(*theirs)
+
+
+CORPORA = [corpus_of(SAID, TRUTH), *map(random_corpus, range(3))]
+
+
+@pytest.mark.parametrize(("said", "references"), CORPORA)
+def test_consensus_agrees_with_the_coco_evaluation(said: Texts, references: list[Texts]) -> None:
+    package = pytest.importorskip("pycocoevalcap.cider.cider", reason="pycocoevalcap is the oracle")
+    _, expected = package.Cider().compute_score(*for_coco(said, references))
     assert cider(said, references) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("said", "references"), CORPORA)
+def test_subsequences_agree_with_the_coco_evaluation(said: Texts, references: list[Texts]) -> None:
+    package = pytest.importorskip("pycocoevalcap.rouge.rouge", reason="pycocoevalcap is the oracle")
+    _, expected = package.Rouge().compute_score(*for_coco(said, references))
+    found = [rouge_l(*pair) for pair in zip(said, references, strict=True)]
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("said", "references"), CORPORA)
+def test_bleu_agrees_with_the_coco_evaluation(said: Texts, references: list[Texts]) -> None:
+    # They add 1e-15 to matches and 1e-9 to counts and lengths; here a corpus without a match has 0.
+    package = pytest.importorskip("pycocoevalcap.bleu.bleu", reason="pycocoevalcap is the oracle")
+    expected, _ = package.Bleu(4).compute_score(*for_coco(said, references), verbose=0)
+    pairs = [bleu_sums(*pair) for pair in zip(said, references, strict=True)]
+    total = sum(pairs[1:], pairs[0])
+    assert [total.bleu(order) for order in (1, 2, 3, 4)] == pytest.approx(expected, rel=1e-6)
 
 
 def test_copies_of_texts_are_texts_that_come_twice() -> None:

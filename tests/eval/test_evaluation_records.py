@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_evaluation import FEW_TASKS, ToyBenchmark, ToySystem
 
@@ -30,6 +30,7 @@ ANY_NUMBERS = st.floats()
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
+@settings(deadline=None)  # disks take the time that they take
 @given(
     rows=st.dictionaries(TEXTS, st.lists(NUMBERS, max_size=4).map(tuple), max_size=3),
     item=st.builds(Item, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, NUMBERS),
@@ -49,6 +50,7 @@ def test_record_keeps_every_bit(
     assert repr(read_record(path)) == repr(record)
 
 
+@settings(deadline=None)
 @given(numbers=st.tuples(*[ANY_NUMBERS] * 5))
 def test_summary_keeps_every_bit(
     numbers: tuple[float, ...], tmp_path_factory: pytest.TempPathFactory

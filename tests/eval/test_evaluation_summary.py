@@ -146,7 +146,7 @@ def test_comparison_is_that_of_the_statistics() -> None:
     a, b = (np.array([r.rows["error"] for r in records]) for records in (ours, theirs))
     differences = b[:, 0] - a[:, 0]  # less error is better
     assert found["error"].value == pytest.approx(differences.mean())
-    assert found["error"].p_value == sign_flip_test(differences, alternative="two-sided")
+    assert found["error"].p_value == sign_flip_test(differences, alternative="two-sided")  # alike
     assert found["error"].effect == pytest.approx(paired_d(differences))
     assert found["error"].low < found["error"].value < found["error"].high
     both = [found[name].p_value for name in ("right", "error")]

@@ -121,6 +121,41 @@ def test_scale_is_an_error_but_not_of_silog() -> None:
     assert values["depth_silog"] == pytest.approx(0.0, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "alignment"), [("_median_scaled", "median"), ("_scale_and_shift", "least squares")]
+)
+def test_depth_after_an_alignment_is_scored_as_the_metrics_define(
+    suffix: str, alignment: str
+) -> None:
+    truth = depths(0)
+    truth[0, 0] = 0  # undefined
+    noise = 0.1 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
+    said = (0.4 * truth + 0.3 + noise).clamp_min(0.05)
+    values = values_of(case_of(truth), prediction_of(said, views(), (0, 1)))
+    expected = depth_sums(said, truth, alignment=alignment)
+    assert values[f"depth_abs_rel{suffix}"] == pytest.approx(expected.abs_rel)
+    assert values[f"depth_delta_1{suffix}"] == pytest.approx(expected.delta(1))
+    assert values[f"depth_abs_rel{suffix}"] < values["depth_abs_rel"]
+
+
+def test_one_alignment_is_fitted_to_all_views_of_a_scene() -> None:
+    truth = depths(0)
+    as_one = values_of(case_of(truth), prediction_of(3 * truth, views(), (0, 1)))
+    assert as_one["depth_abs_rel_median_scaled"] == pytest.approx(0.0, abs=1e-6)
+    assert as_one["depth_abs_rel_scale_and_shift"] == pytest.approx(0.0, abs=1e-6)
+    apart = truth * torch.tensor([1.0, 3.0])[:, None, None]
+    values = values_of(case_of(truth), prediction_of(apart, views(), (0, 1)))
+    assert values["depth_abs_rel_median_scaled"] > 0.2
+
+
+def test_an_alignment_makes_no_missing_depth_good() -> None:
+    truth = depths(0)
+    values = values_of(case_of(truth), prediction_of(2 * truth[1:], views(), (1,)))
+    for suffix in ("_median_scaled", "_scale_and_shift"):
+        assert values[f"depth_abs_rel{suffix}"] == pytest.approx(0.5, abs=1e-6)
+        assert values[f"depth_delta_1{suffix}"] == pytest.approx(0.5)
+
+
 def test_a_smaller_image_is_met_along_its_rays() -> None:
     given = views(1)
     half = torch.diag(torch.tensor([0.5, 0.5, 1.0]))
@@ -170,7 +205,7 @@ def test_more_wrong_pixels_never_score_better() -> None:
         )  # fmt: skip
         values = values_of(case, prediction)
         for name in values if last is not None else ():
-            if "silog" not in name:  # a scale that is wrong throughout is none to it
+            if "sil" not in name and "scale" not in name:  # to them a wrong scale is no error
                 sign = 1 if score_named(name).higher_is_better else -1
                 assert sign * (values[name] - last[name]) <= 1e-9, name
         last = values

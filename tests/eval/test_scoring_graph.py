@@ -15,7 +15,7 @@ from g2vlm_fast.eval.metrics.boxes import Boxes
 from g2vlm_fast.eval.metrics.spq import QualitySums, relation_sums
 from g2vlm_fast.eval.protocol.cases import Case, GraphTruth
 from g2vlm_fast.eval.protocol.records import Row
-from g2vlm_fast.eval.scoring import objects, relations, score_named
+from g2vlm_fast.eval.scoring import given_objects, objects, relations, score_named
 from g2vlm_fast.eval.scoring.nodes import KINDS, OTHER, Nodes, class_numbers, predicted_boxes
 from g2vlm_fast.eval.scoring.triplets import PREDICATES
 from g2vlm_fast.ontology import CLASSES, INVERSE, RELATIONS, SYMMETRIC_RELATIONS
@@ -67,6 +67,11 @@ def said(
 
 def object_rows(prediction: ScenePrediction) -> dict[str, Row]:
     return objects.judge(case_of(), prediction).rows
+
+
+def given_values(case: Case, prediction: ScenePrediction) -> dict[str, float]:
+    rows = given_objects.judge(case, prediction).rows
+    return {name: float(score_named(name).statistic(np.array(row))) for name, row in rows.items()}
 
 
 def relation_values(case: Case, prediction: ScenePrediction) -> dict[str, float]:
@@ -177,6 +182,46 @@ def test_what_others_imply_is_not_scored() -> None:
     )
     assert sparse == complete
     assert sparse["triplet_f1"] == sparse["triplet_recall_20"] == 1.0
+
+
+def test_what_containers_in_containers_imply_is_not_scored() -> None:
+    chain = (LAMP, "in", TABLE), (TABLE, "in", CHAIR)
+    carried = (LAMP, "on", TABLE), (TABLE, "in", CHAIR)
+    implied = (LAMP, "in", CHAIR)
+    for stated in (chain, carried):
+        case = case_of(*stated, implied)
+        sparse, complete = (
+            relation_values(case, said(*stated)),
+            relation_values(case, said(*stated, implied)),
+        )
+        assert sparse == complete
+        assert sparse["spq"] == sparse["triplet_f1"] == sparse["triplet_recall_20"] == 1.0
+    inside_of_what_stands = case_of((LAMP, "in", TABLE), (TABLE, "on", CHAIR))
+    wrong = said((LAMP, "in", TABLE), (TABLE, "on", CHAIR), (LAMP, "in", CHAIR))
+    assert relation_values(inside_of_what_stands, wrong)["triplet_f1"] == pytest.approx(4 / 5)
+
+
+def test_relations_of_given_objects_do_not_depend_on_where_a_system_would_have_found_them() -> None:
+    case = case_of((CHAIR, "left of", TABLE), (LAMP, "on", TABLE))
+    half = said((CHAIR, "left of", TABLE), (CHAIR, "near", LAMP))
+    values = given_values(case, half)
+    assert values["triplet_f1_given_objects"] == 0.5
+    assert values["spq_given_objects"] == pytest.approx(1 / 3)  # left of: 1, on: 0, near: 0
+    rounded = [thing(row, size=(1.0001, 1, 1)) for row in range(3)]
+    assert given_values(case, dataclasses.replace(half, objects=tuple(rounded))) == values
+
+
+def test_whoever_moves_a_given_object_loses_its_relations() -> None:
+    case = case_of((CHAIR, "left of", TABLE), (LAMP, "on", TABLE))
+    both = (CHAIR, "left of", TABLE), (LAMP, "on", TABLE)
+    assert given_values(case, said(*both))["spq_given_objects"] == 1.0
+    for change in ({"center": (0.1, 0, 0.5)}, {"class_name": "lamp"}):
+        moved = [thing(CHAIR, **change), thing(TABLE), thing(LAMP)]
+        values = given_values(case, said(*both, things=moved))
+        assert values["spq_given_objects"] == 0.5
+        assert values["triplet_f1_given_objects"] == 0.5
+    silent = ScenePrediction(scene="s", system="test")
+    assert set(given_values(case, silent).values()) == {0.0}
 
 
 def test_objects_that_are_not_found_lose_their_relations() -> None:

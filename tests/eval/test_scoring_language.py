@@ -161,8 +161,28 @@ def test_luck_of_grounding_is_a_random_object() -> None:
 def test_a_constant_score_gets_what_luck_gets() -> None:
     meant = [(f"phrase {row}", (10, 11, 12, 13), (0.25,) * 4) for row in range(3)]
     rows = grounding.judge(grounded_case(), grounded(*meant)).rows
-    for hits, _, luck in rows.values():
-        assert hits == pytest.approx(luck)
+    for name, row in rows.items():
+        if "acc" in name:
+            assert row[0] == pytest.approx(row[2]), name
+
+
+def test_links_of_phrases_count_what_is_asserted_right_and_true() -> None:
+    rows = grounding.judge(
+        grounded_case(),
+        grounded(
+            ("phrase 0", (10, 11), (0.9, 0.5)),  # the right one and a wrong one
+            ("phrase 1", (11,), (0.4,)),  # right, but not asserted
+            ("phrase 2", (12, 13), (0.7, 0.6)),  # two boxes on one lamp
+        ),
+    ).rows
+    assert rows["grounding_f1_25"] == (4.0, 4.0 + 3.0)
+    assert rows["grounding_f1_50"] == (4.0, 4.0 + 3.0)
+    everything = [(f"phrase {row}", (10, 11, 12, 13), (1.0,) * 4) for row in range(3)]
+    assert grounding.judge(grounded_case(), grounded(*everything)).rows["grounding_f1_25"] == (
+        6.0,
+        12.0 + 3.0,
+    )
+    assert grounding.judge(grounded_case(), said()).rows["grounding_f1_25"] == (0.0, 3.0)
 
 
 def test_phrases_without_boxes_fail() -> None:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from g2vlm_fast.data import generate_room
 from g2vlm_fast.data.interchange import ScenePrediction
+from g2vlm_fast.data.rendering.primitives import Primitives, Shape
+from g2vlm_fast.data.rendering.sampling import sample_surface
 from g2vlm_fast.eval.metrics.surface import surface_scores
 from g2vlm_fast.eval.protocol.cases import Case, SurfaceTruth
 from g2vlm_fast.eval.protocol.records import Row
@@ -20,6 +22,8 @@ from g2vlm_fast.eval.scoring import score_named
 from g2vlm_fast.eval.scoring.solids import distance_to_solids
 from g2vlm_fast.eval.scoring.surface import LIMIT, SCORES, judge
 from g2vlm_fast.eval.scoring.voxels import VOXEL, voxels_of
+
+OF_SOLIDS = "mesh_iou"  # the score of a volume, which samples have not
 
 
 def plane(count: int, size: float = 2.0) -> SurfaceTruth:
@@ -118,7 +122,7 @@ def test_a_scene_without_hidden_surface_has_no_hidden_scores() -> None:
     truth = dataclasses.replace(truth, hidden=torch.zeros(50, dtype=torch.bool))
     rows = rows_of(truth, points=truth.points)
     for name, row in rows.items():
-        assert (row == (0.0, 0.0)) == name.endswith("_hidden"), name
+        assert (row == (0.0, 0.0)) == (name.endswith("_hidden") or name == OF_SOLIDS), name
 
 
 def test_distances_are_cut_off() -> None:
@@ -175,6 +179,69 @@ def test_occupancy_counts_said_and_true_voxels_everywhere_and_off_the_seen_surfa
     assert rows["occupancy_iou_10cm_hidden"] == (1.0, 3.0)
 
 
+BOX_FACES = torch.tensor(
+    [[0, 2, 1], [1, 2, 3], [4, 5, 6], [5, 7, 6], [0, 1, 4], [1, 5, 4],
+     [2, 6, 3], [3, 6, 7], [0, 4, 2], [2, 4, 6], [1, 3, 5], [3, 7, 5]], dtype=torch.int32,
+)  # fmt: skip
+
+
+def box(half_size: tuple[float, float, float], *, inwards: bool = False) -> tuple[Tensor, Tensor]:
+    corner = torch.tensor([[x, y, z] for z in (-1.0, 1) for y in (-1.0, 1) for x in (-1.0, 1)])
+    return corner * torch.tensor(half_size), BOX_FACES.flip(1) if inwards else BOX_FACES
+
+
+WALLS, BLOCK = (2.0, 1.5, 1.0), (1.0, 0.5, 0.5)
+
+
+def blocked_room() -> SurfaceTruth:
+    """A room of 24 m³ with a block of 2 m³ that hangs in its middle."""
+    solids = Primitives(
+        shape=torch.tensor([int(Shape.ROOM), int(Shape.BOX)]),
+        center=torch.zeros(2, 3),
+        rotation=torch.eye(3).repeat(2, 1, 1),
+        half_size=torch.tensor([WALLS, BLOCK]),
+        color=torch.full((2, 3), 0.5),
+        material=torch.zeros(2, dtype=torch.int64),
+        instance=torch.tensor([-1, 0]),
+    )
+    points, normals, _ = sample_surface(solids, 3000, torch.Generator().manual_seed(0))
+    return SurfaceTruth(
+        points=points, normals=normals, hidden=torch.zeros(3000, dtype=torch.bool),
+        primitives=solids,
+    )  # fmt: skip
+
+
+def joined(*meshes: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    ends = torch.tensor([0, *(len(vertices) for vertices, _ in meshes)]).cumsum(0).int()
+    return {
+        "vertices": torch.cat([vertices for vertices, _ in meshes]),
+        "faces": torch.cat([faces + end for (_, faces), end in zip(meshes, ends, strict=False)]),
+    }
+
+
+def test_the_volume_of_air_is_that_between_walls_and_furniture() -> None:
+    truth, walls = blocked_room(), box(WALLS, inwards=True)
+    assert values_of(truth, **joined(walls, box(BLOCK)))["mesh_iou"] == 1.0
+    empty = values_of(truth, **joined(walls))["mesh_iou"]
+    assert empty == pytest.approx(22 / 24, abs=0.01)
+    halved = values_of(truth, **joined(box((1.0, 1.5, 1.0), inwards=True), box(BLOCK)))["mesh_iou"]
+    assert halved == pytest.approx(10 / 22, abs=0.02)
+    larger = values_of(truth, **joined(box((2.2, 1.5, 1.0), inwards=True), box(BLOCK)))["mesh_iou"]
+    assert larger == pytest.approx(22 / 24.4, abs=0.02)
+
+
+def test_a_mesh_inside_out_or_none_encloses_no_air() -> None:
+    truth = blocked_room()
+    assert values_of(truth, **joined(box(WALLS), box(BLOCK, inwards=True)))["mesh_iou"] == 0.0
+    assert values_of(truth, points=truth.points)["mesh_iou"] == 0.0
+    assert values_of(truth)["mesh_iou"] == 0.0
+
+
+def test_a_truth_without_solids_has_no_volume() -> None:
+    vertices, faces = square()
+    assert rows_of(plane(500), vertices=vertices, faces=faces)["mesh_iou"] == (0.0, 0.0)
+
+
 def test_a_rigid_motion_of_truth_and_prediction_changes_no_distance() -> None:
     case = room_case()
     truth = case.surface
@@ -207,7 +274,7 @@ def test_a_rigid_motion_of_truth_and_prediction_changes_no_distance() -> None:
 
     still, turned = values(False), values(True)
     for score in SCORES:
-        if not score.name.startswith("occupancy"):  # the grid does not move along
+        if not score.name.startswith(("occupancy", OF_SOLIDS)):  # grid and box do not move along
             assert turned[score.name] == pytest.approx(still[score.name], abs=2e-3), score.name
 
 
@@ -221,8 +288,8 @@ def test_more_errors_never_score_better() -> None:
         faces = torch.arange(1200, dtype=torch.int32).view(-1, 3)
         values = values_of(truth, points=points, vertices=corners, faces=faces)
         for score in SCORES if last is not None else ():
-            if score.name == "mesh_normal_consistency":
-                continue  # knows directions and no distances
+            if score.name in ("mesh_normal_consistency", OF_SOLIDS):
+                continue  # the one knows directions and no distances, the other nothing here
             gain = values[score.name] - last[score.name]
             assert gain * (1 if score.higher_is_better else -1) <= 1e-3, (score.name, wrong)
         last = values

@@ -21,7 +21,9 @@ from g2vlm_fast.eval.metrics.spq import (
 )
 from g2vlm_fast.ontology import INVERSE, RELATIONS, SYMMETRIC_RELATIONS
 
-LEFT, RIGHT, ON, NEAR = (RELATIONS.index(n) for n in ("left of", "right of", "on", "near"))
+LEFT, RIGHT, ON, NEAR, IN = (
+    RELATIONS.index(name) for name in ("left of", "right of", "on", "near", "in")
+)
 RULES = RelationRules()
 LESS_THAN_1 = 1 - 1e-6  # the overlap of a box with itself is 1 but for its last bits
 
@@ -209,6 +211,64 @@ def test_what_follows_from_support_is_neither_rewarded_nor_punished() -> None:
     both = np.zeros((2, len(RELATIONS)), dtype=np.int8)
     both[:, ON] = 1
     assert relation_sums(circle, both == 1, NodeMatches.given(2), circle, both, 2).true.sum() == 2
+
+
+@pytest.mark.parametrize("first", [IN, ON], ids=["in", "on"])
+def test_what_follows_from_containers_is_neither_rewarded_nor_punished(first: int) -> None:
+    pairs = np.array([[0, 1], [1, 2], [2, 3], [0, 2], [1, 3], [0, 3]])
+    labels = np.zeros((6, len(RELATIONS)), dtype=np.int8)
+    labels[0, first] = labels[1:3, IN] = 1
+    listed = labels.copy()
+    listed[3:, IN] = 1
+    given_nodes = NodeMatches.given(4)
+    for truth in (labels, listed):
+        for said in (labels, listed):
+            sums = relation_sums(pairs, said == 1, given_nodes, pairs, truth, 4)
+            assert sums.spq == 1.0
+            assert sums.true.sum() == sums.predicted.sum() == 3
+
+
+def test_what_stands_on_something_does_not_stand_on_what_that_is_in() -> None:
+    pairs = np.array([[0, 1], [1, 2], [0, 2]])
+    labels = np.zeros((3, len(RELATIONS)), dtype=np.int8)
+    labels[0, IN] = labels[1, ON] = 1
+    for column in (IN, ON):
+        said = labels.copy()
+        said[2, column] = 1
+        sums = relation_sums(pairs, said == 1, NodeMatches.given(3), pairs, labels, 3)
+        assert sums.predicted.sum() == 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0, 0.4))
+def test_of_any_graph_what_remains_implies_what_was_left_out(seed: int, density: float) -> None:
+    generator = np.random.default_rng(seed)
+    names, count = RULES.canonical, 6
+    labels = (generator.random((count, count, len(names))) < density).astype(np.int8)
+    labels[np.arange(count), np.arange(count)] = 0
+    kept = RULES.leave_out_implied(labels)
+    on, within = names.index("on"), names.index("in")
+    assert (
+        kept[..., [c for c in range(len(names)) if c not in (on, within)]]
+        == labels[..., [c for c in range(len(names)) if c not in (on, within)]]
+    ).all()
+
+    def implied(graph: np.ndarray) -> np.ndarray:
+        """All pairs of "on" and "in" that follow from a graph, by following every path."""
+        found = np.zeros((2, count, count), dtype=bool)
+        for start in range(count):
+            for column, through in ((on, (on,)), (within, (on, within))):
+                seen, ways = {start}, [start]
+                while ways:
+                    here = ways.pop()
+                    found[int(column == within), start] |= graph[here, :, column] == 1
+                    for there in range(count):
+                        if there not in seen and (graph[here, there, list(through)] == 1).any():
+                            seen.add(there)
+                            ways.append(there)
+        return found
+
+    assert (implied(kept) == implied(labels)).all()
 
 
 def test_undecided_relations_change_nothing() -> None:

@@ -14,6 +14,7 @@ from g2vlm_fast.eval.statistics import (
     holm,
     ratio_of_sums,
     sign_flip_test,
+    swap_test,
     wilson_interval,
 )
 
@@ -102,6 +103,12 @@ def test_large_scene_counts_are_drawn_in_blocks(monkeypatch: pytest.MonkeyPatch)
     assert (blocked.low, blocked.high) == pytest.approx((whole.low, whole.high), rel=1e-12)
 
 
+def test_a_wilson_interval_holds_the_rate_to_its_last_bit() -> None:
+    for trials in range(1, 400):
+        assert wilson_interval(0, trials).low == 0.0
+        assert wilson_interval(trials, trials).high == 1.0
+
+
 @pytest.mark.parametrize(("successes", "trials"), [(0, 50), (50, 50), (7, 20)])
 def test_wilson_agrees_with_scipy(successes: int, trials: int) -> None:
     oracle = stats.binomtest(successes, trials).proportion_ci(method="wilson")
@@ -127,6 +134,40 @@ def test_many_scenes_agree_with_scipy() -> None:
         (values,), np.mean, permutation_type="samples", alternative="greater", rng=0
     )
     assert sign_flip_test(values) == pytest.approx(oracle.pvalue, abs=0.01)
+
+
+@pytest.mark.parametrize("scenes", [8, 40])
+def test_swapping_scenes_that_weigh_alike_is_flipping_signs(scenes: int) -> None:
+    generator = np.random.default_rng(2)
+    pairs = np.stack([generator.normal(0.3, 1, (scenes, 2)), np.ones((scenes, 2))], axis=2)
+    flips = sign_flip_test(pairs[:, 0, 0] - pairs[:, 1, 0], alternative="two-sided")
+    assert swap_test(pairs, difference_of_ratios) == pytest.approx(flips, abs=1e-3)
+
+
+def test_swapping_tests_what_is_shown_where_scenes_weigh_differently() -> None:
+    """Thirty small scenes are won, five large ones are lost, and with them the pooled score."""
+    small, large = [[[3.0, 5.0], [2.0, 5.0]]] * 30, [[[80.0, 200.0], [140.0, 200.0]]] * 5
+    pairs = np.array(small + large)
+    assert difference_of_ratios(pairs.reshape(35, 4).sum(0)) < -0.2
+    by_scene = difference_of_ratios(pairs.reshape(35, 4))
+    assert sign_flip_test(by_scene, alternative="two-sided") < 0.001
+    assert swap_test(pairs, difference_of_ratios) > 0.02
+
+
+def test_swapping_rejects_the_truth_at_its_level() -> None:
+    generator = np.random.default_rng(3)
+    rejected = 0
+    for _ in range(200):
+        tries = generator.integers(1, 30, (20, 1)).repeat(2, 1)
+        hits = generator.binomial(tries, generator.uniform(0.2, 0.8, (20, 1)))
+        pairs = np.stack([hits, tries], axis=2).astype(float)
+        rejected += swap_test(pairs, difference_of_ratios, resamples=400) <= 0.05
+    assert 2 <= rejected <= 20  # 10 expected; beyond, p < 0.005
+
+
+def test_swapping_of_undefined_scores_has_no_answer() -> None:
+    assert np.isnan(swap_test(np.zeros((5, 2, 2)), difference_of_ratios))
+    assert swap_test(np.ones((5, 2, 2)), difference_of_ratios) == 1.0
 
 
 def test_sign_flip_never_claims_certainty() -> None:

@@ -85,6 +85,32 @@ def test_places_agree_with_a_list_sorted_in_python() -> None:
             assert places.recall(k) == pytest.approx(hits / (labels == 1).sum())
 
 
+def test_recall_by_scene_agrees_with_sgbench() -> None:
+    """Without ties and undecided triplets, which it has not; K of it are K triplets, as here."""
+    sgbench = pytest.importorskip("sgbench", reason="SGBench is the oracle")
+    generator = np.random.default_rng(3)
+    pairs, names = np.argwhere(~np.eye(6, dtype=bool)), 5
+    scenes, theirs, theirs_by_predicate = [], [], []
+    ks = (1, 10, 40)
+    for _ in range(12):
+        labels = (generator.random((len(pairs), names)) < 0.15).astype(np.int8)
+        labels[0, 0] = 1
+        scores = generator.random(labels.shape)
+        matched = generator.permutation(np.array([0, 1, 2, 3, 4, -1]))
+        scenes.append(scene_places(pairs, scores, matched, pairs, labels, graph_constraint=False))
+        true = np.array([(*pairs[row], p) for row, p in np.argwhere(labels == 1)])
+        order = np.dstack(np.unravel_index(np.argsort(-scores, axis=None), scores.shape))[0]
+        said = sgbench.remap_triplets(matched, np.array([(*pairs[row], p) for row, p in order]))
+        theirs.append([sgbench.recall(k, False, true, said, names) for k in ks])
+        theirs_by_predicate.append([sgbench.recall(k, True, true, said, names) for k in ks])
+    for column, k in enumerate(ks):
+        expected = [row[column] for row in theirs]
+        assert [places.recall(k) for places in scenes] == pytest.approx(expected)
+        assert mean_recall(scenes, k) == pytest.approx(np.mean(expected))
+        by_predicate = np.nanmean([row[column] for row in theirs_by_predicate], axis=0).mean()
+        assert mean_recall_over_predicates(scenes, k, names) == pytest.approx(by_predicate)
+
+
 def test_ties_get_what_a_random_order_gets() -> None:
     flat = scene_places(PAIRS, np.ones((3, 2)), SELF, PAIRS, LABELS, graph_constraint=False)
     assert [flat.recall(k) for k in (1, 3, 6)] == pytest.approx([1 / 6, 3 / 6, 1.0])

@@ -13,6 +13,8 @@ from g2vlm_fast.eval import untrained
 from g2vlm_fast.eval.benchmarks import RoomBenchmark
 from g2vlm_fast.eval.protocol.records import Estimate, Summary
 from g2vlm_fast.eval.systems import SYSTEMS
+from g2vlm_fast.eval.systems.rules_on_boxes import RulesOnTrueBoxes
+from g2vlm_fast.eval.systems.training_rooms import TrainingRooms
 from g2vlm_fast.eval.untrained import KeptCases, Rows, all_rows, run_rows
 from g2vlm_fast.eval.untrained_tables import (
     PAGE,
@@ -62,7 +64,11 @@ def test_every_system_is_judged_at_every_level_of_noise() -> None:
         assert all(f"noise {noise}" in name for name in names)
 
 
-def test_rows_are_kept_with_intervals_and_versions(tmp_path: Path) -> None:
+def test_rows_are_kept_with_intervals_and_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"tsdf": SYSTEMS["tsdf"], "rules": lambda: RulesOnTrueBoxes(TrainingRooms(2))}
+    monkeypatch.setattr(untrained, "SYSTEMS", few)
     benchmark = RoomBenchmark(count=2, base=SMALL, surface_points=500)
     run_rows(Rows("small", benchmark, ("tsdf", "rules")), tmp_path / "runs", tmp_path / "results")
     tsdf, rules = read_results(tmp_path / "results" / "small")[::-1]

@@ -170,3 +170,32 @@ def test_real_scan_is_reconstructed_within_two_percent(name: str, shared_data: P
     agreement = depth_agreement(mesh, *geometry)
     assert agreement.absolute_relative <= 0.02
     assert agreement.coverage > 0.8
+
+
+def test_mesh_in_order_does_not_depend_on_how_its_triangles_came(volume: FusedVolume) -> None:
+    mesh = volume.mesh(1.0)
+    vertices, faces = mesh.vertices, mesh.faces
+    again = np.concatenate([vertices, vertices[:500]])  # places that come twice, in other colours
+    colors = np.concatenate([mesh.colors, 1 - mesh.colors[:500]])
+    normals = np.concatenate([mesh.normals, -mesh.normals[:500]])
+    draws = np.random.default_rng(0)
+    told = []
+    for _ in range(3):
+        order = draws.permutation(len(again))
+        place = np.argsort(order).astype(np.int32)
+        shuffled = np.roll(place[faces[draws.permutation(len(faces))]], draws.integers(3), axis=1)
+        told.append(ColoredMesh(again[order], shuffled, normals[order], colors[order]).in_order())
+    for each in told:
+        for name in ("vertices", "faces", "normals", "colors"):
+            assert np.array_equal(getattr(each, name), getattr(told[0], name)), name
+    corners = [np.sort(m.vertices[m.faces].reshape(-1, 9), axis=0) for m in (told[0], mesh)]
+    assert np.allclose(corners[0].mean(), corners[1].mean())
+    assert len(told[0].faces) == len(faces)
+
+
+def test_points_in_order_do_not_depend_on_how_they_came(volume: FusedVolume) -> None:
+    points = volume.surface_points()
+    order = np.random.default_rng(0).permutation(len(points.position))
+    first, second = points.in_order(), points.subset(order).in_order()
+    for name in ("position", "normal", "color"):
+        assert np.array_equal(getattr(first, name), getattr(second, name))

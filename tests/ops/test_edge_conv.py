@@ -135,3 +135,14 @@ def test_large_graphs_agree_with_the_cpu_and_fit_in_vertex_memory(
     for a, b in zip(found, expected, strict=True):
         error = (a.cpu().double() - b.double()).norm() / b.double().norm()
         assert error < 1e-3, "but for maxima that are equal within rounding"
+
+
+def test_the_gradient_of_the_weight_of_geometry_keeps_its_digits_at_a_hub() -> None:
+    count = 300_000
+    nobody = torch.zeros(count, dtype=torch.int32)
+    hub = Graph.from_edges(nobody, nobody, 1, coalesce=False)
+    weight, ones = torch.zeros(1, 1, requires_grad=True), torch.ones(1, 1)
+    geometry = torch.full((count, 1), 0.1)
+    edge_conv(ones, ones, hub, geometry, weight, "none", "sum").sum().backward()
+    assert weight.grad is not None
+    assert abs(weight.grad.item() / (0.1 * count) - 1) < 1e-4

@@ -130,6 +130,7 @@ def _public_calls() -> dict[str, tuple[Callable[..., Any], Inputs]]:
     position = torch.rand(6, 3, dtype=torch.float64)
     clusters = ops.voxel_clusters(position, 0.5)
     index = ops.NearestIndex(position)
+    faces = torch.tensor([[0, 1, 2], [2, 1, 3], [3, 4, 5]], dtype=torch.int32)
     more = (
         (ops.NearestIndex, {"target": position}),
         (index.query, {"query": position}),
@@ -142,6 +143,9 @@ def _public_calls() -> dict[str, tuple[Callable[..., Any], Inputs]]:
             {"row_offsets": graph.row_offsets, "columns": graph.columns, "num_sources": 5},
         ),
         (graph.edge_geometry, {"position": position[:5]}),
+        (ops.reorder_graph, {"graph": graph, "position": position[:5]}),
+        (ops.MeshEdges.from_faces, {"faces": faces, "num_vertices": 6}),
+        (ops.MeshEdges.from_faces(faces, 6).cotangent_weights, {"position": position}),
         (ops.Distance, {"eps": 0.1}),
         (ops.GaussianPowers, {"count": 3}),
         (ops.RadialBasis, {"count": 3, "eps": 0.1}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from itertools import pairwise
 
 import hypothesis.strategies as st
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from g2vlm_fast.ops import Graph, use_backend
+from g2vlm_fast.ops import Graph, _graph_build_backends, graph_build, use_backend
 from g2vlm_fast.ops.specs.graphs import hub_graph, random_graph, torus_faces, window_graph
 
 
@@ -97,6 +98,44 @@ def test_compressed_rows_are_checked(
 def test_compressed_rows_are_taken_over(generator: torch.Generator) -> None:
     graph = random_graph(generator, 9, 12, 40)
     assert same(Graph.from_csr(graph.row_offsets, graph.columns, 12), graph)
+
+
+def _builders(generator: torch.Generator) -> dict[str, tuple[Graph, Callable[[int], Graph]]]:
+    """Every constructor that takes a number of edges, without and with it."""
+    faces = torus_faces(4, 5)
+    source, row = torch.randint(0, 9, (2, 60), generator=generator)
+    index = torch.randint(-1, 9, (12, 5), generator=generator)
+    return {
+        "faces": (Graph.from_faces(faces, 20), lambda n: Graph.from_faces(faces, 20, num_edges=n)),
+        "edges": (
+            Graph.from_edges(source, row, 9),
+            lambda n: Graph.from_edges(source, row, 9, num_edges=n),
+        ),
+        "list": (
+            Graph.from_edges(source, row, 9, coalesce=False),
+            lambda n: Graph.from_edges(source, row, 9, coalesce=False, num_edges=n),
+        ),
+        "neighbours": (Graph.from_knn(index), lambda n: Graph.from_knn(index, num_edges=n)),
+    }
+
+
+@pytest.mark.parametrize("kind", ["faces", "edges", "list", "neighbours"])
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_number_of_edges_that_is_known_needs_no_reading_back(
+    generator: torch.Generator, monkeypatch: pytest.MonkeyPatch, kind: str, reading: bool
+) -> None:
+    graph, build = _builders(generator)[kind]
+    if not reading:  # as on a GPU
+        for module in (graph_build, _graph_build_backends):
+            monkeypatch.setattr(module, "waits", lambda like, num_edges: num_edges is None)
+    found = build(graph.num_edges)
+    assert same(found, graph)
+    assert found.symmetric == graph.symmetric
+    for wrong in (graph.num_edges - 1, graph.num_edges + 1):
+        with pytest.raises(ValueError if reading else RuntimeError, match="num_edges"):
+            build(wrong)
+    with pytest.raises(TypeError, match="num_edges must be an int"):
+        build(3.0)  # type: ignore[arg-type]
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -191,6 +230,19 @@ def test_edge_geometry_refuses_what_it_cannot_compute(generator: torch.Generator
         graph.edge_geometry(position.bfloat16())
     with pytest.raises(ValueError, match="position"):
         graph.edge_geometry(position[:3])
+
+
+@pytest.mark.gpu
+def test_a_known_number_of_edges_spares_the_wait(waiting_raises) -> None:  # type: ignore[no-untyped-def]
+    faces, index = torus_faces(4, 5).cuda(), torch.zeros(7, 3, dtype=torch.int32, device="cuda")
+    graph = Graph.from_faces(faces, 20)
+    with waiting_raises():
+        found = Graph.from_faces(faces, 20, num_edges=120)
+        listed = Graph.from_edges(index[:, 0], index[:, 0], 7, coalesce=False, num_edges=7)
+        neighbours = Graph.from_knn(index, num_edges=21)
+    assert same(found, graph)
+    assert listed.num_edges == 7
+    assert neighbours.num_edges == 21
 
 
 def _mangled_mesh(generator: torch.Generator) -> tuple[Tensor, int]:

@@ -40,6 +40,7 @@ def _calls() -> dict[str, tuple[Callable[..., Any], Inputs]]:
     ends = torch.tensor([0, 4, 9], dtype=torch.int32)
     clusters = ops.voxel_clusters(position, 0.5)
     index = ops.NearestIndex(position, ends)
+    faces = torch.tensor([[0, 1, 2], [2, 1, 3], [6, 7, 8]], dtype=torch.int32)
     csr = {"row_offsets": graph.row_offsets, "columns": graph.columns, "num_sources": 9}
     return calls | {
         "NearestIndex": (ops.NearestIndex, {"target": position, "offsets": ends}),
@@ -54,6 +55,15 @@ def _calls() -> dict[str, tuple[Callable[..., Any], Inputs]]:
         "Graph.from_knn": (ops.Graph.from_knn, {"index": graph.columns[:18].view(9, 2)}),
         "Graph.from_csr": (ops.Graph.from_csr, csr),
         "Graph.edge_geometry": (graph.edge_geometry, {"position": position}),
+        "reorder_graph": (
+            ops.reorder_graph,
+            {"graph": graph, "position": position, "offsets": ends},
+        ),
+        "MeshEdges.from_faces": (ops.MeshEdges.from_faces, {"faces": faces, "num_vertices": 9}),
+        "MeshEdges.cotangent_weights": (
+            ops.MeshEdges.from_faces(faces, 9).cotangent_weights,
+            {"position": position},
+        ),
     }
 
 

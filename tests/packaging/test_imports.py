@@ -135,6 +135,7 @@ def test_importing_ops_adds_at_most_50_ms_to_torch() -> None:
     [
         "g2vlm_fast",
         "g2vlm_fast.compat.kaolin",
+        "g2vlm_fast.compat.pyg",
         "g2vlm_fast.compat.pytorch3d",
         "g2vlm_fast.compat.torch_scatter",
         "g2vlm_fast.integrations",

@@ -11,8 +11,14 @@ from scan_layouts.room import Room, walk
 START = 1305031102.0
 
 
-def write(folder: Path, room: Room, *, pose_delay: float = 0.0) -> Path:
-    """Write the room; poses carry times that are ``pose_delay`` seconds late."""
+def write(
+    folder: Path, room: Room, *, pose_delay: float = 0.0, track: np.ndarray | None = None
+) -> Path:
+    """Write the room; poses carry times that are ``pose_delay`` seconds late.
+
+    ``track`` are the poses of a real scan, one for each image; without them the trajectory is the
+    walk through the room, which is known between images, too.
+    """
     scan = folder / "rgbd_dataset_room"
     scan.mkdir(parents=True)
     rgb, depth, poses = ["# color images"], ["# depth maps"], ["# ground truth trajectory"]
@@ -23,8 +29,9 @@ def write(folder: Path, room: Room, *, pose_delay: float = 0.0) -> Path:
         save_image(scan / "rgb" / f"{time:.6f}.png", room.images[index])
         stored = (5000 * room.depth[index]).round().astype(np.uint16)
         save_image(scan / "depth" / f"{time + 0.008:.6f}.png", stored)
-    between = 5
-    track = room.poses if len(room) < 2 else walk(between * (len(room) - 1) + 1)
+    between = 1 if track is not None else 5
+    if track is None:
+        track = room.poses if len(room) < 2 else walk(between * (len(room) - 1) + 1)
     turns = quaternions(track[:, :3, :3])
     for index, (pose, turn) in enumerate(zip(track, turns, strict=True)):
         time = START + index / 30 / between + pose_delay

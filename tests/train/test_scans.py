@@ -77,6 +77,7 @@ def test_a_model_trains_on_rooms_and_scans(folders: list[str], tmp_path: Path) -
     steps = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     of_scans = [step for step in steps if "spatial" not in step]
     assert 0 < len(of_scans) < len(steps) == 8
+    assert {step["stage"] for step in of_scans} == {"geometry", "joint"}
     assert all(step["depth"] > 0 for step in steps)
 
 

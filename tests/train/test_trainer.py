@@ -26,6 +26,8 @@ from g2vlm_fast.train import (
     Trainer,
     TrainingDiverged,
 )
+from g2vlm_fast.train.beside import made_beside
+from g2vlm_fast.train.trainer import BatchesFrom
 
 STAGES = (StageConfig("first", 0.5, {"slope": 1.0}), StageConfig("second", 0.5, {"slope": 0.5}))
 
@@ -127,7 +129,14 @@ def interrupted_at(count: int):  # type: ignore[no-untyped-def]
     return loss
 
 
-def test_a_resumed_run_has_the_same_bits_as_an_uninterrupted_one(tmp_path: Path) -> None:
+def made_by_a_thread(start: int) -> Iterator[tuple[Tensor, Tensor]]:
+    return made_beside(lambda place: next(batches_from(place)), start, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("batches_from", [batches_from, made_by_a_thread])
+def test_a_resumed_run_has_the_same_bits_as_an_uninterrupted_one(
+    batches_from: BatchesFrom, tmp_path: Path
+) -> None:
     whole, broken = Toy(), Toy()
     Trainer(config(), whole, batches_from, toy_loss, tmp_path / "whole").run()
     trainer = Trainer(config(), broken, batches_from, interrupted_at(16), tmp_path / "broken")

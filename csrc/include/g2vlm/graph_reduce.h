@@ -1,10 +1,11 @@
 // Reductions over the neighbours of each row of a graph.
 //
-// Contract: messages are visited in edge order, and sums run in Accumulator<T>. Extremes: the first
-// edge that attains the extreme wins; a NaN beats every number, and the first NaN wins. The winner
-// is the slot of the edge within its row, the largest Slot where the row is empty. Empty rows are
-// 0. The mean divides by the number of edges. Offsets and columns out of range raise on the CPU and
-// are skipped on the GPU, where checking them would stop the stream.
+// Contract: messages are visited in edge order, and sums run in Accumulator<T>; the CPU sums runs
+// of 512 messages of a row, and then the runs, so that long rows keep their digits. Extremes: the
+// first edge that attains the extreme wins; a NaN beats every number, and the first NaN wins. The
+// winner is the slot of the edge within its row, the largest Slot where the row is empty. Empty
+// rows are 0. The mean divides by the number of edges. Offsets and columns out of range raise on
+// the CPU and are skipped on the GPU, where checking them would stop the stream.
 #pragma once
 
 #include <cstdint>

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from g2vlm_fast.data.language.facts import Facts, Matches
+from g2vlm_fast.data.language.facts import UNKNOWN_COLOR, Facts, Matches
 from g2vlm_fast.data.language.programs import Program
 from g2vlm_fast.data.language.set_operations import (
     CLEARLY_NEARER,
@@ -79,9 +79,14 @@ def _decide(holds: bool, fails: bool) -> bool | None:
     return True if holds else False if fails else None
 
 
-def _query_word(facts: Facts, program: Program, index: int | None) -> str | None:
-    names = facts.classes if program.operation == "query_class" else facts.colors
-    return None if index is None else names[index]
+def _query_class(facts: Facts, program: Program, index: int | None) -> str | None:
+    return None if index is None else facts.classes[index]
+
+
+def _query_color(facts: Facts, program: Program, index: int | None) -> str | None:
+    if index is None or facts.colors[index] == UNKNOWN_COLOR:
+        return None
+    return facts.colors[index]
 
 
 def _query_size(facts: Facts, program: Program, index: int | None) -> float | None:
@@ -193,8 +198,8 @@ ANSWER_OPERATIONS: dict[str, Callable[..., Any]] = {
     "taller": _taller,
     "nearer": _nearer,
     "reach": _reach,
-    "query_class": _query_word,
-    "query_color": _query_word,
+    "query_class": _query_class,
+    "query_color": _query_color,
     "query_size": _query_size,
     "distance": _distance,
     "distance_to_place": _distance_to_place,

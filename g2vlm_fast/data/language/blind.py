@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from g2vlm_fast.data.language.answers import split_words
 from g2vlm_fast.data.language.execution import Executor
@@ -72,6 +72,11 @@ class Majority:
         for query in training:
             answers[query.kind].append(true_answer(query))
         self._answers = {kind: most_frequent(given) for kind, given in answers.items()}
+
+    @property
+    def kinds(self) -> Set[str]:
+        """The kinds of questions that it has a guess for."""
+        return self._answers.keys()
 
     def guess(self, query: Query) -> Guess:
         """Return the guess for a question.

@@ -36,6 +36,7 @@ from g2vlm_fast.records import Task
 _CAPTION_THINGS, _STATEMENT_THINGS = 4, 12
 _DESCRIPTION_SENTENCES = 6
 _SIDE_THINGS = 4
+_LOW = 0.2  # metres; lower things are told to the centimetre, the others to the decimetre
 _COMPARISONS = ("higher than", "lower than", "bigger than", "smaller than", "aligned with")
 _PLACES = tuple(name for name in RELATIONS if name not in _COMPARISONS)
 
@@ -96,9 +97,10 @@ def object_caption(speaker: Speaker) -> Query | None:
     if not clauses or speaker.executor.referent(matching) != index:
         return None
     (noun,) = _counted(speaker, speaker.wording, [index], [index])
-    height = f"{facts.heights[index]:.1f}"
+    height = facts.heights[index]
+    told = f"{height:.2f}" if height < _LOW else f"{height:.1f}"
     return Query(
-        text=f"this is {noun}, {height} meters tall. it is {listed(clauses)}.",
+        text=f"this is {noun}, {told} meters tall. it is {listed(clauses)}.",
         task=Task.REFERRING,
         kind="object_caption",
         referred=index,

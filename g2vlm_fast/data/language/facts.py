@@ -28,6 +28,9 @@ _LOOKING = (
 )  # fmt: skip
 """Classes of which people say that they face something, and whose own left and right they know."""
 
+UNKNOWN_COLOR = ""
+"""Of things of which boxes alone are known."""
+
 _OVERHEAD = 1.6  # metres of the bottom of a thing from which nobody stands at it
 
 

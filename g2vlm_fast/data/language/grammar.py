@@ -54,3 +54,8 @@ def listed(phrases: Sequence[str], word: str = "and") -> str:
     """Return phrases as a list: "a, b and c"."""
     *before, last = phrases
     return f"{', '.join(before)} {word} {last}" if before else last
+
+
+def negated(words: str) -> str:
+    """Say the opposite of words for a relation: "not far from" becomes "far from"."""
+    return words.removeprefix("not ") if words.startswith("not ") else f"not {words}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from g2vlm_fast.data.language.facts import Facts, Matches
+from g2vlm_fast.data.language.facts import UNKNOWN_COLOR, Facts, Matches
 from g2vlm_fast.data.language.programs import Program
 from g2vlm_fast.data.language.situations import Standpoint
 
@@ -14,10 +14,17 @@ CLEARLY_NEARER = 0.15  # metres
 _NONE: frozenset[int] = frozenset()
 
 
-def _filter(facts: Facts, program: Program, matches: Matches) -> Matches:
-    names = facts.classes if program.operation == "filter_class" else facts.colors
-    keep = frozenset(i for i in matches.possible if names[i] == program.value)
+def _filter_class(facts: Facts, program: Program, matches: Matches) -> Matches:
+    keep = frozenset(i for i in matches.possible if facts.classes[i] == program.value)
     return Matches(matches.certain & keep, keep)
+
+
+def _filter_color(facts: Facts, program: Program, matches: Matches) -> Matches:
+    """Those of a colour; a thing whose colour is not known might have it."""
+    return Matches(
+        frozenset(i for i in matches.certain if facts.colors[i] == program.value),
+        frozenset(i for i in matches.possible if facts.colors[i] in (program.value, UNKNOWN_COLOR)),
+    )
 
 
 def _filter_held_by(facts: Facts, program: Program, matches: Matches) -> Matches:
@@ -122,8 +129,8 @@ def _undecided(matches: Matches) -> Matches:
 
 SET_OPERATIONS: dict[str, Callable[..., Any]] = {
     "scene": lambda facts, program: facts.everything,
-    "filter_class": _filter,
-    "filter_color": _filter,
+    "filter_class": _filter_class,
+    "filter_color": _filter_color,
     "filter_held_by": _filter_held_by,
     "superlative": _superlative,
     "relate": _relate,

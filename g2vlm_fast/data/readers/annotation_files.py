@@ -16,6 +16,7 @@ from g2vlm_fast.data.annotations.records import (
     ScanQuestion,
 )
 from g2vlm_fast.data.readers.errors import ScanError
+from g2vlm_fast.data.readers.oriented_boxes import check_box
 from g2vlm_fast.data.readers.safe_files import Fields
 
 
@@ -68,6 +69,8 @@ def _object(entry: Fields) -> ScanObject:
             "size": box_numbers(entry, "size", 3),
             "rotation": box_numbers(entry, "rotation", 3, 3),
         }
+        numbers = (value.double().numpy() for value in box.values())
+        check_box(entry, entry.text("class_name"), *numbers)
     return ScanObject(
         id=entry.integer("id"),
         class_name=entry.text("class_name"),

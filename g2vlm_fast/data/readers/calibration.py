@@ -32,13 +32,15 @@ def read_numbers(path: Path) -> NDArray[np.float64]:
     Raises:
         ScanError: the file cannot be read, or holds something that is not a number.
     """
-    words = read_text(path).replace(",", " ").split()
-    try:
-        return np.array([float(word) for word in words], dtype=np.float64)
-    except ValueError as error:
-        raise ScanError(
-            path, f"holds something that is not a number ({error})", "Write plain numbers"
-        ) from error
+    numbers = []
+    for word in read_text(path).replace(",", " ").split():
+        try:
+            numbers.append(float(word))
+        except ValueError as error:
+            raise ScanError(
+                path, f"holds {word[:40]!r}, which is not a number", "Write plain numbers"
+            ) from error
+    return np.array(numbers, dtype=np.float64)
 
 
 def read_intrinsics(path: Path) -> NDArray[np.float64]:

@@ -13,9 +13,11 @@ import numpy as np
 from g2vlm_fast.data.readers.colmap_model import RegisteredImage, find_model, read_model
 from g2vlm_fast.data.readers.errors import FrameError, ScanError
 from g2vlm_fast.data.readers.images import ColorFile, DepthFile
-from g2vlm_fast.data.readers.listing import Frame, Listing
+from g2vlm_fast.data.readers.listing import Frame, Listing, without_pose
 from g2vlm_fast.data.readers.safe_files import inside
 from g2vlm_fast.data.readers.trajectory import inverse_rigid, pose_matrix, rotation_from_quaternion
+
+METRE_UNKNOWN = "COLMAP does not know the metre; its unit was taken for it."
 
 _IMAGE_FOLDERS = ("images", "rgb", "color", "resized_images", "undistorted_images")
 
@@ -66,7 +68,10 @@ def list_colmap(folder: Path) -> Listing:
         skipped=skipped,
         one_field_of_view=True,
         points=model.points if len(model.points) else None,
-        assumptions=["COLMAP does not know the metre; its unit was taken for it."],
+        assumptions=[
+            METRE_UNKNOWN,
+            *without_pose({found[0]}, {Path(image.name).stem for image in model.images}),
+        ],
     )
 
 

@@ -87,6 +87,20 @@ def find_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> lis
     return sorted((path for path in found if path.is_file()), key=lambda p: _order(p.stem, p.name))
 
 
+def without_pose(folders: Iterable[Path], posed: set[str]) -> list[str]:
+    """A sentence about the images of folders that no pose names, if there are any.
+
+    Args:
+        folders: with images.
+        posed: names of images that have a pose, without their suffix.
+    """
+    images = [path for folder in folders for path in find_images(folder)]
+    lost = sum(path.stem not in posed for path in images)
+    if not lost:
+        return []
+    return [f"{lost} of {len(images)} images have no pose and were left out."]
+
+
 def in_order(names: Iterable[str]) -> list[str]:
     """Names in the order of the numbers in them: 2 before 10."""
     return sorted(names, key=lambda name: _order(name, name))

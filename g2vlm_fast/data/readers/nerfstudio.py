@@ -20,7 +20,7 @@ from g2vlm_fast.data.readers.calibration import rigid_pose
 from g2vlm_fast.data.readers.errors import FrameError, ScanError
 from g2vlm_fast.data.readers.images import ColorFile, DepthFile, image_size
 from g2vlm_fast.data.readers.lens import Camera, Distortion, pinhole_matrix
-from g2vlm_fast.data.readers.listing import IMAGE_SUFFIXES, Frame, Listing
+from g2vlm_fast.data.readers.listing import IMAGE_SUFFIXES, Frame, Listing, without_pose
 from g2vlm_fast.data.readers.safe_files import Fields, inside
 
 OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -67,9 +67,18 @@ def list_transforms(path: Path, root: Path, images: Path) -> Listing:
         skipped=skipped,
         units_per_metre=1 / _positive(whole, "depth_unit_scale_factor", 1e-3),
         one_field_of_view=True,
-        assumptions=["transforms.json does not say whether its unit is the metre; it was taken "
-                     "for it."],
-    )  # fmt: skip
+        assumptions=[
+            "transforms.json does not say whether its unit is the metre; it was taken for it.",
+            *without_pose({frame.color.path.parent for frame in frames}, _named_stems(whole)),
+        ],
+    )
+
+
+def _named_stems(whole: Fields) -> set[str]:
+    """Names, without suffix, of all files that frames name."""
+    names = ("file_path", "depth_file_path", "mask_path")
+    entries = whole.objects("frames")
+    return {Path(entry.text(name)).stem for entry in entries for name in names if name in entry}
 
 
 def _with_size(whole: Fields, root: Path, images: Path) -> Fields:

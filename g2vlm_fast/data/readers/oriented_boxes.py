@@ -27,14 +27,7 @@ def object_with_box(entry: Fields, object_id: int, label: str, box: Fields) -> S
     """
     center, size = box.array("centroid", 3), box.array("axesLengths", 3)
     axes = box.array("normalizedAxes", 3, 3)
-    numbers = np.concatenate([center, size, axes.ravel()])
-    wrong = ScanError(
-        entry.path, f"the box of {entry.where} ({label}) is none", "Correct it, or remove it"
-    )
-    if not (abs(numbers) < 1e6).all() or (size < 0).any():
-        raise wrong
-    if abs(axes @ axes.T - np.eye(3)).max() > _ORTHONORMAL:
-        raise wrong
+    check_box(entry, label, center, size, axes)
     return ScanObject(
         id=object_id,
         class_name=label,
@@ -42,6 +35,30 @@ def object_with_box(entry: Fields, object_id: int, label: str, box: Fields) -> S
         size=torch.from_numpy(size).float(),
         rotation=torch.from_numpy(_right_handed(axes.T)).float(),
     )
+
+
+def check_box(
+    entry: Fields,
+    label: str,
+    center: NDArray[np.float64],
+    size: NDArray[np.float64],
+    axes: NDArray[np.float64],
+) -> None:
+    """Refuse numbers that are no box; ``axes [3, 3]`` are its axes, as rows or as columns.
+
+    Raises:
+        ScanError: NaN, infinite or beyond 1e6 metres, negative sizes, or axes that are not
+            orthonormal; names the object.
+    """
+    numbers = np.concatenate([center, size, axes.ravel()])
+    if (
+        not (abs(numbers) < 1e6).all()
+        or (size < 0).any()
+        or abs(axes @ axes.T - np.eye(3)).max() > _ORTHONORMAL
+    ):
+        raise ScanError(
+            entry.path, f"the box of {entry.where} ({label}) is none", "Correct it, or remove it"
+        )
 
 
 def _right_handed(rotation: NDArray[np.float64]) -> NDArray[np.float64]:

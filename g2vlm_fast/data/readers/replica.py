@@ -36,8 +36,14 @@ def list_replica(folder: Path) -> Listing:
     colors = {_number(path): path for path in images if path.stem.startswith("frame")}
     depths = {_number(path): path for path in images if path.stem.startswith("depth")}
     trajectory = folder / "traj.txt"
+    lines = read_lines(trajectory)
+    if max(colors, default=-1) >= len(lines):
+        raise ScanError(
+            trajectory, f"holds {len(lines)} poses, but images are numbered to {max(colors)}",
+            "Restore the missing lines: every pose after them would belong to another image",
+        )  # fmt: skip
     frames, skipped = [], []
-    for index, line in enumerate(read_lines(trajectory)):
+    for index, line in enumerate(lines):
         try:
             for found, what in ((colors, "a colour image"), (depths, "a depth image")):
                 if index not in found:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from g2vlm_fast.data.annotations.records import ScanAnnotations
 from g2vlm_fast.data.readers.calibration import check_matrix, rigid_pose
-from g2vlm_fast.data.readers.colmap import list_colmap
+from g2vlm_fast.data.readers.colmap import METRE_UNKNOWN, list_colmap
 from g2vlm_fast.data.readers.errors import FrameError, ScanError
 from g2vlm_fast.data.readers.images import ColorFile, DepthFile
 from g2vlm_fast.data.readers.lens import Camera
@@ -43,11 +43,10 @@ def list_scannetpp(folder: Path) -> Listing:
     if (folder / "iphone" / "depth").is_dir():
         listing = _phone(folder)
     elif (folder / "dslr" / "resized_images").is_dir():
-        listing = replace(
-            list_colmap(folder / "dslr"),
-            points=None,
-            assumptions=["The fisheye images of the camera have no depth."],
-        )
+        listing = list_colmap(folder / "dslr")
+        said = [sentence for sentence in listing.assumptions if sentence != METRE_UNKNOWN]
+        said.append("The fisheye images of the camera have no depth.")
+        listing = replace(listing, points=None, assumptions=said)
     else:
         raise ScanError(folder, "has neither iphone/depth nor dslr/resized_images", _EXTRACT)
     mesh = folder / "scans" / "mesh_aligned_0.05.ply"

@@ -73,6 +73,12 @@ def list_tum(folder: Path) -> Listing:
     assumptions: list[str] = []
     if camera is None:
         camera, assumptions = _known_camera(folder)
+    alone = len(depths) - len(partner)
+    if alone:
+        assumptions.append(
+            f"{alone} of {len(depths)} depth images have no colour image within {MOST_APART:g} s "
+            "and were left out."
+        )
     return Listing(
         frames=frames,
         skipped=skipped,

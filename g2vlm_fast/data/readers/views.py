@@ -112,13 +112,13 @@ class _Reader:
     def read(self, frame: Frame) -> View:
         color = frame.color.read()
         depth = None if frame.depth is None else frame.depth.read(self.units_per_metre)
-        smallest = min(color.shape[:2] if depth is None else (*color.shape[:2], *depth.shape))
-        if smallest < _LEAST_PIXELS:
-            raise ScanError(
-                frame.color.path,
-                f"is {size_in_words(color)}, or its depth image is as small",
-                f"Images need at least {_LEAST_PIXELS} pixels along each side",
-            )
+        for source, image in ((frame.color, color), (frame.depth, depth)):
+            if source is not None and image is not None and min(image.shape[:2]) < _LEAST_PIXELS:
+                raise ScanError(
+                    source.path,
+                    f"is {size_in_words(image)}",
+                    f"Images need at least {_LEAST_PIXELS} pixels along each side",
+                )
         camera = frame.camera or self.camera
         assert camera is not None
         camera = self._fitting(camera, frame.color.path, color.shape[:2])

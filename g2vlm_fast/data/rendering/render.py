@@ -39,6 +39,26 @@ class Rendering:
             **{each.name: getattr(self, each.name).to(device) for each in fields(self)}
         )
 
+    def to_host(self) -> Rendering:
+        """Return it on the CPU.
+
+        From a GPU it goes through page-locked memory, all tensors at once, and waits for the
+        current stream alone, so that work on other streams goes on. The copy that is returned is
+        pageable: page-locked memory is scarce, and renderings are kept.
+        """
+        if not self.depth.is_cuda:
+            return self.to("cpu")
+        names = [each.name for each in fields(self)]
+        staged = {name: _page_locked_like(getattr(self, name)) for name in names}
+        for name, tensor in staged.items():
+            tensor.copy_(getattr(self, name), non_blocking=True)
+        torch.cuda.current_stream(self.depth.device).synchronize()
+        return Rendering(**{name: tensor.clone() for name, tensor in staged.items()})
+
+
+def _page_locked_like(tensor: Tensor) -> Tensor:
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+
 
 def render(
     primitives: Primitives,

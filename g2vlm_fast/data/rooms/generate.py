@@ -55,7 +55,7 @@ def generate_room(
     seen = render(
         primitives.to(device), intrinsics.to(device), poses.to(device), height, width,
         lamp=lamp.to(device),
-    ).to("cpu")  # fmt: skip
+    ).to_host()  # fmt: skip
     return Scene(
         name=f"room-{seed}",
         intrinsics=intrinsics,

@@ -14,6 +14,7 @@ unseen high viewpoints  cameras 2.05 to 2.3 m above the floor, which look down s
 unseen sizes            rooms larger than any of training
 stronger noise          the sensor's noise has 2.5 times its spread
 fewer views             two views of a room
+unseen words            texts in wordings that "training" never uses (``queries(style=)``)
 ======================  ===========================================================================
 """
 
@@ -25,6 +26,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from g2vlm_fast.data.language.lexicon import Style
 from g2vlm_fast.data.rooms.config import RoomConfig
 
 Split = Literal["train", "validation", "test"]
@@ -40,6 +42,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "unseen sizes": {"side": (7.0, 8.5), "flat_side": (10.0, 12.0)},
     "stronger noise": {"noise_scale": 2.5},
     "fewer views": {"views": (2, 2)},
+    "unseen words": {},
 }
 
 _NOT_OF_SIMPLE_ROOMS = (
@@ -98,6 +101,18 @@ def room_config_of(split: str, base: RoomConfig | None = None) -> RoomConfig:
             "other programs, or another split"
         )
     return replace(base, **_CHANGES[split])
+
+
+def style_of(split: str, config: RoomConfig) -> Style:
+    """Return whose words the texts of a split are in: the ``style`` of ``queries``.
+
+    Raises:
+        ValueError: a split that is none of ``ROOM_SPLITS``.
+    """
+    _check(split)
+    if split == "unseen words":
+        return "held out"
+    return "simple" if "simple" in config.programs else "training"
 
 
 def _check(split: str) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.data import RoomObject, RoomTruth, Scene
+from g2vlm_fast.data.language.facts import UNKNOWN_COLOR
 from g2vlm_fast.data.language.relations import relation_labels
 from g2vlm_fast.data.rendering.primitives import Primitives, Shape
 from g2vlm_fast.data.rendering.render import instances
@@ -62,8 +63,8 @@ def room_of_boxes(
     return RoomTruth(
         objects=tuple(
             RoomObject(
-                class_name=name, color="", center=center[i], size=size[i], rotation=rotation[i],
-                primitives=range(i + 1, i + 2),
+                class_name=name, color=UNKNOWN_COLOR, center=center[i], size=size[i],
+                rotation=rotation[i], primitives=range(i + 1, i + 2),
             )
             for i, name in enumerate(class_names)
         ),

@@ -25,6 +25,7 @@ from g2vlm_fast.data.language.lexicon import Style
 from g2vlm_fast.data.language.texts import KINDS, SIMPLE_KINDS
 from g2vlm_fast.data.rendering.observation import observed
 from g2vlm_fast.data.rendering.sampling import sample_surface
+from g2vlm_fast.data.rooms.splits import style_of
 from g2vlm_fast.eval.benchmarks.fingerprint import fingerprint_of
 from g2vlm_fast.eval.metrics.boxes import Boxes
 from g2vlm_fast.eval.protocol.cases import Case, DepthTruth, GraphTruth, SurfaceTruth
@@ -60,7 +61,7 @@ class RoomBenchmark:
         noise: of the camera.
         base: what the split changes something of; None for rooms of all programs with 4 to 8
             views of 120 x 160 pixels.
-        style: the words of texts; None for the one that fits the rooms.
+        style: the words of texts; None for those of the split.
         surface_points: samples of the surface; 50,000 are about 400 a square metre. 0 where
             nobody is asked for surfaces, which take most of the time.
         first_seed: rooms before it are left out.
@@ -164,7 +165,7 @@ class RoomBenchmark:
 
     @property
     def _style(self) -> Style:
-        return self.style or ("simple" if self._simple else "training")
+        return self.style or style_of(self.split, self.config)
 
     def _surface(self, scene: Scene, truth: RoomTruth) -> SurfaceTruth:
         generator = torch.Generator().manual_seed(0)

@@ -125,8 +125,7 @@ def depth_sums(predicted: ArrayLike, truth: ArrayLike, *, alignment: str = "none
         )
     has_truth = np.isfinite(known) & (known > 0)
     said, known = said[has_truth], known[has_truth]
-    said = _usable(said)
-    said = _usable(_aligned(said, known, alignment))
+    said = _usable(aligned_depth(_usable(said), known, alignment))
     found = said > 0
     error = said - known
     log = np.log(said[found]) - np.log(known[found])
@@ -149,14 +148,32 @@ def _usable(depth: Array) -> Array:
     return np.where(np.isfinite(depth) & (depth > 0), depth, 0.0)
 
 
-def _aligned(said: Array, known: Array, alignment: str) -> Array:
+def aligned_depth(said: Array, known: Array, alignment: str) -> Array:
+    """Return predicted depth after an alignment with the true one, fitted where both exist.
+
+    A depth that was constant is moved to the mean of the truth by least squares. Sums are numpy's,
+    the same to the last bit for any number of threads.
+
+    Args:
+        said: any shape, 0 = missing, which it stays.
+        known: metres, same shape, positive.
+        alignment: one of :data:`ALIGNMENTS`.
+
+    Returns:
+        Metres; least squares may make some of them negative.
+
+    Raises:
+        ValueError: an unknown alignment.
+    """
     if alignment not in ALIGNMENTS:
         raise ValueError(f"depth_sums: alignment must be one of {ALIGNMENTS}, got {alignment!r}")
     found: NDArray[np.bool_] = said > 0
     if alignment == "none" or not found.any():
         return said
+    some, truth = said[found], known[found]
     if alignment == "median":
-        return said * (np.median(known[found]) / np.median(said[found]))
-    design = np.stack([said[found], np.ones(found.sum())], axis=1)
-    (scale, shift), *_ = np.linalg.lstsq(design, known[found], rcond=None)
-    return np.where(found, scale * said + shift, 0.0)
+        return said * (np.median(truth) / np.median(some))
+    centered = some - some.mean()
+    spread = (centered**2).sum()
+    scale = (centered * (truth - truth.mean())).sum() / spread if spread > 0 else 0.0
+    return np.where(found, scale * (said - some.mean()) + truth.mean(), 0.0)

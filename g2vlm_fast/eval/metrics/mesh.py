@@ -33,7 +33,7 @@ def sample_mesh(
 
     Source: Osada et al., "Shape distributions", TOG 2002, 4.2 (the square root of the draw).
     """
-    corners = _corners("sample_mesh", vertices, faces)
+    corners = face_corners("sample_mesh", vertices, faces)
     cross = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = torch.linalg.vector_norm(cross, dim=-1)
     if not len(area) or float(area.sum()) == 0:
@@ -109,9 +109,9 @@ def winding_number(points: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
     Source: Jacobson, Kavan and Sorkine-Hornung, "Robust inside-outside segmentation using
     generalized winding numbers", TOG 2013; the solid angle of Van Oosterom and Strackee, 1983.
     """
-    corners = _corners("winding_number", vertices, faces)
+    corners = face_corners("winding_number", vertices, faces)
     block = max(1, _BLOCK // max(len(corners), 1))
-    parts = [_solid_angles(part, corners).sum(1) for part in points.double().split(block)]
+    parts = [solid_angles(part[:, None], corners).sum(1) for part in points.double().split(block)]
     return torch.cat(parts) / (4 * math.pi) if parts else points.new_zeros(0).double()
 
 
@@ -140,7 +140,7 @@ def mesh_iou(
 
     Source: Mescheder et al., "Occupancy Networks", CVPR 2019.
     """
-    sides = [_corners("mesh_iou", *mesh).flatten(0, 1) for mesh in (predicted, truth)]
+    sides = [face_corners("mesh_iou", *mesh).flatten(0, 1) for mesh in (predicted, truth)]
     if not len(sides[1]):
         raise ValueError("mesh_iou: truth has no faces, so it has no volume")
     together = torch.cat(sides)
@@ -157,8 +157,12 @@ def mesh_iou(
     return float((inside & expected).sum() / (inside | expected).sum())
 
 
-def _corners(function: str, vertices: Tensor, faces: Tensor) -> Tensor:
-    """Return the corners ``[F, 3, 3]`` in float64."""
+def face_corners(function: str, vertices: Tensor, faces: Tensor) -> Tensor:
+    """Return the corners ``[F, 3, 3]`` of faces in float64.
+
+    Raises:
+        ValueError: names ``function``, and which argument is malformed.
+    """
     for name, table in (("vertices", vertices), ("faces", faces)):
         if table.ndim != 2 or table.shape[1] != 3:
             raise ValueError(f"{function}: {name} must have shape [n, 3], got {list(table.shape)}")
@@ -173,9 +177,9 @@ def _corners(function: str, vertices: Tensor, faces: Tensor) -> Tensor:
     return corners
 
 
-def _solid_angles(points: Tensor, corners: Tensor) -> Tensor:
-    """Return the signed solid angle ``[P, F]`` of every triangle seen from every point."""
-    a, b, c = (corners[None, :, i] - points[:, None] for i in range(3))
+def solid_angles(points: Tensor, corners: Tensor) -> Tensor:
+    """Return the signed solid angle ``[...]`` of triangles ``[..., 3, 3]`` seen from points."""
+    a, b, c = (corners[..., i, :] - points for i in range(3))
     la, lb, lc = (torch.linalg.vector_norm(side, dim=-1) for side in (a, b, c))
     volume = (a * torch.linalg.cross(b, c)).sum(-1)
     flat = la * lb * lc + (a * b).sum(-1) * lc + (b * c).sum(-1) * la + (c * a).sum(-1) * lb

@@ -25,8 +25,11 @@ from g2vlm_fast.ontology import INVERSE, RELATIONS, SYMMETRIC_RELATIONS
 THRESHOLD = 0.25
 """Box IoU that a match must exceed in the headline number; 0.5 is reported beside it."""
 
-TRANSITIVE_RELATIONS = ("on",)
+TRANSITIVE_RELATIONS = ("on", "in")
 """What a statement implies of these is never scored: a lamp on a desk on a rug is on the rug."""
+
+INHERITED_RELATIONS = (("on", "in"),)
+"""(carrier, relation): a cup on a box in a cabinet is in the cabinet, and that is not scored."""
 
 
 @dataclass(frozen=True)
@@ -168,12 +171,15 @@ class RelationRules:
             under the name that comes first in ``relations``.
         symmetric: relations without a direction, counted once for a pair of objects.
         transitive: relations of which what follows from others is not scored.
+        inherited: pairs (carrier, relation): who stands in the first to something shares the
+            second, which is transitive, with it; what follows from that is not scored either.
     """
 
     relations: Sequence[str] = RELATIONS
     inverse: tuple[tuple[str, str], ...] = tuple(sorted(INVERSE.items()))
     symmetric: tuple[str, ...] = SYMMETRIC_RELATIONS
     transitive: tuple[str, ...] = TRANSITIVE_RELATIONS
+    inherited: tuple[tuple[str, str], ...] = INHERITED_RELATIONS
 
     @property
     def canonical(self) -> tuple[str, ...]:
@@ -218,18 +224,17 @@ class RelationRules:
 
     def leave_out_implied(self, labels: NDArray[np.int8]) -> NDArray[np.int8]:
         """Return labels in which what follows from true transitive relations is undecided."""
+        names, holds = self.canonical, labels == 1
         labels = labels.copy()
-        for name in self.transitive:
-            if name not in self.canonical:
-                continue
-            column = self.canonical.index(name)
-            direct = labels[..., column] == 1
-            reach = direct.copy()
-            for between in range(len(reach)):
-                reach |= np.outer(reach[:, between], reach[between])
+        for name in (each for each in self.transitive if each in names):
+            column = names.index(name)
+            carriers = {name, *(carrier for carrier, heir in self.inherited if heir == name)}
+            carried = holds[..., [names.index(each) for each in names if each in carriers]].any(-1)
+            reach = _closure(carried)
+            onward = holds[..., column] | (reach @ holds[..., column])
             beyond = np.zeros_like(reach)
-            for s, b in np.argwhere(direct & ~reach.T):
-                beyond[s] |= reach[b] & ~reach[:, b]  # not along a circle
+            for s, b in np.argwhere(carried & ~reach.T):
+                beyond[s] |= onward[b] & ~reach[:, b]  # not along a circle
             labels[..., column] = np.where(beyond, -1, labels[..., column])
         return labels
 
@@ -282,6 +287,14 @@ def relation_sums(
         scored.sum((0, 1)).astype(np.float64),
         (truth == 1).sum((0, 1)).astype(np.float64),
     )
+
+
+def _closure(links: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return ``[K, K]`` whether one or more links lead from one to the other."""
+    reach = links.copy()
+    for between in range(len(reach)):
+        reach |= np.outer(reach[:, between], reach[between])
+    return reach
 
 
 def _with_both_directions(truth: NDArray[np.int8], rules: RelationRules) -> NDArray[np.int8]:

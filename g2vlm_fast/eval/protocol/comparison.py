@@ -10,16 +10,16 @@ import numpy as np
 from g2vlm_fast.eval.protocol.records import Difference
 from g2vlm_fast.eval.protocol.runs import Run, RunError
 from g2vlm_fast.eval.scoring.score import Score
-from g2vlm_fast.eval.statistics import Array, cluster_bootstrap, holm, paired_d, sign_flip_test
+from g2vlm_fast.eval.statistics import Array, cluster_bootstrap, holm, paired_d, swap_test
 
 
 def compare(first: Run, second: Run, scores: Sequence[Score], *, seed: int = 0) -> list[Difference]:
     """Compare two systems, score by score, paired by scene.
 
     The difference is that of the scores over all scenes, its interval from resampling scenes with
-    the rows of both systems together. The test and Cohen's d are of the differences of the scores
-    of single scenes, which weigh each scene alike; a scene on which a system has no such score is
-    no part of them.
+    the rows of both systems together, and its test from exchanging these rows scene by scene.
+    Cohen's d is of the differences of the scores of single scenes, which weigh each scene alike; a
+    scene on which a system has no such score is no part of it.
 
     Args:
         first: positive differences say that it is better.
@@ -74,7 +74,7 @@ def _difference(score: Score, pairs: Array, seed: int) -> Difference:
         value=float(gain(table.sum(0))),
         low=interval.low,
         high=interval.high,
-        p_value=sign_flip_test(by_scene, alternative="two-sided", seed=seed),
+        p_value=swap_test(pairs, gain, seed=seed),
         p_holm=float("nan"),
         effect=paired_d(by_scene) if len(by_scene) > 1 else float("nan"),
         scenes=len(by_scene),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from g2vlm_fast.data.interchange import PredictionError, ScenePrediction
+from g2vlm_fast.data.readers.errors import ScanError
 from g2vlm_fast.eval.protocol.cases import Benchmark, Case
 from g2vlm_fast.eval.protocol.identity import RunIdentity
 from g2vlm_fast.eval.protocol.predictions import (
@@ -19,7 +23,7 @@ from g2vlm_fast.eval.protocol.predictions import (
 )
 from g2vlm_fast.eval.protocol.records import SceneRecord, Summary
 from g2vlm_fast.eval.protocol.run_folder import RunFolder
-from g2vlm_fast.eval.protocol.runs import RunError, read_records
+from g2vlm_fast.eval.protocol.runs import RunError, is_run, read_records
 from g2vlm_fast.eval.protocol.summary import summarise
 from g2vlm_fast.eval.protocol.systems import PredictionFailed, System
 from g2vlm_fast.eval.scoring import SCORES, retrieval_rows, score_case
@@ -37,9 +41,10 @@ def evaluate_system(
     """Judge a system on a benchmark, one scene in memory at a time.
 
     What is done stays done: a run that was interrupted, however that was, is gone on with by the
-    same call. The numbers depend neither on interruptions nor on how many processes there were.
-    What is scored is what was read back from the files of a prediction, so that the same numbers
-    come of evaluating them.
+    same call. The numbers depend neither on interruptions nor on how many processes or threads
+    there were: torch works on one thread of the CPU meanwhile, and shards use the others. What is
+    scored is what was read back from the files of a prediction, so that the same numbers come of
+    evaluating them.
 
     Args:
         system: who is judged.
@@ -63,17 +68,32 @@ def evaluate_system(
         raise ValueError(f"evaluate_system: shard must be (index, count), got {(index, count)}")
     if shard is not None and overwrite:
         raise ValueError("evaluate_system: a shard cannot overwrite what others may have begun")
-    identity = RunIdentity.of(system, benchmark, SCORES)
-    if not Path(out).exists():
-        _case(benchmark, 0)  # what cannot be made begins no run
-    folder = RunFolder.open(Path(out), system, identity, overwrite=overwrite)
-    mine = range(index, len(identity.scenes), count)
-    for done, number in enumerate(mine, start=1):
-        if not folder.has_record(identity.scenes[number]):
-            folder.write_record(_evaluate(system, _case(benchmark, number), folder))
-        if on_progress is not None:
-            on_progress(done / len(mine))
-    return None if folder.missing() else _gather(benchmark, folder)
+    with _one_thread():
+        identity = RunIdentity.of(system, benchmark, SCORES)
+        out = Path(out)
+        if overwrite or not is_run(out):
+            _case(benchmark, 0)  # what cannot be made begins no run, and deletes none
+        folder = RunFolder.open(out, system, identity, overwrite=overwrite)
+        mine = range(index, len(identity.scenes), count)
+        new = False
+        for done, number in enumerate(mine, start=1):
+            if not folder.has_record(identity.scenes[number]):
+                folder.write_record(_evaluate(system, _case(benchmark, number), folder))
+                new = True
+            if on_progress is not None:
+                on_progress(done / len(mine))
+        return None if folder.missing() else _gather(benchmark, folder, rank_anew=new)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch add in one order: how it splits a sum depends on how many threads it has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _case(benchmark: Benchmark, number: int) -> Case:
@@ -115,11 +135,15 @@ def _read(predictions: Path, name: str) -> tuple[ScenePrediction | None, str]:
         return kept(predictions, name), ""
     except PredictionFailed as error:
         return None, str(error) or "the system gave no reason"
+    except ScanError as error:
+        raise RunError(
+            f"{error} Or delete the folder {predictions / name}: the prediction is made again then"
+        ) from error
 
 
-def _gather(benchmark: Benchmark, folder: RunFolder) -> Summary:
+def _gather(benchmark: Benchmark, folder: RunFolder, *, rank_anew: bool) -> Summary:
     identity = folder.identity
-    if "retrieval" in identity.tasks:
+    if "retrieval" in identity.tasks and (rank_anew or not folder.has_retrieval()):
         try:
             ranked = retrieval_rows(_cases_and_predictions(benchmark, folder))
         except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from g2vlm_fast.eval.protocol.cases import Benchmark
 from g2vlm_fast.eval.protocol.systems import TASKS, System, Task
 from g2vlm_fast.eval.scoring.score import VERSION, Score
 
-_NAME = re.compile(r"[^\W_][\w .,+=@()-]{0,199}(?<![. ])", re.ASCII)
+_NAME = re.compile(r"[^\W_][\w .,+=@()-]*(?<![. ])")
+_LONGEST = 200  # bytes of a name
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class RunIdentity:
         scoring: version of the scores.
 
     Raises:
-        ValueError: the benchmark is empty, a name comes twice or cannot name a folder, or a task
-            is unknown.
+        ValueError: the benchmark is empty, a name comes twice or cannot name a folder, a task is
+            unknown, or the system has no name.
     """
 
     system: str
@@ -48,7 +50,11 @@ class RunIdentity:
                 f"system {self.system!r}: tasks must be some of {', '.join(TASKS)}, "
                 f"got {unknown[0] if unknown else 'none'}"
             )
-        _check_scenes(self.benchmark, self.scenes)
+        check_names(self.benchmark, self.scenes)
+        if not self.system.strip() or not self.system.isprintable():
+            raise ValueError(
+                f"the name of a system must be a line of text, got {self.system!r:.80}"
+            )
 
     @staticmethod
     def of(system: System, benchmark: Benchmark, scores: Sequence[Score]) -> RunIdentity:
@@ -122,19 +128,30 @@ def scoring_version(scores: Sequence[Score]) -> str:
     return f"{VERSION}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
 
 
-def _check_scenes(benchmark: str, scenes: Sequence[Any]) -> None:
+def check_names(benchmark: str, scenes: Sequence[Any]) -> None:
+    """Check that the names of cases can be told apart, and be those of folders anywhere.
+
+    Raises:
+        ValueError: says which cannot.
+    """
     if not scenes:
         raise ValueError(f"benchmark {benchmark!r} has no cases")
     folded: set[str] = set()
     for name in scenes:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or _bytes(name) > _LONGEST:
             raise ValueError(
                 f"benchmark {benchmark!r}: the name of a case must be fit for a folder (a letter "
-                f"or digit first, then those and - _ . , + = @ and spaces), got {name!r}"
+                "or digit first, then those and - _ . , + = @ ( ) and spaces, no more than "
+                f"{_LONGEST} bytes), got {name!r:.250}"
             )
-        if name.casefold() in folded:  # file systems may not tell them apart
+        alike = unicodedata.normalize("NFC", name).casefold()
+        if alike in folded:  # file systems may not tell them apart
             raise ValueError(f"benchmark {benchmark!r}: the case {name!r} comes twice")
-        folded.add(name.casefold())
+        folded.add(alike)
+
+
+def _bytes(name: str) -> int:
+    return len(name.encode("utf-8", errors="replace"))
 
 
 def _short(value: Any) -> str:

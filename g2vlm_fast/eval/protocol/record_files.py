@@ -19,6 +19,20 @@ from g2vlm_fast.eval.protocol.records import Estimate, Item, Row, SceneRecord, S
 _REMEDY = "Evaluate the scene again: delete the file, and give the run the same --out"
 
 
+def read_fields(path: Path) -> Fields:
+    """Read a file of a run.
+
+    Raises:
+        ScanError: missing, cut off, or no JSON; names the file, and says how it is made again.
+    """
+    try:
+        return Fields.read(path)
+    except ScanError as error:
+        problem = str(error).removeprefix(f"{path}: ").removesuffix(".")
+        remedy = "Or delete it and evaluate with the same --out to have it made again"
+        raise ScanError(path, problem, remedy) from error
+
+
 def rows_to_json(name: str, rows: Mapping[str, Row]) -> dict[str, list[float]]:
     """The rows of a scene.
 
@@ -66,7 +80,7 @@ def read_record(path: Path) -> SceneRecord:
     Raises:
         ScanError: missing, cut off, or no record.
     """
-    whole = Fields.read(path)
+    whole = read_fields(path)
     return SceneRecord(
         name=whole.text("name"),
         rows=rows_from_json(_object(whole, "rows")),
@@ -95,7 +109,7 @@ def read_summary(path: Path, versions: Mapping[str, Any]) -> Summary:
     Raises:
         ScanError: missing, cut off, or no summary.
     """
-    whole = Fields.read(path)
+    whole = read_fields(path)
     failures, by_kind = _object(whole, "failures"), _object(whole, "by_kind")
     tasks = whole.list("tasks")
     if not all(isinstance(task, str) for task in tasks):

@@ -63,7 +63,8 @@ class Difference:
     """How much better a system is than another on the same scenes, in one score.
 
     ``value`` is positive where the first system is better; ``p_value`` is that of the two-sided
-    paired sign-flip test by scene, ``p_holm`` the same adjusted for all scores compared.
+    permutation test that exchanges the systems in some scenes, ``p_holm`` the same adjusted for
+    all scores compared, ``effect`` that of single scenes, which weigh alike.
     """
 
     name: str

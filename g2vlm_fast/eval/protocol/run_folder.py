@@ -77,6 +77,8 @@ class RunFolder:
                 f"{out}: holds another evaluation ({'; '.join(differences)}); name another --out, "
                 "or pass --overwrite"
             )
+        for folder in (PREDICTIONS, SCENES):
+            (out / folder).mkdir(exist_ok=True)
         return RunFolder(out, identity)
 
     @property
@@ -87,6 +89,10 @@ class RunFolder:
     def has_record(self, name: str) -> bool:
         """Whether a scene is done."""
         return record_path(self.path, name).is_file()
+
+    def has_retrieval(self) -> bool:
+        """Whether the scenes have ranked each other."""
+        return (self.path / RETRIEVAL_FILE).is_file()
 
     def missing(self) -> list[str]:
         """The scenes that are not done."""
@@ -141,8 +147,12 @@ def _begin(out: Path, system: System, identity: RunIdentity) -> None:
 def _put(path: Path, text: str) -> None:
     """Write a file that another process may be writing at the same time."""
     draft = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
-    write_text(draft, text)
-    os.replace(draft, path)
+    try:
+        write_text(draft, text)
+        os.replace(draft, path)
+    except FileNotFoundError:  # whoever ended the run cleared the draft away
+        if not path.is_file():
+            raise
 
 
 def _versions() -> dict[str, Any]:

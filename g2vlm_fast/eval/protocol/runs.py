@@ -18,7 +18,12 @@ from typing import Any
 
 from g2vlm_fast.data.readers.safe_files import Fields
 from g2vlm_fast.eval.protocol.identity import RunIdentity
-from g2vlm_fast.eval.protocol.record_files import read_record, read_summary, rows_from_json
+from g2vlm_fast.eval.protocol.record_files import (
+    read_fields,
+    read_record,
+    read_summary,
+    rows_from_json,
+)
 from g2vlm_fast.eval.protocol.records import Row, SceneRecord, Summary
 
 FORMAT, VERSION = "g2vlm-fast evaluation", 1
@@ -97,8 +102,8 @@ def read_identity(folder: Path) -> tuple[RunIdentity, dict[str, Any]]:
     whole = Fields.read(path)
     if whole.values.get("format") != FORMAT or whole.values.get("version") != VERSION:
         raise RunError(
-            f"{path}: is of no {FORMAT} of version {VERSION}; name the --out of g2vlm-fast "
-            "evaluate, or evaluate again"
+            f"{path}: is of no {FORMAT} of version {VERSION}; name another --out, or delete the "
+            "folder yourself and evaluate again"
         )
     versions = Fields.of(path, whole.values.get("versions"), "versions").values
     return RunIdentity.from_json(path, whole.values.get("identity")), dict(versions)
@@ -145,7 +150,7 @@ def _read_retrieval(folder: Path) -> Mapping[str, Mapping[str, Row]]:
     path = folder / RETRIEVAL_FILE
     if not path.is_file():
         return {}
-    whole = Fields.read(path)
+    whole = read_fields(path)
     return {
         name: rows_from_json(Fields.of(path, whole.values[name], name)) for name in whole.values
     }

@@ -8,7 +8,15 @@ from g2vlm_fast.data.interchange import ScenePrediction
 from g2vlm_fast.eval.protocol.cases import Case
 
 Task = Literal[
-    "surface", "depth", "objects", "relations", "answers", "grounding", "captions", "retrieval"
+    "surface",
+    "depth",
+    "objects",
+    "relations",
+    "predicate_classification",
+    "answers",
+    "grounding",
+    "captions",
+    "retrieval",
 ]
 TASKS: tuple[Task, ...] = get_args(Task)
 

@@ -1,6 +1,8 @@
 """Depth of the given views, at all pixels with a true depth and where no depth was given.
 
-Depth is scored as predicted, in metres: no scale is fitted. A predicted image may have another
+Depth is scored as predicted, in metres. Beside that stand, for systems that know no scale, two
+scores after one scale, or one scale and one shift, was fitted to all views of a scene at once; they
+are no metric numbers, and their names say so. A predicted image may have another
 size and camera than the given one; the depth of a pixel is that of the predicted pixel which looks
 along the nearest ray. An error counts at most as much as a missing depth does, so that leaving out
 what is hard never pays: relative errors up to 1, errors in metres up to the true depth, and
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from g2vlm_fast.data import Scene
 from g2vlm_fast.data.interchange import ScenePrediction
+from g2vlm_fast.eval.metrics.depth import aligned_depth
 from g2vlm_fast.eval.metrics.pixels import absolute_relative_error, within_ratio
 from g2vlm_fast.eval.protocol.cases import Case
 from g2vlm_fast.eval.protocol.records import Row
@@ -86,9 +89,32 @@ def _scores(suffix: str, where: str, *, headline: bool) -> tuple[Score, ...]:
     )
 
 
+_ALIGNED = {
+    "_median_scaled": ("median", "times the ratio of the medians of the scene"),
+    "_scale_and_shift": ("least squares", "after the scale and shift of least squared error"),
+}
+
 SCORES = (
     *_scores("", "at all pixels with a true depth", headline=False),
     *_scores("_missing", "where no depth was given", headline=True),
+    *(
+        score
+        for suffix, (_, told) in _ALIGNED.items()
+        for score in (
+            Score(
+                f"depth_abs_rel{suffix}",
+                "depth",
+                f"mean of |d - t| / t, at most 1, {told}",
+                higher_is_better=False,
+            ),
+            Score(
+                f"depth_delta_1{suffix}",
+                "depth",
+                f"share of pixels with max(d / t, t / d) < 1.25, {told}",
+                rate=True,
+            ),
+        )
+    ),
 )
 
 
@@ -105,6 +131,8 @@ def judge(case: Case, prediction: ScenePrediction) -> Judgement:
     rows: dict[str, Row] = {}
     for suffix, region in regions.items():
         rows |= _rows(said[region], truth[region], suffix)
+    for suffix, (alignment, _) in _ALIGNED.items():
+        rows |= _aligned_rows(said[defined], truth[defined], alignment, suffix)
     return Judgement(rows)
 
 
@@ -130,15 +158,27 @@ def depth_in_given_views(prediction: ScenePrediction, given: Scene) -> Tensor:
     return depth
 
 
+def _aligned_rows(said: Tensor, truth: Tensor, alignment: str, suffix: str) -> dict[str, Row]:
+    fitted = torch.from_numpy(aligned_depth(said.numpy(), truth.numpy(), alignment))
+    return _relative_rows(fitted.clamp_min(0), truth, suffix)
+
+
+def _relative_rows(said: Tensor, truth: Tensor, suffix: str) -> dict[str, Row]:
+    count = float(truth.numel())
+    relative = absolute_relative_error(said, truth).clamp_max(1.0)
+    return {
+        f"depth_abs_rel{suffix}": (_sum(relative), count),
+        f"depth_delta_1{suffix}": (_sum(within_ratio(said, truth)), count),
+    }
+
+
 def _rows(said: Tensor, truth: Tensor, suffix: str) -> dict[str, Row]:
     count = float(truth.numel())
     error = torch.minimum((said - truth).abs(), truth)
     found = said > 0
     log = (said[found] / truth[found]).log().clamp(-LARGEST_LOG, LARGEST_LOG)
-    relative = absolute_relative_error(said, truth).clamp_max(1.0)
     return {
-        f"depth_abs_rel{suffix}": (_sum(relative), count),
-        f"depth_delta_1{suffix}": (_sum(within_ratio(said, truth)), count),
+        **_relative_rows(said, truth, suffix),
         f"depth_rmse{suffix}": (_sum(error.square()), count),
         f"depth_silog{suffix}": (
             _sum(log.square()),

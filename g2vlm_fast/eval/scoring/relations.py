@@ -47,7 +47,8 @@ def segmentation_of_rows(rows: Array) -> Array:
     return mean_over_predicates(np.concatenate([mean * there, there], axis=-1))
 
 
-def _true_relations(rows: Array) -> Array:
+def true_relations(rows: Array) -> Array:
+    """Return how many relations are true ``[...]``, of summed rows ``[..., 4 C]``."""
     count: Array = np.split(rows, 4, axis=-1)[3].sum(-1)
     return count
 
@@ -66,28 +67,28 @@ SCORES = (
         f"{_SPQ}; objects matched above IoU 0.25",
         headline=True,
         statistic=spq_of_rows,
-        items=_true_relations,
+        items=true_relations,
     ),
     Score(
         "spq_50",
         "relations",
         f"{_SPQ}; objects matched above IoU 0.5",
         statistic=spq_of_rows,
-        items=_true_relations,
+        items=true_relations,
     ),
     Score(
         "spq_segmentation",
         "relations",
         "SQ: mean quality of the right relations, mean over predicates; 0 for one without any",
         statistic=segmentation_of_rows,
-        items=_true_relations,
+        items=true_relations,
     ),
     Score(
         "spq_recognition",
         "relations",
         "RQ: F1 of relations, mean over predicates",
         statistic=recognition_of_rows,
-        items=_true_relations,
+        items=true_relations,
     ),
     Score(
         "triplet_f1",

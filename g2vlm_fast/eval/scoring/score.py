@@ -8,7 +8,7 @@ from g2vlm_fast.eval.protocol.records import Item, Row
 from g2vlm_fast.eval.protocol.systems import Task
 from g2vlm_fast.eval.statistics import Array, Statistic, ratio_of_sums
 
-VERSION = 5
+VERSION = 6
 """Raised whenever the same prediction of the same case may get other rows than before."""
 
 

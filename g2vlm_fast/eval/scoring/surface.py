@@ -28,7 +28,7 @@ from g2vlm_fast.eval.metrics.surface import (
 )
 from g2vlm_fast.eval.protocol.cases import Case, SurfaceTruth
 from g2vlm_fast.eval.protocol.records import Row
-from g2vlm_fast.eval.scoring import voxels
+from g2vlm_fast.eval.scoring import volume, voxels
 from g2vlm_fast.eval.scoring.score import Judgement, Score
 from g2vlm_fast.eval.scoring.solids import distance_to_solids
 from g2vlm_fast.ops import point_to_mesh
@@ -105,6 +105,7 @@ SCORES = (
         "back",
     ),
     *voxels.SCORES,
+    *volume.SCORES,
 )
 
 
@@ -124,6 +125,7 @@ def judge(case: Case, prediction: ScenePrediction) -> Judgement:
             **_hidden_rows(found, truth.hidden),
             **_mesh_rows(mesh, samples, normals, truth),
             **voxels.rows_of(points, truth),
+            **volume.rows_of(mesh, truth),
         }
     )
 

@@ -11,10 +11,17 @@ from g2vlm_fast.eval.systems.completion import ExtrudeToFloor, PoissonReconstruc
 from g2vlm_fast.eval.systems.fusion import TsdfFusion
 from g2vlm_fast.eval.systems.guessers import Chance, MajorityAnswer, QuestionOnly
 from g2vlm_fast.eval.systems.height_prior import HeightPrior
-from g2vlm_fast.eval.systems.rules import ClassFrequency, RulesOnTrueBoxes, ShuffledRooms
+from g2vlm_fast.eval.systems.rules import ClassFrequency, ShuffledRooms
+from g2vlm_fast.eval.systems.rules_on_boxes import RulesOnTrueBoxes
 from g2vlm_fast.eval.systems.training_rooms import TrainingRooms
 
 __all__ = ["SYSTEMS"]
+
+
+@cache
+def _height_prior() -> HeightPrior:
+    """The one whose rooms are counted once, however many benchmarks it is judged on."""
+    return HeightPrior()
 
 
 @cache
@@ -29,13 +36,13 @@ SYSTEMS: Mapping[str, Callable[[], System]] = MappingProxyType(
         "tsdf-inpainted": lambda: TsdfFusion(inpainted=True),
         "poisson": PoissonReconstruction,
         "extrude-to-floor": ExtrudeToFloor,
-        "height-prior": HeightPrior,
+        "height-prior": _height_prior,
         "chance": lambda: Chance(_training()),
         "majority": lambda: MajorityAnswer(_training()),
         "question-only": lambda: QuestionOnly(_training()),
         "shuffled-geometry": lambda: ShuffledRooms(_training()),
         "class-frequency": lambda: ClassFrequency(_training()),
-        "rules": RulesOnTrueBoxes,
+        "rules": lambda: RulesOnTrueBoxes(_training()),
     }
 )
 """Systems that need no training, by name; ``docs/baselines.md`` says how good they are."""

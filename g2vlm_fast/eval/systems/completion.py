@@ -30,7 +30,7 @@ class PoissonReconstruction:
     (Open3D's).
     """
 
-    octree_depth: int = 8
+    octree_depth: int = 7
     name: ClassVar[str] = "poisson"
     tasks: ClassVar[frozenset[Task]] = frozenset(("surface",))
     looks_at_truth: ClassVar[bool] = False

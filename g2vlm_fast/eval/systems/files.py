@@ -34,7 +34,7 @@ class SavedPredictions:
 
     Raises:
         ScanError: the folder holds no prediction, those of a scene that will not be asked about,
-            or those of several systems.
+            or those of several systems, or of one without a name.
     """
 
     def __init__(self, folder: Path | str, scenes: Sequence[str]) -> None:
@@ -43,6 +43,12 @@ class SavedPredictions:
         self._check_scenes()
         said = read_system(self.folder)
         self.name, self.tasks, self.looks_at_truth = said or self._read_off()
+        if not self.name.strip() or not self.name.isprintable():
+            raise ScanError(
+                self.folder,
+                f"the name of a system must be a line of text, got {self.name!r:.80}",
+                f"Write it into {SYSTEM_FILE} or into every {JSON_FILE}",
+            )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,75 +1,31 @@
-"""Rules that read part of the truth: upper bounds of what boxes, or meanings, give away.
+"""What classes and other rooms give away: the relations of the usual room, and its answers.
 
-None of them is a system that anybody could run on a scan; each says how much of a score is left
-for whoever finds the boxes, or has to look at all.
+They read part of the truth, so that nobody could run them on a scan; each says how much of a score
+is left for whoever has to look at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 
-from g2vlm_fast.data.interchange import PredictedAnswer, PredictedGrounding, ScenePrediction
+from g2vlm_fast.data.interchange import ScenePrediction
 from g2vlm_fast.data.language.blind import Majority, ShuffledGeometry
-from g2vlm_fast.data.language.execution import Executor
-from g2vlm_fast.data.language.facts import Facts
-from g2vlm_fast.data.language.programs import Program
-from g2vlm_fast.eval.benchmarks.box_rooms import Cameras, room_of_boxes
 from g2vlm_fast.eval.facts import true_objects
 from g2vlm_fast.eval.priors import Array, RoomFacts, best_relation_threshold, relation_rate
 from g2vlm_fast.eval.protocol.cases import Case, GraphTruth
 from g2vlm_fast.eval.protocol.systems import PredictionFailed, Task
 from g2vlm_fast.eval.systems.saying import (
     answer_of,
-    guess_of,
     objects_of,
-    phrases_of,
     questions_of,
     relations_of,
 )
 from g2vlm_fast.eval.systems.training_rooms import TrainingRooms
 from g2vlm_fast.ontology import EVERYTHING, RELATIONS
-
-
-@dataclass(frozen=True)
-class RulesOnTrueBoxes:
-    """Reads true boxes, class names and what a text means, and works the rest out.
-
-    It knows no colour, no front and no support, sees through the cameras nothing but boxes, and
-    takes the rectangle around all boxes for the floor; what boxes do not decide gets no answer.
-    """
-
-    name: ClassVar[str] = "rules"
-    tasks: ClassVar[frozenset[Task]] = frozenset(("objects", "relations", "answers", "grounding"))
-    looks_at_truth: ClassVar[bool] = True
-
-    @property
-    def fingerprint(self) -> str:
-        return f"{self.name} 1"
-
-    def predict(self, case: Case) -> ScenePrediction:
-        """Run the programs of texts over a room of boxes.
-
-        Raises:
-            PredictionFailed: the case has no boxes.
-        """
-        graph = _graph(case)
-        cameras = None if case.given is None else Cameras.of(case.given)
-        room = room_of_boxes(graph.boxes, graph.class_names, cameras=cameras)
-        facts = Facts(room) if cameras is None else Facts(room, cameras.poses, cameras.gravity)
-        executor = Executor(facts)
-        return ScenePrediction(
-            scene=case.name,
-            system=self.name,
-            objects=objects_of(graph.boxes, graph.class_names),
-            relations=relations_of(room.relations.numpy() == 1),
-            answers=tuple(_answers(case, executor)),
-            groundings=tuple(_groundings(case, executor)),
-        )
 
 
 @dataclass(frozen=True)
@@ -85,7 +41,7 @@ class ClassFrequency:
 
     training: TrainingRooms = field(default_factory=TrainingRooms)
     name: ClassVar[str] = "class-frequency"
-    tasks: ClassVar[frozenset[Task]] = frozenset(("relations",))
+    tasks: ClassVar[frozenset[Task]] = frozenset(("relations", "predicate_classification"))
     looks_at_truth: ClassVar[bool] = True
 
     @property
@@ -98,7 +54,7 @@ class ClassFrequency:
         Raises:
             PredictionFailed: the case has no boxes.
         """
-        graph = _graph(case)
+        graph = true_graph(case)
         classes = np.array(EVERYTHING.class_ids(graph.class_names))
         rate, threshold = self._rates
         usual = rate[classes[:, None], classes[None]]
@@ -162,26 +118,12 @@ class ShuffledRooms:
         return ShuffledGeometry(rooms, Majority(self.training.questions))
 
 
-def _graph(case: Case) -> GraphTruth:
+def true_graph(case: Case) -> GraphTruth:
+    """Return the true objects of a case.
+
+    Raises:
+        PredictionFailed: it has none.
+    """
     if case.graph is None or not len(case.graph.boxes):
         raise PredictionFailed("the case has no true boxes to reason about")
     return case.graph
-
-
-def _answers(case: Case, executor: Executor) -> Iterator[PredictedAnswer]:
-    for query in questions_of(case.queries):
-        result = None if query.program is None else executor.try_run(query.program)
-        if query.program is not None and result is not None:
-            yield answer_of(query.text, guess_of(query.program, result))
-
-
-def _groundings(case: Case, executor: Executor) -> Iterator[PredictedGrounding]:
-    for query in phrases_of(case.queries):
-        found = None if query.program is None else _referent(executor, query.program)
-        if found is not None:
-            yield PredictedGrounding(text=query.text, objects=(found,), scores=(1.0,))
-
-
-def _referent(executor: Executor, program: Program) -> int | None:
-    index: int | None = executor.try_run(program)
-    return index

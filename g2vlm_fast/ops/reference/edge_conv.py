@@ -36,7 +36,7 @@ def slope(z: Tensor, activation: str) -> Tensor:
     return torch.ones_like(z)
 
 
-def _preactivation(
+def preactivation(
     a: Tensor,
     b: Tensor,
     rows: Tensor,
@@ -44,6 +44,7 @@ def _preactivation(
     geometry: Tensor | None,
     weight: Tensor | None,
 ) -> Tensor:
+    """Return what the activation of each edge is taken of, ``[E, C]``."""
     wide = accumulation_dtype(a.dtype)
     z = a.to(wide)[rows] + b.to(wide)[columns.long()]
     return z if geometry is None or weight is None else z + geometry @ weight
@@ -62,7 +63,7 @@ def edge_conv(
 ) -> tuple[Tensor, Tensor]:
     """Return the reduced rows ``[V, C]`` and the slots of the winners."""
     rows = edge_rows(row_offsets, columns.shape[0]).long()
-    message = activate(_preactivation(a, b, rows, columns, geometry, weight), activation)
+    message = activate(preactivation(a, b, rows, columns, geometry, weight), activation)
     out, winner = reduce_edges(message, row_offsets, reduce, winner_dtype)
     return out.to(a.dtype), winner
 
@@ -87,7 +88,7 @@ def edge_conv_backward(
     """Return the gradients of a, b, geometry and weight; ``[0]`` where one is not needed."""
     wide = accumulation_dtype(a.dtype)
     rows = edge_rows(row_offsets, columns.shape[0]).long()
-    z = _preactivation(a, b, rows, columns, geometry, weight)
+    z = preactivation(a, b, rows, columns, geometry, weight)
     pulled = edge_gradient(grad.to(wide), row_offsets, winner, columns.shape[0], reduce)
     pulled = pulled * slope(z, activation)
     grad_a = torch.zeros_like(a, dtype=wide).index_add_(0, rows, pulled).to(a.dtype)

@@ -46,6 +46,8 @@ STEMS = (
     "graph_build",
     "graph_reduce",
     "edge_conv",
+    "edge_attention",
+    "edge_mlp",
     "segment_csr",
     "gather_rows",
     "voxel_pool",

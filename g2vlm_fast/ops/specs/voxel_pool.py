@@ -167,6 +167,29 @@ def _coincident(generator: torch.Generator) -> Inputs:
     return {**inputs, "position_fine": inputs["position_coarse"][:20].clone()}
 
 
+def _from_clusters(count: int, channels: int, size: float) -> InputFactory:
+    """Features of voxels back at the points that they hold."""
+
+    def make(generator: torch.Generator) -> Inputs:
+        position = _shell(count, 1, size)(generator)["position"]
+        coarse = voxel_clusters(position, size).position
+        return {
+            "x": torch.randn(coarse.shape[0], channels, generator=generator),
+            "position_coarse": coarse,
+            "position_fine": position,
+        }
+
+    return make
+
+
+def _interpolate_cost(inputs: Inputs) -> Cost:
+    """Features and positions once, and the sums; the search for neighbours comes on top."""
+    x, fine, k = inputs["x"], inputs["position_fine"], inputs.get("k", 3)
+    moved = x.nbytes + fine.nbytes + inputs["position_coarse"].nbytes
+    out = fine.shape[0] * x.shape[1]
+    return Cost(moved + out * x.element_size(), 2 * k * out)
+
+
 INTERPOLATE = OpSpec(
     op="interpolate",
     kernels=(*_REDUCE, "nearest", "nearest_backward"),
@@ -177,7 +200,8 @@ INTERPOLATE = OpSpec(
         "two": _interpolated(3, 2),
         "coincident": _coincident,
     },
-    timed={},
+    timed={"interpolate_1M": _from_clusters(1_000_000, 128, 0.05)},
+    timed_dtype=torch.bfloat16,
     grad_inputs=("x", "position_coarse", "position_fine"),
     tolerance={
         **_TOLERANCE,
@@ -186,6 +210,8 @@ INTERPOLATE = OpSpec(
     },
     float32_inputs=("position_coarse", "position_fine"),
     smooth=("three", "ragged"),
+    cost=_interpolate_cost,
+    suite="graph",
     hostile=(
         Hostile("no eps", lambda i: {**i, "eps": 0.0}, ValueError, "eps"),
         Hostile("no neighbours", lambda i: {**i, "k": 0}, ValueError, "k"),

@@ -56,9 +56,9 @@ def comparisons(found: Sequence[Comparison], material: Material) -> Chapter | No
             "p",
             f"{material.judged[0].label} is compared with each other system on the same scenes. A "
             "difference is positive where it is the better one, whichever way the score points. p "
-            "is that of a two-sided sign-flip test over scenes; Holm's p is adjusted for all "
-            "scores of a table, and “better” means that it is at most 0.05. d is the mean "
-            "difference between scenes in units of its spread.",
+            "is that of a two-sided permutation test, which exchanges the systems in some scenes; "
+            "Holm's p is adjusted for all scores of a table, and “better” means that it is at most "
+            "0.05. d is the mean difference of single scenes in units of its spread.",
         ),
         tag("p", power_sentence(len(material.scenes)), class_="note"),
         *(_comparison(each, scores, opened=number == 0) for number, each in enumerate(found)),

@@ -18,8 +18,8 @@ from g2vlm_fast.eval.scoring.score import Score
 
 TASK_TITLES: dict[Task, str] = {
     "surface": "Surface", "depth": "Depth", "objects": "Objects", "relations": "Relations",
-    "answers": "Answers", "grounding": "Grounding", "captions": "Captions",
-    "retrieval": "Retrieval",
+    "predicate_classification": "Relations of given objects", "answers": "Answers",
+    "grounding": "Grounding", "captions": "Captions", "retrieval": "Retrieval",
 }  # fmt: skip
 _ACRONYMS = {
     "abs": "Abs", "rel": "Rel", "bleu": "BLEU", "cider": "CIDEr", "d": "D", "f": "F", "f1": "F1",

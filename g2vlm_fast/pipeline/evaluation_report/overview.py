@@ -104,12 +104,7 @@ def systems(material: Material) -> Chapter:
 
 def _system_row(each: Judged, material: Material) -> Markup:
     failed = len(each.summary.failures)
-    asked = (
-        tag("td", tag("span", "yes", class_="chip on"), class_="middle")
-        if task in each.summary.tasks
-        else tag("td", tag("span", "not attempted", class_="chip"), class_="middle")
-        for task in material.tasks
-    )
+    asked = (_attempted(task in each.summary.tasks) for task in material.tasks)
     badge = tag("span", "reads the truth", class_="badge") if each.summary.looks_at_truth else None
     return tag(
         "tr",
@@ -118,6 +113,12 @@ def _system_row(each: Judged, material: Material) -> Markup:
         tag("td", f"{each.summary.scenes - failed:,}", class_="number"),
         tag("td", f"{failed:,}", class_="number bad" if failed else "number"),
     )
+
+
+def _attempted(attempted: bool) -> Markup:
+    told, sign = ("attempted", "✓") if attempted else ("not attempted", "-")
+    shown = tag("abbr", sign, title=told, class_="good" if attempted else "soft")
+    return tag("td", shown, class_="middle")
 
 
 def _failures(each: Judged) -> Markup:

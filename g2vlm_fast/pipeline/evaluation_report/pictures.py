@@ -46,6 +46,7 @@ _VIEWS = 4
 _VIEW_WIDTH = 240
 _WIDTH = 520
 _OVERVIEW = (380, 520)
+_SEEN = 0.995  # share of the true surface that its picture holds
 _MOST_POINTS = 60_000
 _BELOW_CEILING = 0.15  # metres; what is higher hides the room from above
 _TELLING = {name: rank for rank, name in enumerate(("on", "in", "above", "near", "facing"))}
@@ -152,7 +153,10 @@ def _plan(
     relations: list[SceneRelation],
 ) -> Picture:
     pose = None if case.given is None else case.given.poses[0].numpy()
-    drawn = draw_top_view(background, objects, relations, pose, region=_region(case))
+    tallest = _OVERVIEW[0] / _OVERVIEW[1]
+    drawn = draw_top_view(
+        background, objects, relations, pose, region=_region(case), tallest=tallest
+    )
     return fit(drawn, _WIDTH)
 
 
@@ -215,7 +219,7 @@ def _surface_errors(case: Case, cloud: Cloud) -> list[Captioned]:
 
 def _overview(case: Case, points: Tensor) -> VirtualCamera:
     poses = torch.eye(4)[None] if case.given is None else case.given.poses
-    return overview_cameras(points, poses, _OVERVIEW, (-28.0,))[0]
+    return overview_cameras(points, poses, _OVERVIEW, (-28.0,), shown=_SEEN)[0]
 
 
 def _depth_errors(case: Case, prediction: ScenePrediction) -> Captioned:

@@ -9,6 +9,7 @@ from g2vlm_fast.data.interchange import ScenePrediction, read_prediction
 from g2vlm_fast.eval.protocol.cases import Case
 from g2vlm_fast.eval.protocol.records import Item
 from g2vlm_fast.eval.protocol.runs import PREDICTIONS, RunError
+from g2vlm_fast.eval.scoring import contradiction
 from g2vlm_fast.eval.scoring.score import Score
 from g2vlm_fast.pipeline.evaluation_report.charts import score_chart
 from g2vlm_fast.pipeline.evaluation_report.material import Judged, Material, title_of
@@ -22,6 +23,7 @@ from g2vlm_fast.pipeline.evaluation_report.scores import direction, legend
 from g2vlm_fast.report.charts import DotRow
 from g2vlm_fast.report.markup import Chapter, Markup, chapter, figure, join, tag
 from g2vlm_fast.report.numbers import counted, shown
+from g2vlm_fast.report.pictures import Picture
 from g2vlm_fast.report.splats import error_scale
 from g2vlm_fast.report.whiskers import mark, marks
 
@@ -35,7 +37,7 @@ def draw_scenes(material: Material, cases: Iterable[Case]) -> dict[str, Markup]:
         The pictures of each scene, by its name.
 
     Raises:
-        RunError: a case is of no scene of the runs.
+        RunError: a case is of no scene of the runs, or not the one that they were evaluated on.
         ScanError: a prediction that was scored cannot be read any more.
     """
     drawn = {}
@@ -46,11 +48,11 @@ def draw_scenes(material: Material, cases: Iterable[Case]) -> dict[str, Markup]:
                 "benchmark that was evaluated"
             )
         blocks = [_gallery(None, truth_pictures(case))]
-        blocks += [
-            _gallery(None if material.alone else each, prediction_pictures(case, prediction))
-            for each in material.judged
-            if (prediction := _prediction(each, case.name)) is not None
-        ]
+        for each in material.judged:
+            prediction = _prediction(each, case)
+            if prediction is not None:
+                drawings = prediction_pictures(case, prediction)
+                blocks.append(_gallery(None if material.alone else each, drawings))
         drawn[case.name] = join(blocks)
     return drawn
 
@@ -62,29 +64,42 @@ def scenes(material: Material, pictures: Mapping[str, Markup]) -> Chapter:
         "Scene by scene",
         tag(
             "p",
-            "Each scene opens to what was asked and what was said. With a script the columns sort "
-            "and ",
+            "Each scene opens to what was asked and what was said. With a script the columns sort"
+            f"{'' if material.alone else f' by {material.judged[0].label}'}, and ",
             tag("kbd", "j"), " ", tag("kbd", "k"), " go to the next and the previous scene.",
             class_="note",
         ),
         legend(material),
         _table(material),
-        _error_legend() if pictures else None,
+        _error_legend() if pictures and material.of_task("surface") else None,
         *(_scene(scene, material, pictures.get(scene)) for scene in material.scenes),
     )  # fmt: skip
 
 
-def _prediction(each: Judged, scene: str) -> ScenePrediction | None:
-    if each.records[scene].failure:
+def _prediction(each: Judged, case: Case) -> ScenePrediction | None:
+    if each.records[case.name].failure:
         return None
-    return read_prediction(each.run.folder / PREDICTIONS / scene)
+    prediction = read_prediction(each.run.folder / PREDICTIONS / case.name)
+    problem = contradiction(case, prediction)
+    if problem:  # it had none when it was scored
+        raise RunError(
+            f"case {case.name!r}: is not the one that {each.run.folder} was evaluated on "
+            f"({problem}); give the cases of that benchmark, made by the same version"
+        )
+    return prediction
 
 
 def _gallery(each: Judged | None, pictures: list[Captioned]) -> Markup | None:
     if not pictures:
         return None
     heading = None if each is None else tag("h4", mark(each.number), f" {each.label}")
-    return join([heading, tag("div", *(figure(*each) for each in pictures), class_="gallery")])
+    return join([heading, tag("div", *(_figure(*each) for each in pictures), class_="gallery")])
+
+
+def _figure(picture: Picture, caption: str) -> Markup:
+    """A sheet of several pictures side by side gets the place of two."""
+    height, width = picture.shape[:2]
+    return tag("div", figure(picture, caption), class_="wide" if width > 2 * height else None)
 
 
 def _error_legend() -> Markup:
@@ -154,11 +169,11 @@ def _scene(scene: str, material: Material, pictures: Markup | None) -> Markup:
         "div", *failures, pictures, _items(scene, material), _all_scores(scene, material),
         id=material.scene_id(scene), class_="scene-content",
     )  # fmt: skip
-    asked = len(material.judged[0].records[scene].items)
+    asked = max(len(each.records[scene].items) for each in material.judged)
     heading = tag(
         "summary",
         tag("b", scene),
-        tag("span", counted(asked, "question") if asked else "", class_="soft"),
+        tag("span", counted(asked, "text") if asked else "", class_="soft"),
         _failure_badge([e for e in material.judged if e.records[scene].failure], material),
     )
     return tag("details", heading, content, class_="scene")
@@ -180,25 +195,31 @@ def _items(scene: str, material: Material) -> Markup | None:
         }
         for each in material.judged
     }
+    speaking = [each for each in material.judged if said[each.number]]
     rows = (
         tag(
             "tr",
-            tag("td", key[1] or key[0], class_="soft"),
+            tag("td", (key[1] or key[0]).replace("_", " "), class_="soft"),
             tag("td", key[2]),
             tag("td", key[3]),
-            *(_said(said[each.number].get(key)) for each in material.judged),
+            *(_said(said[each.number].get(key)) for each in speaking),
         )
         for key in keys
     )
-    systems = ["Said"] if material.alone else [each.label for each in material.judged]
-    heads = (tag("th", name, scope="col") for name in ("Kind", "Asked", "Truth", *systems))
+    heads = [tag("th", name, scope="col") for name in ("Kind", "Asked", "Truth")]
+    heads += [
+        tag("th", "Said", scope="col")
+        if material.alone
+        else tag("th", mark(each.number), f" {each.label}", scope="col")
+        for each in speaking
+    ]
     table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows), class_="items")
     return tag("div", table, class_="scroll")
 
 
 def _said(item: Item | None) -> Markup:
     if item is None:
-        return tag("td", "not asked", class_="soft")
+        return tag("td", "not attempted", class_="soft")
     grade = "right" if item.score >= _RIGHT else "wrong" if item.score <= _WRONG else "partly"
     told = {"right": "✓", "wrong": "✗", "partly": f"{item.score:.0%}"}[grade]
     return tag(

@@ -60,7 +60,6 @@ def by_kind(material: Material) -> Chapter | None:
     return chapter(
         "kinds",
         "Answers by kind of question",
-        legend(material),
         _score_table("Kind", bodies, material),
     )
 
@@ -108,7 +107,6 @@ def _task(task: Task, material: Material) -> Markup:
     return tag(
         "div",
         tag("h3", TASK_TITLES[task]),
-        legend(material),
         _score_table("Score", bodies, material),
         id=f"task-{task}",
     )

@@ -95,6 +95,58 @@ def _pyg_layer(inputs: Inputs) -> Function:
     return edge_conv_layer
 
 
+def _torch_messages(inputs: Inputs) -> Function:
+    """Every message in memory, as plain torch has it."""
+    if inputs.get("geometry") is not None:
+        raise NotOffered("it is set up here without geometry of the edge")
+    if inputs.get("activation", "relu") != "relu":
+        raise NotOffered("it is set up here with relu")
+    graph = inputs["graph"]
+    rows, columns = graph.edge_rows().long(), graph.columns.long()
+    kinds = {"max": "amax", "mean": "mean", "sum": "sum"}
+    kind, empty = kinds[inputs.get("reduce", "max")], graph.row_offsets.diff()[:, None] == 0
+
+    def edge_mlp(
+        a: Tensor, b: Tensor, weight: Tensor, bias: Tensor | None = None, **_: Any
+    ) -> Tensor:
+        message = (a[rows] + b[columns]).relu() @ weight
+        out = message.new_zeros(a.shape[0], message.shape[1])
+        index = rows[:, None].expand_as(message)
+        out = out.scatter_reduce(0, index, message, kind, include_self=False)
+        if bias is None:
+            return out
+        if kind == "sum":
+            return out + graph.row_offsets.diff()[:, None] * bias
+        return (out + bias).masked_fill(empty, 0)
+
+    return edge_mlp
+
+
+def _pyg_mlp_layer(inputs: Inputs) -> Function:
+    from torch_geometric.nn import EdgeConv
+
+    if inputs.get("activation", "relu") != "relu":
+        raise NotOffered("it is set up here with relu")
+    edge_index = _edge_index(inputs["graph"])
+    message = _Message()
+    layer = EdgeConv(message, aggr=inputs.get("reduce", "max"))
+
+    def edge_mlp_layer(
+        x: Tensor,
+        center: Tensor,
+        difference: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        **_: Any,
+    ) -> Tensor:
+        message.weight = torch.cat([center, difference], 1)
+        message.second, message.bias = weight.T, bias
+        out: Tensor = layer(x, edge_index)
+        return out
+
+    return edge_mlp_layer
+
+
 def _pyg_faces(inputs: Inputs) -> Function:
     from torch_geometric.utils import to_undirected
     from torch_geometric.utils.sparse import index2ptr
@@ -109,15 +161,21 @@ def _pyg_faces(inputs: Inputs) -> Function:
 
 
 class _Message(torch.nn.Module):
-    """One linear map of (x_i, x_j - x_i), as a user of EdgeConv writes it."""
+    """One linear map of (x_i, x_j - x_i), or two, as a user of EdgeConv writes them."""
 
     weight: Tensor
+    second: Tensor | None = None
+    bias: Tensor | None = None
 
     def forward(self, pair: Tensor) -> Tensor:
-        return torch.nn.functional.linear(pair, self.weight).relu()
+        hidden = torch.nn.functional.linear(pair, self.weight).relu()
+        if self.second is None:
+            return hidden
+        return torch.nn.functional.linear(hidden, self.second, self.bias)
 
 
 PEERS = (
+    Provider("torch", {"edge_mlp": _torch_messages, "edge_mlp_reduced": _torch_messages}),
     Provider("torch.sparse.mm", {"graph_reduce": _sparse_mm}),
     Provider("torch_scatter", {"graph_reduce": _segment_csr}, ("torch_scatter",)),
     Provider(
@@ -126,6 +184,7 @@ PEERS = (
             "graph_build": _pyg_faces,
             "graph_reduce": _pyg_reduce,
             "edge_conv_layer": _pyg_layer,
+            "edge_mlp_layer": _pyg_mlp_layer,
         },
         ("torch_geometric",),
     ),

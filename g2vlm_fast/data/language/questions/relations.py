@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2vlm_fast.data.language.execution import Executor
-from g2vlm_fast.data.language.grammar import with_article
+from g2vlm_fast.data.language.grammar import negated, with_article
 from g2vlm_fast.data.language.programs import OWN_FRAME, SCENE, Program, holds, relate
 from g2vlm_fast.data.language.questions.asking import Proposal, Slot, ask, ask_balanced
 from g2vlm_fast.data.language.speaker import FRAME, Speaker
@@ -124,8 +124,8 @@ def _holds(
             if kind == "view_relation":
                 slots["view"] = frame.removeprefix("view ")
             proposal = Proposal(holds(thing, name, anchor, frame), slots, thing)
-            negation = "" if truth else "not "
-            note = f", {speaker.the(thing)} is {negation}{words} {speaker.the(anchor)}"
+            said = words if truth else negated(words)
+            note = f", {speaker.the(thing)} is {said} {speaker.the(anchor)}"
             return ask(speaker, kind, proposal, note=note)
     return None
 

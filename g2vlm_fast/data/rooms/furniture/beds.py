@@ -13,11 +13,13 @@ from g2vlm_fast.data.rooms.furniture.pieces import (
     Mount,
     Part,
     assemble,
+    ball,
     box,
     even,
     four_legs,
     leaning,
     rod_x,
+    rod_y,
     slab,
 )
 from g2vlm_fast.data.rooms.furniture.surfaces import Surface
@@ -120,13 +122,18 @@ def _flat_pillow(draws: Draws) -> Furniture:
 
 
 def _cushion(width: int, depth: int, height: int) -> list[Part]:
-    """Slabs that round off towards the seam at half the height."""
-    layer = height // 5 // 2 * 2
+    """A slab that is round along its edges and at its corners."""
+    radius = height // 2
+    x, y = width // 2 - radius, depth // 2 - radius
     return [
-        slab(width - inset, depth - inset, layer * index, layer * (index + 1),
-             material=Material.FABRIC)
-        for index, inset in enumerate((72, 20, 0, 20, 72))
-    ]  # fmt: skip
+        box(-x, x, -y, y, 0, 2 * radius, material=Material.FABRIC),
+        *(rod_x(radius, -x, x, edge, radius, material=Material.FABRIC) for edge in (-y, y)),
+        *(rod_y(radius, -y, y, edge, radius, material=Material.FABRIC) for edge in (-x, x)),
+        *(
+            ball(radius, *corner, radius, material=Material.FABRIC)
+            for corner in ((-x, -y), (x, -y), (-x, y), (x, y))
+        ),
+    ]
 
 
 def _square_cushion(draws: Draws) -> Furniture:

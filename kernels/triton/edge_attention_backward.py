@@ -1,0 +1,294 @@
+"""Backward Triton kernels of ``edge_attention`` by row and by source.
+
+The pass over the rows leaves the probability of each edge and the gradient of its score, two
+numbers a head, to all other kernels. Long rows and sources have kernels of their own, as in the
+forward pass. No kernel adds atomically: sums over all rows are left to the launch, by program.
+"""
+
+from typing import Any, NamedTuple
+
+import triton
+import triton.language as tl
+
+from g2vlm_fast.kernels.triton.edge_attention_rows import (
+    LOG2_E,
+    Given,
+    Slots,
+    compare,
+    key_gradient,
+    load_heads,
+    load_value,
+    locate,
+    locate_short,
+    next_slots,
+    per_head,
+    store_heads,
+)
+
+
+class ResultGradients(NamedTuple):
+    """What the backward pass starts from."""
+
+    out: Any  # [V, H, D]
+    lse: Any  # [V, H] or None
+
+
+class Scratch(NamedTuple):
+    """What the pass over the rows leaves of each edge, ``[E, H]`` float32."""
+
+    probability: Any
+    score_gradient: Any  # of the scores before they are scaled
+
+
+class Attending(NamedTuple):
+    """A row's end of its edges."""
+
+    right: Any
+    grad: Any
+    log: Any  # of the sum of exponentials of its scores, in units of log 2
+
+
+class Differentiated(NamedTuple):
+    """The next edges of some rows."""
+
+    slots: Any
+    right: Any
+    compared: Any
+    probability: Any
+    pull: Any  # gradient of the probability
+
+
+@triton.jit
+def row_kernel(
+    grads,
+    vertices,
+    edges,
+    lse,
+    scratch,
+    grad_right,
+    partial,
+    sizes,
+    PROBLEM: tl.constexpr,
+    TILES: tl.constexpr,
+    VERTICES: tl.constexpr,
+    SLOTS: tl.constexpr,
+):
+    """Differentiate rows that are not long; ``partial`` gets the program's part of attention."""
+    D_PADDED: tl.constexpr = PROBLEM.D_PADDED
+    program = tl.program_id(0) // PROBLEM.H
+    head = tl.program_id(0) % PROBLEM.H
+    given = Given(vertices, edges, sizes, head)
+    of_attention = tl.zeros([VERTICES, SLOTS, D_PADDED], tl.float32)
+    begin = program.to(tl.int64) * (TILES * VERTICES)
+    end = tl.minimum(begin + TILES * VERTICES, sizes.num_rows)
+    for first in range(begin, end, VERTICES):
+        span = locate_short(
+            edges.row_offsets, first, sizes.num_rows, sizes.num_edges, VERTICES, PROBLEM
+        )
+        of_attention += differentiate_rows(
+            given, span, grads, lse, scratch, grad_right, PROBLEM, VERTICES, SLOTS
+        )
+    store_partial(partial, program, head, of_attention, PROBLEM)
+
+
+@triton.jit
+def long_row_kernel(
+    grads,
+    vertices,
+    edges,
+    lse,
+    scratch,
+    grad_right,
+    partial,
+    sizes,
+    PROBLEM: tl.constexpr,
+    VERTICES: tl.constexpr,
+    SLOTS: tl.constexpr,
+):
+    """Differentiate the long rows among some, one after the other."""
+    D_PADDED: tl.constexpr = PROBLEM.D_PADDED
+    program = tl.program_id(0) // PROBLEM.H
+    head = tl.program_id(0) % PROBLEM.H
+    given = Given(vertices, edges, sizes, head)
+    first = program.to(tl.int64) * VERTICES
+    among = locate(edges.row_offsets, first, sizes.num_rows, sizes.num_edges, VERTICES)
+    of_attention = tl.zeros([1, SLOTS, D_PADDED], tl.float32)
+    if tl.max(among.count) > PROBLEM.LONG:
+        for place in range(VERTICES):
+            span = locate(edges.row_offsets, first + place, sizes.num_rows, sizes.num_edges, 1)
+            if tl.max(span.count) > PROBLEM.LONG:
+                of_attention += differentiate_rows(
+                    given, span, grads, lse, scratch, grad_right, PROBLEM, 1, SLOTS
+                )
+    store_partial(partial, program, head, of_attention, PROBLEM)
+
+
+@triton.jit
+def store_partial(partial, program, head, block, PROBLEM: tl.constexpr):
+    if partial is not None:
+        one = tl.zeros([1, 1], tl.int32) + program
+        total = tl.sum(tl.sum(block, 0), 0)
+        store_heads(partial, one, one >= 0, head, total[None, None, :], PROBLEM)
+
+
+@triton.jit
+def differentiate_next(given, span, attending, start, PROBLEM: tl.constexpr, SLOTS: tl.constexpr):
+    """Return the :class:`Differentiated` edges from the ``start``-th of each row on."""
+    slots = next_slots(span, given.edges.columns, given.sizes.num_sources, start, SLOTS)
+    left = load_heads(given.vertices.left, slots.other, slots.present, given.head, PROBLEM)
+    compared = compare(given, left, attending.right, slots, PROBLEM)
+    value = load_value(given, left, slots, PROBLEM)
+    probability = tl.exp2(compared.score - attending.log)
+    pull = tl.sum(attending.grad * value, 2)
+    return Differentiated(slots, attending.right, compared, probability, pull)
+
+
+@triton.jit
+def differentiate_rows(
+    given,
+    span,
+    grads,
+    lse,
+    scratch,
+    grad_right,
+    PROBLEM: tl.constexpr,
+    VERTICES: tl.constexpr,
+    SLOTS: tl.constexpr,
+):
+    """Write the span's part of the scratch and of ``grad_right``; return that of attention."""
+    D_PADDED: tl.constexpr = PROBLEM.D_PADDED
+    head = given.head
+    rows = span.vertices[:, None]
+    has_edges = (span.count > 0)[:, None]
+    attending = Attending(
+        load_heads(given.vertices.right, rows, has_edges, head, PROBLEM),
+        load_heads(grads.out, rows, has_edges, head, PROBLEM),
+        tl.load(per_head(lse, rows, head, PROBLEM), mask=has_edges, other=0.0) * LOG2_E,
+    )
+    by_slot = tl.zeros([VERTICES, SLOTS], tl.float32)
+    for start in range(0, tl.max(span.count), SLOTS):
+        each = differentiate_next(given, span, attending, start, PROBLEM, SLOTS)
+        by_slot += tl.where(each.slots.present, each.probability * each.pull, 0.0)
+    delta = tl.sum(by_slot, 1)[:, None]
+    if grads.lse is not None:
+        delta -= tl.load(per_head(grads.lse, rows, head, PROBLEM), mask=has_edges, other=0.0)
+    of_right = tl.zeros([VERTICES, SLOTS, D_PADDED], tl.float32)
+    of_attention = tl.zeros([VERTICES, SLOTS, D_PADDED], tl.float32)
+    for start in range(0, tl.max(span.count), SLOTS):
+        each = differentiate_next(given, span, attending, start, PROBLEM, SLOTS)
+        slots = each.slots
+        score_gradient = given.sizes.scale * each.probability * (each.pull - delta)
+        at = per_head(scratch.probability, slots.edge, head, PROBLEM)
+        tl.store(at, each.probability, mask=slots.present)
+        at = per_head(scratch.score_gradient, slots.edge, head, PROBLEM)
+        tl.store(at, score_gradient, mask=slots.present)
+        present = slots.present[:, :, None]
+        mixed_gradient = tl.where(present, score_gradient[:, :, None] * each.compared.mixed, 0.0)
+        if given.vertices.attention is None:
+            of_right += mixed_gradient
+        else:
+            of_attention += mixed_gradient
+            gradient = key_gradient(given, each.compared, each.right, score_gradient)
+            of_right += tl.where(present, gradient, 0.0)
+    if grad_right is not None:
+        total = tl.sum(of_right, 1)[:, None, :]
+        store_heads(grad_right, rows, span.inside[:, None], head, total, PROBLEM)
+    return of_attention
+
+
+@triton.jit
+def source_kernel(
+    grads,
+    vertices,
+    edges,
+    transpose,
+    scratch,
+    gradients,
+    sizes,
+    PROBLEM: tl.constexpr,
+    VERTICES: tl.constexpr,
+    SLOTS: tl.constexpr,
+):
+    """Differentiate sources that are not long."""
+    given = Given(vertices, edges, sizes, tl.program_id(0) % PROBLEM.H)
+    first = (tl.program_id(0) // PROBLEM.H).to(tl.int64) * VERTICES
+    span = locate_short(
+        transpose.offsets, first, sizes.num_sources, sizes.num_edges, VERTICES, PROBLEM
+    )
+    differentiate_sources(
+        given, span, grads, transpose, scratch, gradients, PROBLEM, VERTICES, SLOTS
+    )
+
+
+@triton.jit
+def long_source_kernel(
+    grads,
+    vertices,
+    edges,
+    transpose,
+    scratch,
+    gradients,
+    sizes,
+    PROBLEM: tl.constexpr,
+    VERTICES: tl.constexpr,
+    SLOTS: tl.constexpr,
+):
+    """Differentiate the long sources among some, one after the other."""
+    given = Given(vertices, edges, sizes, tl.program_id(0) % PROBLEM.H)
+    offsets = transpose.offsets
+    first = (tl.program_id(0) // PROBLEM.H).to(tl.int64) * VERTICES
+    among = locate(offsets, first, sizes.num_sources, sizes.num_edges, VERTICES)
+    if tl.max(among.count) > PROBLEM.LONG:
+        for place in range(VERTICES):
+            span = locate(offsets, first + place, sizes.num_sources, sizes.num_edges, 1)
+            if tl.max(span.count) > PROBLEM.LONG:
+                differentiate_sources(
+                    given, span, grads, transpose, scratch, gradients, PROBLEM, 1, SLOTS
+                )
+
+
+@triton.jit
+def differentiate_sources(
+    given,
+    span,
+    grads,
+    transpose,
+    scratch,
+    gradients,
+    PROBLEM: tl.constexpr,
+    VERTICES: tl.constexpr,
+    SLOTS: tl.constexpr,
+):
+    """Write the span's part of the gradients of left ends and values."""
+    D_PADDED: tl.constexpr = PROBLEM.D_PADDED
+    vertices = given.vertices
+    head = given.head
+    sources = span.vertices[:, None]
+    left = load_heads(vertices.left, sources, (span.count > 0)[:, None], head, PROBLEM)
+    of_left = tl.zeros([VERTICES, SLOTS, D_PADDED], tl.float32)
+    of_value = tl.zeros([VERTICES, SLOTS, D_PADDED], tl.float32)
+    for start in range(0, tl.max(span.count), SLOTS):
+        slots = next_slots(span, transpose.rows, given.sizes.num_rows, start, SLOTS)
+        edge = tl.load(transpose.edges + slots.edge, mask=slots.present, other=0)
+        present = slots.present & (edge >= 0) & (edge < given.sizes.num_edges)
+        slots = Slots(edge, slots.other, present)
+        grad = load_heads(grads.out, slots.other, present, head, PROBLEM)
+        at = per_head(scratch.probability, edge, head, PROBLEM)
+        probability = tl.load(at, mask=present, other=0.0)
+        of_value += probability[:, :, None] * grad
+        if gradients.left is not None:
+            right = load_heads(vertices.right, slots.other, present, head, PROBLEM)
+            at = per_head(scratch.score_gradient, edge, head, PROBLEM)
+            score_gradient = tl.load(at, mask=present, other=0.0)
+            compared = compare(given, left, right, slots, PROBLEM)
+            gradient = key_gradient(given, compared, right, score_gradient)
+            of_left += tl.where(present[:, :, None], gradient, 0.0)
+    inside = span.inside[:, None]
+    value_total = tl.sum(of_value, 1)[:, None, :]
+    if gradients.value is not None:
+        store_heads(gradients.value, sources, inside, head, value_total, PROBLEM)
+    if gradients.left is not None:
+        left_total = tl.sum(of_left, 1)[:, None, :]
+        if vertices.value is None:
+            left_total += value_total
+        store_heads(gradients.left, sources, inside, head, left_total, PROBLEM)

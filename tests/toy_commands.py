@@ -1,0 +1,51 @@
+"""The commands evaluate and compare on toys, which take no time to make and to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+from toy_evaluation import FEW_TASKS, ToyBenchmark, ToySystem
+
+from g2vlm_fast.cli import BAD_INPUT, main
+from g2vlm_fast.eval.protocol.cases import Case
+from g2vlm_fast.eval.protocol.runs import Run
+from g2vlm_fast.pipeline import evaluation
+
+Console = pytest.CaptureFixture[str]
+
+
+def use_toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put three toy rooms in place of generated ones, and toys in place of systems."""
+    systems = {
+        "good": lambda: ToySystem(error=0.1, name="good", tasks=FEW_TASKS, looks_at_truth=False),
+        "bad": lambda: ToySystem(
+            error=0.9, name="bad", tasks=FEW_TASKS, fails_on=("toy-1",), looks_at_truth=False
+        ),
+    }
+
+    def write_page(runs: Sequence[Run], out: Path, cases: Iterable[Case] = ()) -> None:
+        """Charts take seconds; tests/test_evaluation_report.py looks at the page."""
+        out.write_text(" ".join([*(run.summary.system for run in runs), *(c.name for c in cases)]))
+
+    monkeypatch.setattr(evaluation, "write_report", write_page)
+    monkeypatch.setattr(evaluation, "SYSTEMS", systems)
+    monkeypatch.setattr(evaluation, "benchmark_of", lambda config: ToyBenchmark(config.scenes or 3))
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def told_by(console: Console, *arguments: str) -> str:
+    """Run a command that succeeds, and return what it says."""
+    assert main(list(arguments)) == 0
+    return console.readouterr().out
+
+
+def refused_by(console: Console, *arguments: str) -> str:
+    """Run a command that refuses its input, and return the one paragraph that it says."""
+    assert main(list(arguments)) == BAD_INPUT
+    message = console.readouterr().err
+    assert "Traceback" not in message
+    told = message[message.index("g2vlm-fast: ") :].strip()
+    assert "\n" not in told
+    return told
