@@ -90,7 +90,7 @@ BLOCKS = {
 
 # BLOCK_K, num_warps, num_stages of the kernel for few queries, by kind and padded head dim.
 DECODE_BLOCKS = {
-    "half": {16: (64, 4, 3), 32: (64, 4, 3), 64: (64, 4, 3), 128: (64, 4, 3)},
+    "half": {16: (64, 4, 3), 32: (64, 4, 3), 64: (64, 4, 3), 128: (128, 4, 2)},
     "half, tall": {16: (64, 4, 3), 32: (64, 4, 3), 64: (64, 4, 3), 128: (32, 4, 3)},
     "single": {16: (32, 4, 1), 32: (32, 4, 1), 64: (32, 4, 1), 128: (16, 4, 1)},
 }
