@@ -54,8 +54,8 @@ class Options(NamedTuple):
         self,
     ) -> tuple[Sequence[int], Sequence[int], float, bool, float, float, float, float]:
         """The fields for kernels that leave nothing out."""
-        *dense, _ = self
-        return tuple(dense)
+        terms, counts, eps, causal, scale, dropout, maximum, cell, _ = self
+        return terms, counts, eps, causal, scale, dropout, maximum, cell
 
 
 class Results(NamedTuple):

@@ -17,6 +17,7 @@ from g2vlm_fast.kernels.triton.edge_attention_rows import (
     compare,
     key_gradient,
     load_heads,
+    load_parameter,
     load_value,
     locate,
     locate_short,
@@ -48,14 +49,22 @@ class Attending(NamedTuple):
     log: Any  # of the sum of exponentials of its scores, in units of log 2
 
 
-class Differentiated(NamedTuple):
-    """The next edges of some rows."""
+class Direction(NamedTuple):
+    """Sums over edges of a direction, by slot: what its gradient ``p (pull - delta)`` is made of.
 
-    slots: Any
-    right: Any
-    compared: Any
-    probability: Any
-    pull: Any  # gradient of the probability
+    ``delta``, the mean pull of a row, is known when its last edge is; one pass then suffices.
+    """
+
+    pulled: Any  # weighed by p * pull
+    mean: Any  # weighed by p
+
+
+class Moments(NamedTuple):
+    """What a pass over the edges of some rows sums up, by slot."""
+
+    pull: Any
+    right: Any  # Direction in which the score changes with the row's end
+    attention: Any  # Direction in which it changes with ``attention``
 
 
 @triton.jit
@@ -132,15 +141,44 @@ def store_partial(partial, program, head, block, PROBLEM: tl.constexpr):
 
 
 @triton.jit
-def differentiate_next(given, span, attending, start, PROBLEM: tl.constexpr, SLOTS: tl.constexpr):
-    """Return the :class:`Differentiated` edges from the ``start``-th of each row on."""
-    slots = next_slots(span, given.edges.columns, given.sizes.num_sources, start, SLOTS)
-    left = load_heads(given.vertices.left, slots.other, slots.present, given.head, PROBLEM)
+def no_moments(VERTICES: tl.constexpr, SLOTS: tl.constexpr, D_PADDED: tl.constexpr):
+    none = tl.zeros([VERTICES, SLOTS, D_PADDED], tl.float32)
+    pull = tl.zeros([VERTICES, SLOTS], tl.float32)
+    return Moments(pull, Direction(none, none), Direction(none, none))
+
+
+@triton.jit
+def along(direction, pulled, probability, step):
+    """Add a step for each edge to a :class:`Direction`."""
+    return Direction(
+        direction.pulled + pulled[:, :, None] * step,
+        direction.mean + probability[:, :, None] * step,
+    )
+
+
+@triton.jit
+def add_edges(given, moments, attending, slots, scratch, PROBLEM: tl.constexpr):
+    """Add the next edges to the moments, and write the probability and the pull of each."""
+    vertices = given.vertices
+    left = load_heads(vertices.left, slots.other, slots.present, given.head, PROBLEM)
     compared = compare(given, left, attending.right, slots, PROBLEM)
     value = load_value(given, left, slots, PROBLEM)
-    probability = tl.exp2(compared.score - attending.log)
+    probability = tl.where(slots.present, tl.exp2(compared.score - attending.log), 0.0)
     pull = tl.sum(attending.grad * value, 2)
-    return Differentiated(slots, attending.right, compared, probability, pull)
+    pulled = tl.where(slots.present, probability * pull, 0.0)
+    at = per_head(scratch.probability, slots.edge, given.head, PROBLEM)
+    tl.store(at, probability, mask=slots.present)
+    at = per_head(scratch.score_gradient, slots.edge, given.head, PROBLEM)
+    tl.store(at, pull, mask=slots.present)
+    right = moments.right
+    attention = moments.attention
+    if vertices.attention is None:
+        right = along(right, pulled, probability, compared.mixed)
+    else:
+        rises = compared.key + attending.right > 0
+        right = along(right, pulled, probability, tl.where(rises, 1.0, given.sizes.negative_slope))
+        attention = along(attention, pulled, probability, compared.mixed)
+    return Moments(moments.pull + pulled, right, attention)
 
 
 @triton.jit
@@ -156,8 +194,9 @@ def differentiate_rows(
     SLOTS: tl.constexpr,
 ):
     """Write the span's part of the scratch and of ``grad_right``; return that of attention."""
-    D_PADDED: tl.constexpr = PROBLEM.D_PADDED
     head = given.head
+    scale = given.sizes.scale
+    columns = given.edges.columns
     rows = span.vertices[:, None]
     has_edges = (span.count > 0)[:, None]
     attending = Attending(
@@ -165,35 +204,33 @@ def differentiate_rows(
         load_heads(grads.out, rows, has_edges, head, PROBLEM),
         tl.load(per_head(lse, rows, head, PROBLEM), mask=has_edges, other=0.0) * LOG2_E,
     )
-    by_slot = tl.zeros([VERTICES, SLOTS], tl.float32)
+    moments = no_moments(VERTICES, SLOTS, PROBLEM.D_PADDED)
+    ahead = next_slots(span, columns, given.sizes.num_sources, 0, SLOTS)
     for start in range(0, tl.max(span.count), SLOTS):
-        each = differentiate_next(given, span, attending, start, PROBLEM, SLOTS)
-        by_slot += tl.where(each.slots.present, each.probability * each.pull, 0.0)
-    delta = tl.sum(by_slot, 1)[:, None]
+        slots = ahead
+        ahead = next_slots(span, columns, given.sizes.num_sources, start + SLOTS, SLOTS)
+        moments = add_edges(given, moments, attending, slots, scratch, PROBLEM)
+    delta = tl.sum(moments.pull, 1)[:, None]
     if grads.lse is not None:
         delta -= tl.load(per_head(grads.lse, rows, head, PROBLEM), mask=has_edges, other=0.0)
-    of_right = tl.zeros([VERTICES, SLOTS, D_PADDED], tl.float32)
-    of_attention = tl.zeros([VERTICES, SLOTS, D_PADDED], tl.float32)
+    tl.debug_barrier()  # other threads of the program have written what is read here
     for start in range(0, tl.max(span.count), SLOTS):
-        each = differentiate_next(given, span, attending, start, PROBLEM, SLOTS)
-        slots = each.slots
-        score_gradient = given.sizes.scale * each.probability * (each.pull - delta)
+        slots = next_slots(span, columns, given.sizes.num_sources, start, SLOTS)
         at = per_head(scratch.probability, slots.edge, head, PROBLEM)
-        tl.store(at, each.probability, mask=slots.present)
+        probability = tl.load(at, mask=slots.present, other=0.0)
         at = per_head(scratch.score_gradient, slots.edge, head, PROBLEM)
-        tl.store(at, score_gradient, mask=slots.present)
-        present = slots.present[:, :, None]
-        mixed_gradient = tl.where(present, score_gradient[:, :, None] * each.compared.mixed, 0.0)
-        if given.vertices.attention is None:
-            of_right += mixed_gradient
-        else:
-            of_attention += mixed_gradient
-            gradient = key_gradient(given, each.compared, each.right, score_gradient)
-            of_right += tl.where(present, gradient, 0.0)
+        pull = tl.load(at, mask=slots.present, other=0.0)
+        tl.store(at, scale * probability * (pull - delta), mask=slots.present)
+    nothing = (delta - delta)[:, :, None]  # NaN where the pull of an edge is no number
     if grad_right is not None:
-        total = tl.sum(of_right, 1)[:, None, :]
+        mean = tl.sum(moments.right.mean, 1)[:, None, :]
+        total = tl.sum(moments.right.pulled, 1)[:, None, :] - delta[:, :, None] * mean
+        if given.vertices.attention is not None:
+            total *= load_parameter(given.vertices.attention, 0, head, PROBLEM)
+        total = scale * total + nothing
         store_heads(grad_right, rows, span.inside[:, None], head, total, PROBLEM)
-    return of_attention
+    mean = moments.attention.mean
+    return scale * (moments.attention.pulled - delta[:, :, None] * mean) + nothing
 
 
 @triton.jit
@@ -248,6 +285,15 @@ def long_source_kernel(
 
 
 @triton.jit
+def next_transposed(span, transpose, sizes, start, SLOTS: tl.constexpr):
+    """Return the edges from the ``start``-th of each source on."""
+    slots = next_slots(span, transpose.rows, sizes.num_rows, start, SLOTS)
+    edge = tl.load(transpose.edges + slots.edge, mask=slots.present, other=0)
+    present = slots.present & (edge >= 0) & (edge < sizes.num_edges)
+    return Slots(edge, slots.other, present)
+
+
+@triton.jit
 def differentiate_sources(
     given,
     span,
@@ -267,11 +313,12 @@ def differentiate_sources(
     left = load_heads(vertices.left, sources, (span.count > 0)[:, None], head, PROBLEM)
     of_left = tl.zeros([VERTICES, SLOTS, D_PADDED], tl.float32)
     of_value = tl.zeros([VERTICES, SLOTS, D_PADDED], tl.float32)
+    ahead = next_transposed(span, transpose, given.sizes, 0, SLOTS)
     for start in range(0, tl.max(span.count), SLOTS):
-        slots = next_slots(span, transpose.rows, given.sizes.num_rows, start, SLOTS)
-        edge = tl.load(transpose.edges + slots.edge, mask=slots.present, other=0)
-        present = slots.present & (edge >= 0) & (edge < given.sizes.num_edges)
-        slots = Slots(edge, slots.other, present)
+        slots = ahead
+        ahead = next_transposed(span, transpose, given.sizes, start + SLOTS, SLOTS)
+        edge = slots.edge
+        present = slots.present
         grad = load_heads(grads.out, slots.other, present, head, PROBLEM)
         at = per_head(scratch.probability, edge, head, PROBLEM)
         probability = tl.load(at, mask=present, other=0.0)
