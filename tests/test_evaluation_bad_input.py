@@ -16,7 +16,8 @@ from toy_evaluation import ToyBenchmark, ToySystem
 
 pytest.importorskip("tyro", reason="the command line needs the extra `app`")
 
-from toy_commands import Console, refused_by, told_by, use_toys
+from commands import Console, refused_by, told_by
+from toy_commands import use_toys
 
 from g2vlm_fast.data.interchange import write_prediction
 from g2vlm_fast.eval.protocol.predictions import write_system

@@ -8,12 +8,9 @@ from pathlib import Path
 import pytest
 from toy_evaluation import FEW_TASKS, ToyBenchmark, ToySystem
 
-from g2vlm_fast.cli import BAD_INPUT, main
 from g2vlm_fast.eval.protocol.cases import Case
 from g2vlm_fast.eval.protocol.runs import Run
 from g2vlm_fast.pipeline import evaluation
-
-Console = pytest.CaptureFixture[str]
 
 
 def use_toys(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,19 +30,3 @@ def use_toys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "SYSTEMS", systems)
     monkeypatch.setattr(evaluation, "benchmark_of", lambda config: ToyBenchmark(config.scenes or 3))
     monkeypatch.setenv("COLUMNS", "100")
-
-
-def told_by(console: Console, *arguments: str) -> str:
-    """Run a command that succeeds, and return what it says."""
-    assert main(list(arguments)) == 0
-    return console.readouterr().out
-
-
-def refused_by(console: Console, *arguments: str) -> str:
-    """Run a command that refuses its input, and return the one paragraph that it says."""
-    assert main(list(arguments)) == BAD_INPUT
-    message = console.readouterr().err
-    assert "Traceback" not in message
-    told = message[message.index("g2vlm-fast: ") :].strip()
-    assert "\n" not in told
-    return told
