@@ -87,15 +87,16 @@ def test_the_order_of_a_scene_is_that_of_the_cpu() -> None:
 def test_skipping_takes_less_time_than_visiting_every_pair() -> None:
     inputs = room(16384, torch.bfloat16)
 
-    def milliseconds(**changes: Any) -> float:
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        for _ in range(3):
+    def fastest(**changes: Any) -> float:
+        """Return the least time of many, which work beside this does not change."""
+        times = []
+        for _ in range(20):
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
             geometry_attention(**{**inputs, **changes})
-        begin.record()
-        for _ in range(10):
-            geometry_attention(**{**inputs, **changes})
-        end.record()
-        end.synchronize()
-        return begin.elapsed_time(end) / 10
+            end.record()
+            end.synchronize()
+            times.append(begin.elapsed_time(end))
+        return min(times)
 
-    assert milliseconds() < 0.6 * milliseconds(skip_eps=None)
+    assert fastest() < 0.6 * fastest(skip_eps=None)
