@@ -44,12 +44,14 @@ struct Tree {
   // Where the boxes of a segment begin in their level, 0 for the first: ranges of different
   // segments are disjoint.
   __device__ int64_t start(int level, int32_t segment) const {
-    const int64_t before = segments.begin(segment) - segments.begin(0);
-    return (before >> kFanoutBits * (level + 1)) + segment;
+    return (points_before(segment) >> kFanoutBits * (level + 1)) + segment;
   }
   __device__ static int64_t boxes_of(int level, int64_t points) {
     const int bits = kFanoutBits * (level + 1);
     return (points + (int64_t{1} << bits) - 1) >> bits;
+  }
+  __device__ int64_t points_before(int32_t segment) const {
+    return segments.begin(segment) - segments.begin(0);
   }
   __device__ int64_t points_of(int32_t segment) const {
     return segments.end(segment) - segments.begin(segment);
