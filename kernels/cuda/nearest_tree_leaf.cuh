@@ -96,9 +96,9 @@ class LeafSearch {
   // Loads the boxes from `base` on of the present level, a lane each; returns which there are.
   __device__ __forceinline__ unsigned open(int32_t base) {
     base_ = base;
-    const bool exists = base + lane_ <= last_box(level_);
-    if (exists) box_ = tree_.boxes[tree_.first[level_] + (start(level_) + base + lane_)];
-    const Box &a = group_, &b = box_;
+    const int32_t last = last_box(level_) - base;
+    boxes_ = tree_.boxes + tree_.first[level_] + (start(level_) + base);
+    const Box a = group_, b = boxes_[min(lane_, last)];
     const float apart = squared_length(gap(a.low.x, a.high.x, b.low.x, b.high.x),
                                        gap(a.low.y, a.high.y, b.low.y, b.high.y),
                                        gap(a.low.z, a.high.z, b.low.z, b.high.z));
@@ -107,7 +107,7 @@ class LeafSearch {
     const float z = middle_.z - b.low.z - b.high.z;
     gap_ = __float_as_uint(apart);
     order_ = __float_as_uint(apart + 1e-3F * (x * x + y * y + z * z));  // centres part equal gaps
-    return __ballot_sync(kAllLanes, exists);
+    return __ballot_sync(kAllLanes, lane_ <= last);
   }
 
   __device__ __forceinline__ int nearest_of(unsigned near) const {
@@ -118,16 +118,12 @@ class LeafSearch {
 
   // The lanes that need a box.
   __device__ __forceinline__ unsigned needing(int child) const {
-    const float low_x = __shfl_sync(kAllLanes, box_.low.x, child);
-    const float low_y = __shfl_sync(kAllLanes, box_.low.y, child);
-    const float low_z = __shfl_sync(kAllLanes, box_.low.z, child);
-    const float high_x = __shfl_sync(kAllLanes, box_.high.x, child);
-    const float high_y = __shfl_sync(kAllLanes, box_.high.y, child);
-    const float high_z = __shfl_sync(kAllLanes, box_.high.z, child);
-    const int32_t lowest_row = __float_as_int(__shfl_sync(kAllLanes, box_.low.w, child));
-    const uint32_t bound = __float_as_uint(squared_length(gap(query_.x, query_.x, low_x, high_x),
-                                                          gap(query_.y, query_.y, low_y, high_y),
-                                                          gap(query_.z, query_.z, low_z, high_z)));
+    const Box box = boxes_[child];  // for all lanes at once: cheaper than to pass on a lane's
+    const uint32_t bound =
+        __float_as_uint(squared_length(gap(query_.x, query_.x, box.low.x, box.high.x),
+                                       gap(query_.y, query_.y, box.low.y, box.high.y),
+                                       gap(query_.z, query_.z, box.low.z, box.high.z)));
+    const int32_t lowest_row = __float_as_int(box.low.w);
     const bool lower = chunk_ >= 0 || lowest_row < row_;
     return __ballot_sync(kAllLanes, bound < best_ || (bound == best_ && lower));
   }
@@ -187,7 +183,7 @@ class LeafSearch {
   int32_t before_ = 0;
   int level_ = 0;
   int32_t base_ = 0;  // first of the boxes at hand, within the level of the segment
-  Box box_{};         // the lane's
+  const Box* boxes_ = nullptr;  // these
   uint32_t gap_ = 0, order_ = 0;
   unsigned saved_ = 0;      // lane l keeps which boxes of level l are still to come,
   uint32_t saved_gap_ = 0;  // and the least gap among them
