@@ -3,6 +3,7 @@
 #include "common.cuh"
 #include "hilbert.cuh"
 #include "nearest_tree_build.cuh"
+#include "nearest_tree_split.cuh"
 
 namespace g2vlm {
 namespace {
@@ -10,6 +11,8 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
 constexpr int kKeyThreads = 512;
+constexpr int kRunThreads = 128;
+constexpr int kRunBlocks = 7;              // of a processor: fewer registers would spill
 constexpr unsigned kCountingBlocks = 528;  // few, as each adds up the digits of its keys
 constexpr int kSamples = 256;              // of the points of a segment
 constexpr int kTail = 32;                  // one in so many samples at either end may lie far out
@@ -193,25 +196,56 @@ __global__ void __launch_bounds__(kKeyThreads)
   digits.clear_progress();
 }
 
-// A warp a leaf: fetches its points and bounds them.
-__global__ void __launch_bounds__(kThreads)
-    make_leaves(const __grid_constant__ Pair pair, bool known, SortedRows rows) {
-  const int cloud = blockIdx.y;
-  const Tree& tree = pair.tree[cloud];
-  const int64_t leaf = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
-  if (leaf >= tree.leaves()) return;
-  const int lane = threadIdx.x % 32;
-  const int32_t segment = tree.segment_of(0, leaf);
-  const int64_t place = (leaf - tree.start(0, segment)) * kFanout + lane;
-  const int64_t count = tree.points_of(segment);
-  if (place - lane >= count) return;
-  float4 point = {NAN, NAN, NAN, __int_as_float(kNoRow)};
-  if (place < count)
-    point = tree.point(known ? __float_as_int(tree.sorted[leaf * kFanout + lane].w)
-                             : rows[pair.sorted_begin(cloud, segment) + place]);
+// Writes a point of a leaf for each lane of a warp, and their box.
+__device__ void write_leaf(const Tree& tree, int64_t leaf, float4 point) {
+  const int lane = threadIdx.x % kFanout;
   tree.sorted[leaf * kFanout + lane] = point;
   const float4 counts = is_known(point) ? point : float4{NAN, NAN, NAN, 0.0F};
   write_box(tree.boxes + leaf, counts, counts, __float_as_int(point.w), lane == 0);
+}
+
+// A warp a run: fetches its points and splits them into leaves.
+__global__ void __launch_bounds__(kRunThreads, kRunBlocks)
+    make_leaves(const __grid_constant__ Pair pair, SortedRows rows) {
+  __shared__ Run runs[kRunThreads / 32];
+  const int cloud = blockIdx.y, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const Tree& tree = pair.tree[cloud];
+  const int64_t number = int64_t{blockIdx.x} * (kRunThreads / 32) + warp;
+  if (number >= tree.runs(kRunBits)) return;
+  const int32_t segment = tree.segment_of_run(kRunBits, number);
+  const int64_t first = (number - tree.first_run(kRunBits, segment)) * kRun;
+  const int64_t count = tree.points_of(segment) - first;
+  if (count <= 0) return;
+  Run& run = runs[warp];
+  const int64_t begin = pair.sorted_begin(cloud, segment) + first;
+  int32_t own[kRunItems];  // loaded together, as are the points
+#pragma unroll
+  for (int i = 0; i < kRunItems; ++i)
+    own[i] = static_cast<int32_t>(rows[begin + min(int64_t{i * 32 + lane}, count - 1)]);
+#pragma unroll
+  for (int i = 0; i < kRunItems; ++i) {
+    float4 point = tree.point(own[i]);
+    if (i * 32 + lane >= count) point = {NAN, NAN, NAN, __int_as_float(kNoRow)};
+    run.points[i * 32 + lane] = point;
+  }
+  __syncwarp();
+  split(run);
+  __syncwarp();
+  const int64_t leaf = tree.start(0, segment) + first / kFanout;
+  for (int i = 0; i < kRunLeaves && i * kFanout < count; ++i)
+    write_leaf(tree, leaf + i, run.points[run.order[i * kFanout + lane]]);
+}
+
+// A warp a leaf: fetches its points where they are now.
+__global__ void __launch_bounds__(kThreads) refill(const __grid_constant__ Pair pair) {
+  const Tree& tree = pair.tree[blockIdx.y];
+  const int64_t leaf = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
+  if (leaf >= tree.leaves()) return;
+  const int32_t segment = tree.segment_of(0, leaf);
+  if ((leaf - tree.start(0, segment)) * kFanout >= tree.points_of(segment)) return;
+  float4 point = tree.sorted[leaf * kFanout + threadIdx.x % kFanout];
+  if (__float_as_int(point.w) != kNoRow) point = tree.point(__float_as_int(point.w));
+  write_leaf(tree, leaf, point);
 }
 
 // A warp a node of a level above the leaves.
@@ -231,13 +265,6 @@ __global__ void __launch_bounds__(kThreads)
     box = tree.boxes[tree.first[level - 1] + tree.start(level - 1, segment) + place];
   write_box(tree.boxes + tree.first[level] + node, box.low, box.high, __float_as_int(box.low.w),
             lane == 0);
-}
-
-// With rows, or `known` ones, which the leaves have.
-void launch_leaves(const Pair& pair, bool known, const SortedRows& rows, cudaStream_t stream) {
-  const int64_t leaves = std::max(pair.tree[0].leaves(), pair.tree[1].leaves());
-  make_leaves<<<{blocks_for(leaves, kWarps), 2}, kThreads, 0, stream>>>(pair, known, rows);
-  check_cuda(cudaGetLastError(), "nearest");
 }
 
 int bits_of(int64_t number) {
@@ -318,11 +345,16 @@ void TreeBuilder::sort(const Neighbours& unknown, cudaStream_t stream) {
 }
 
 void TreeBuilder::fill_leaves(cudaStream_t stream) {
-  launch_leaves(pair_, false, {sort_.rows(), sort_.keys(), row_bits_}, stream);
+  const int64_t runs = std::max(pair_.tree[0].runs(kRunBits), pair_.tree[1].runs(kRunBits));
+  make_leaves<<<{blocks_for(runs, kRunThreads / 32), 2}, kRunThreads, 0, stream>>>(
+      pair_, {sort_.rows(), sort_.keys(), row_bits_});
+  check_cuda(cudaGetLastError(), "nearest");
 }
 
 void TreeBuilder::refill_leaves(const Pair& pair, cudaStream_t stream) {
-  launch_leaves(pair, true, {}, stream);
+  const int64_t leaves = std::max(pair.tree[0].leaves(), pair.tree[1].leaves());
+  refill<<<{blocks_for(leaves, kWarps), 2}, kThreads, 0, stream>>>(pair);
+  check_cuda(cudaGetLastError(), "nearest");
 }
 
 void TreeBuilder::fill_nodes(const Pair& pair, cudaStream_t stream) {
