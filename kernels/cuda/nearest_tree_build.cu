@@ -17,7 +17,7 @@ constexpr unsigned kCountingBlocks = 528;  // few, as each adds up the digits of
 constexpr int kSamples = 256;              // of the points of a segment
 constexpr int kTail = 32;                  // one in so many samples at either end may lie far out
 constexpr int kKeyBits = kMostPasses * kDigitBits;
-constexpr int kSpareBits = 21;  // so many times 2 more cells than points keep clusters apart
+constexpr int kSpareBits = 17;  // so many times 2 more cells than points keep clusters apart
 
 // Makes offsets that never fall and stay in range out of any offsets; a block a cloud.
 struct Offsets {
@@ -143,8 +143,10 @@ __device__ float outer_place(float place) {
   return 0.5F + 0.25F * inside + copysignf(outward, from_middle);
 }
 
-// The position of a point on the curve through the grid, or behind it on the one outside.
-__device__ uint64_t position_of(const Grid& grid, float x, float y, float z, int bits) {
+// The first bits of the position of a point on the curve through the grid, or behind it on the one
+// outside.
+__device__ uint64_t position_of(const Grid& grid, float x, float y, float z, int position_bits) {
+  const int bits = (position_bits + 2) / 3;
   float place[3] = {grid.place(0, x), grid.place(1, y), grid.place(2, z)};
   bool outside = false;
 #pragma unroll
@@ -155,13 +157,13 @@ __device__ uint64_t position_of(const Grid& grid, float x, float y, float z, int
   }
   const uint64_t position = hilbert_position(cell_of(place[0], bits), cell_of(place[1], bits),
                                              cell_of(place[2], bits), bits);
-  return uint64_t{outside} << 3 * bits | position;
+  return uint64_t{outside} << position_bits | position >> (3 * bits - position_bits);
 }
 
 // The keys of rows, and what digits they have: (segment, cloud, position on the curve), and below
 // it the row where `rows` is null. Rows that no segment covers come last.
 __global__ void __launch_bounds__(kKeyThreads)
-    make_keys(const __grid_constant__ Pair pair, const Grid* grids, int bits, int row_bits,
+    make_keys(const __grid_constant__ Pair pair, const Grid* grids, int position_bits, int row_bits,
               const __grid_constant__ KeyDigits digits, uint64_t* keys, uint32_t* rows,
               const __grid_constant__ Neighbours unknown) {
   __shared__ BlockDigits counted;
@@ -173,11 +175,12 @@ __global__ void __launch_bounds__(kKeyThreads)
     const Tree& tree = pair.tree[cloud];
     const int64_t row = item - cloud * pair.tree[0].length();
     const int32_t segment = tree.segments.of(row);
-    uint64_t key = uint64_t{2} * tree.segments.count << (3 * bits + 1);
+    uint64_t key = uint64_t{2} * tree.segments.count << (position_bits + 1);
     if (tree.segments.covers(segment, row)) {
       const float4 point = tree.point(row);
       const uint64_t place = 2 * static_cast<uint64_t>(segment) + cloud;
-      key = place << (3 * bits + 1) | position_of(grids[segment], point.x, point.y, point.z, bits);
+      key = place << (position_bits + 1) |
+            position_of(grids[segment], point.x, point.y, point.z, position_bits);
     } else if (unknown.distance[cloud] != nullptr) {
       for (int64_t slot = row * unknown.places; slot < (row + 1) * unknown.places; ++slot) {
         unknown.distance[cloud][slot] = NAN;
@@ -268,9 +271,15 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 int bits_of(int64_t number) {
-  int bits = 1;
-  while (number >> bits != 0) ++bits;
+  int bits = 0;
+  while (number >> bits > 0) ++bits;
   return bits;
+}
+
+// The largest number of a segment of a cloud, or behind them of rows that no segment covers.
+int64_t last_place(const Clouds& clouds) {
+  if (clouds.offsets[0] == nullptr && clouds.offsets[1] == nullptr) return clouds.length[1] > 0;
+  return 2 * int64_t{clouds.segments};
 }
 
 }  // namespace
@@ -307,14 +316,18 @@ TreeBuilder::TreeBuilder(const Clouds& clouds, Workspace& kept, Workspace& scrat
     pair_.tree[cloud] = lay_out_tree(clouds, cloud, clean_offsets_[cloud], memory);
   }
   grids_ = scratch.take<Grid>(clouds.segments);
-  const int place_bits = bits_of(2 * int64_t{clouds.segments});
-  const int row_bits = bits_of(std::max(clouds.length[0], clouds.length[1]));
-  // A sort of keys that hold their rows is a third faster, if that leaves cells enough.
-  const int beside_rows = (std::min(64 - row_bits, kKeyBits) - 1 - place_bits) / 3;
-  const bool holds_rows = 3 * beside_rows >= bits_of(total / clouds.segments) + kSpareBits;
-  grid_bits_ = holds_rows ? beside_rows : (kKeyBits - 1 - place_bits) / 3;
+  const int place_bits = bits_of(last_place(clouds));
+  const int row_bits = bits_of(std::max(clouds.length[0], clouds.length[1]) - 1);
+  // A sort of keys that hold their rows is a third faster, if that leaves cells enough; as few
+  // digits as do are sorted.
+  const int needed = place_bits + 1 + bits_of(total / clouds.segments) + kSpareBits;
+  const int most = std::min(64 - row_bits, kKeyBits);
+  const bool holds_rows = most >= needed;
+  const int digits = (needed + kDigitBits - 1) / kDigitBits;
+  const int key_bits = holds_rows ? std::min(most, digits * kDigitBits) : kKeyBits;
+  position_bits_ = key_bits - 1 - place_bits;
   row_bits_ = holds_rows ? row_bits : 0;
-  sort_ = KeySort(total, row_bits_, place_bits + 1 + 3 * grid_bits_, !holds_rows, scratch);
+  sort_ = KeySort(total, row_bits_, key_bits, !holds_rows, scratch);
   counter_ = scratch.take<uint32_t>(1);
 }
 
@@ -339,8 +352,8 @@ void TreeBuilder::sort(const Neighbours& unknown, cudaStream_t stream) {
                                                                                   digits, counter_);
   const unsigned blocks = blocks_for(total, kKeyThreads);
   make_keys<<<digits.passes == 0 ? blocks : std::min(blocks, kCountingBlocks), kKeyThreads, 0,
-              stream>>>(pair_, grids_, grid_bits_, row_bits_, digits, sort_.keys(), sort_.rows(),
-                        unknown);
+              stream>>>(pair_, grids_, position_bits_, row_bits_, digits, sort_.keys(),
+                        sort_.rows(), unknown);
   sort_.run(stream);
 }
 
