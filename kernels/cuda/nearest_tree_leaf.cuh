@@ -179,10 +179,10 @@ class LeafSearch {
   int32_t chunk_ = -1;  // where the best was found; -1 once its row is known, or none was found
   int32_t row_ = -1;
   int32_t segment_ = 0;
-  int32_t last_ = 0;    // number of its last point, and how many there are before its first
+  int32_t last_ = 0;  // number of its last point, and how many there are before its first
   int32_t before_ = 0;
   int level_ = 0;
-  int32_t base_ = 0;  // first of the boxes at hand, within the level of the segment
+  int32_t base_ = 0;            // first of the boxes at hand, within the level of the segment
   const Box* boxes_ = nullptr;  // these
   uint32_t gap_ = 0, order_ = 0;
   unsigned saved_ = 0;      // lane l keeps which boxes of level l are still to come,
