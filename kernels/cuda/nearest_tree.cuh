@@ -38,18 +38,42 @@ struct Tree {
   __host__ __device__ int64_t leaves() const { return nodes(0); }
 
   // An upper bound of the boxes of a level, known to the host.
-  __host__ __device__ int64_t nodes(int level) const {
-    return (segments.length >> kFanoutBits * (level + 1)) + segments.count;
-  }
+  __host__ __device__ int64_t nodes(int level) const { return runs(bits_below(level)); }
   // Where the boxes of a segment begin in their level, 0 for the first: ranges of different
   // segments are disjoint.
   __device__ int64_t start(int level, int32_t segment) const {
-    const int64_t before = segments.begin(segment) - segments.begin(0);
-    return (before >> kFanoutBits * (level + 1)) + segment;
+    return first_run(bits_below(level), segment);
   }
   __device__ static int64_t boxes_of(int level, int64_t points) {
-    const int bits = kFanoutBits * (level + 1);
+    const int bits = bits_below(level);
     return (points + (int64_t{1} << bits) - 1) >> bits;
+  }
+  // The segment in whose range a box of a level lies.
+  __device__ int32_t segment_of(int level, int64_t node) const {
+    return segment_of_run(bits_below(level), node);
+  }
+
+  // The same of runs of 2^bits points.
+  __host__ __device__ int64_t runs(int bits) const {
+    return (segments.length >> bits) + segments.count;
+  }
+  __device__ int64_t first_run(int bits, int32_t segment) const {
+    return (points_before(segment) >> bits) + segment;
+  }
+  __device__ int32_t segment_of_run(int bits, int64_t run) const {
+    int32_t low = 0, high = segments.count - 1;
+    while (low < high) {
+      const int32_t middle = low + (high - low + 1) / 2;
+      if (first_run(bits, middle) <= run)
+        low = middle;
+      else
+        high = middle - 1;
+    }
+    return low;
+  }
+
+  __device__ int64_t points_before(int32_t segment) const {
+    return segments.begin(segment) - segments.begin(0);
   }
   __device__ int64_t points_of(int32_t segment) const {
     return segments.end(segment) - segments.begin(segment);
@@ -61,18 +85,9 @@ struct Tree {
     return {coordinate(row, 0), coordinate(row, 1), coordinate(row, 2),
             __int_as_float(static_cast<int32_t>(row))};
   }
-  // The segment in whose range a box of a level lies.
-  __device__ int32_t segment_of(int level, int64_t node) const {
-    int32_t low = 0, high = segments.count - 1;
-    while (low < high) {
-      const int32_t middle = low + (high - low + 1) / 2;
-      if (start(level, middle) <= node)
-        low = middle;
-      else
-        high = middle - 1;
-    }
-    return low;
-  }
+
+ private:
+  __host__ __device__ static int bits_below(int level) { return kFanoutBits * (level + 1); }
 };
 
 // Distances from each point of two clouds to the other, and which it is; null for a cloud that does

@@ -3,6 +3,7 @@
 #include "common.cuh"
 #include "hilbert.cuh"
 #include "nearest_tree_build.cuh"
+#include "nearest_tree_split.cuh"
 
 namespace g2vlm {
 namespace {
@@ -10,11 +11,13 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
 constexpr int kKeyThreads = 512;
+constexpr int kRunThreads = 128;
+constexpr int kRunBlocks = 7;              // of a processor: fewer registers would spill
 constexpr unsigned kCountingBlocks = 528;  // few, as each adds up the digits of its keys
 constexpr int kSamples = 256;              // of the points of a segment
 constexpr int kTail = 32;                  // one in so many samples at either end may lie far out
 constexpr int kKeyBits = kMostPasses * kDigitBits;
-constexpr int kSpareBits = 21;  // so many times 2 more cells than points keep clusters apart
+constexpr int kSpareBits = 17;  // so many times 2 more cells than points keep clusters apart
 
 // Makes offsets that never fall and stay in range out of any offsets; a block a cloud.
 struct Offsets {
@@ -140,8 +143,10 @@ __device__ float outer_place(float place) {
   return 0.5F + 0.25F * inside + copysignf(outward, from_middle);
 }
 
-// The position of a point on the curve through the grid, or behind it on the one outside.
-__device__ uint64_t position_of(const Grid& grid, float x, float y, float z, int bits) {
+// The first bits of the position of a point on the curve through the grid, or behind it on the one
+// outside.
+__device__ uint64_t position_of(const Grid& grid, float x, float y, float z, int position_bits) {
+  const int bits = (position_bits + 2) / 3;
   float place[3] = {grid.place(0, x), grid.place(1, y), grid.place(2, z)};
   bool outside = false;
 #pragma unroll
@@ -152,13 +157,13 @@ __device__ uint64_t position_of(const Grid& grid, float x, float y, float z, int
   }
   const uint64_t position = hilbert_position(cell_of(place[0], bits), cell_of(place[1], bits),
                                              cell_of(place[2], bits), bits);
-  return uint64_t{outside} << 3 * bits | position;
+  return uint64_t{outside} << position_bits | position >> (3 * bits - position_bits);
 }
 
 // The keys of rows, and what digits they have: (segment, cloud, position on the curve), and below
 // it the row where `rows` is null. Rows that no segment covers come last.
 __global__ void __launch_bounds__(kKeyThreads)
-    make_keys(const __grid_constant__ Pair pair, const Grid* grids, int bits, int row_bits,
+    make_keys(const __grid_constant__ Pair pair, const Grid* grids, int position_bits, int row_bits,
               const __grid_constant__ KeyDigits digits, uint64_t* keys, uint32_t* rows,
               const __grid_constant__ Neighbours unknown) {
   __shared__ BlockDigits counted;
@@ -170,11 +175,12 @@ __global__ void __launch_bounds__(kKeyThreads)
     const Tree& tree = pair.tree[cloud];
     const int64_t row = item - cloud * pair.tree[0].length();
     const int32_t segment = tree.segments.of(row);
-    uint64_t key = uint64_t{2} * tree.segments.count << (3 * bits + 1);
+    uint64_t key = uint64_t{2} * tree.segments.count << (position_bits + 1);
     if (tree.segments.covers(segment, row)) {
       const float4 point = tree.point(row);
       const uint64_t place = 2 * static_cast<uint64_t>(segment) + cloud;
-      key = place << (3 * bits + 1) | position_of(grids[segment], point.x, point.y, point.z, bits);
+      key = place << (position_bits + 1) |
+            position_of(grids[segment], point.x, point.y, point.z, position_bits);
     } else if (unknown.distance[cloud] != nullptr) {
       for (int64_t slot = row * unknown.places; slot < (row + 1) * unknown.places; ++slot) {
         unknown.distance[cloud][slot] = NAN;
@@ -193,25 +199,56 @@ __global__ void __launch_bounds__(kKeyThreads)
   digits.clear_progress();
 }
 
-// A warp a leaf: fetches its points and bounds them.
-__global__ void __launch_bounds__(kThreads)
-    make_leaves(const __grid_constant__ Pair pair, bool known, SortedRows rows) {
-  const int cloud = blockIdx.y;
-  const Tree& tree = pair.tree[cloud];
-  const int64_t leaf = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
-  if (leaf >= tree.leaves()) return;
-  const int lane = threadIdx.x % 32;
-  const int32_t segment = tree.segment_of(0, leaf);
-  const int64_t place = (leaf - tree.start(0, segment)) * kFanout + lane;
-  const int64_t count = tree.points_of(segment);
-  if (place - lane >= count) return;
-  float4 point = {NAN, NAN, NAN, __int_as_float(kNoRow)};
-  if (place < count)
-    point = tree.point(known ? __float_as_int(tree.sorted[leaf * kFanout + lane].w)
-                             : rows[pair.sorted_begin(cloud, segment) + place]);
+// Writes a point of a leaf for each lane of a warp, and their box.
+__device__ void write_leaf(const Tree& tree, int64_t leaf, float4 point) {
+  const int lane = threadIdx.x % kFanout;
   tree.sorted[leaf * kFanout + lane] = point;
   const float4 counts = is_known(point) ? point : float4{NAN, NAN, NAN, 0.0F};
   write_box(tree.boxes + leaf, counts, counts, __float_as_int(point.w), lane == 0);
+}
+
+// A warp a run: fetches its points and splits them into leaves.
+__global__ void __launch_bounds__(kRunThreads, kRunBlocks)
+    make_leaves(const __grid_constant__ Pair pair, SortedRows rows) {
+  __shared__ Run runs[kRunThreads / 32];
+  const int cloud = blockIdx.y, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const Tree& tree = pair.tree[cloud];
+  const int64_t number = int64_t{blockIdx.x} * (kRunThreads / 32) + warp;
+  if (number >= tree.runs(kRunBits)) return;
+  const int32_t segment = tree.segment_of_run(kRunBits, number);
+  const int64_t first = (number - tree.first_run(kRunBits, segment)) * kRun;
+  const int64_t count = tree.points_of(segment) - first;
+  if (count <= 0) return;
+  Run& run = runs[warp];
+  const int64_t begin = pair.sorted_begin(cloud, segment) + first;
+  int32_t own[kRunItems];  // loaded together, as are the points
+#pragma unroll
+  for (int i = 0; i < kRunItems; ++i)
+    own[i] = static_cast<int32_t>(rows[begin + min(int64_t{i * 32 + lane}, count - 1)]);
+#pragma unroll
+  for (int i = 0; i < kRunItems; ++i) {
+    float4 point = tree.point(own[i]);
+    if (i * 32 + lane >= count) point = {NAN, NAN, NAN, __int_as_float(kNoRow)};
+    run.points[i * 32 + lane] = point;
+  }
+  __syncwarp();
+  split(run);
+  __syncwarp();
+  const int64_t leaf = tree.start(0, segment) + first / kFanout;
+  for (int i = 0; i < kRunLeaves && i * kFanout < count; ++i)
+    write_leaf(tree, leaf + i, run.points[run.order[i * kFanout + lane]]);
+}
+
+// A warp a leaf: fetches its points where they are now.
+__global__ void __launch_bounds__(kThreads) refill(const __grid_constant__ Pair pair) {
+  const Tree& tree = pair.tree[blockIdx.y];
+  const int64_t leaf = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
+  if (leaf >= tree.leaves()) return;
+  const int32_t segment = tree.segment_of(0, leaf);
+  if ((leaf - tree.start(0, segment)) * kFanout >= tree.points_of(segment)) return;
+  float4 point = tree.sorted[leaf * kFanout + threadIdx.x % kFanout];
+  if (__float_as_int(point.w) != kNoRow) point = tree.point(__float_as_int(point.w));
+  write_leaf(tree, leaf, point);
 }
 
 // A warp a node of a level above the leaves.
@@ -233,17 +270,16 @@ __global__ void __launch_bounds__(kThreads)
             lane == 0);
 }
 
-// With rows, or `known` ones, which the leaves have.
-void launch_leaves(const Pair& pair, bool known, const SortedRows& rows, cudaStream_t stream) {
-  const int64_t leaves = std::max(pair.tree[0].leaves(), pair.tree[1].leaves());
-  make_leaves<<<{blocks_for(leaves, kWarps), 2}, kThreads, 0, stream>>>(pair, known, rows);
-  check_cuda(cudaGetLastError(), "nearest");
+int bits_of(int64_t number) {
+  int bits = 0;
+  while (number >> bits > 0) ++bits;
+  return bits;
 }
 
-int bits_of(int64_t number) {
-  int bits = 1;
-  while (number >> bits != 0) ++bits;
-  return bits;
+// The largest number of a segment of a cloud, or behind them of rows that no segment covers.
+int64_t last_place(const Clouds& clouds) {
+  if (clouds.offsets[0] == nullptr && clouds.offsets[1] == nullptr) return clouds.length[1] > 0;
+  return 2 * int64_t{clouds.segments};
 }
 
 }  // namespace
@@ -280,14 +316,18 @@ TreeBuilder::TreeBuilder(const Clouds& clouds, Workspace& kept, Workspace& scrat
     pair_.tree[cloud] = lay_out_tree(clouds, cloud, clean_offsets_[cloud], memory);
   }
   grids_ = scratch.take<Grid>(clouds.segments);
-  const int place_bits = bits_of(2 * int64_t{clouds.segments});
-  const int row_bits = bits_of(std::max(clouds.length[0], clouds.length[1]));
-  // A sort of keys that hold their rows is a third faster, if that leaves cells enough.
-  const int beside_rows = (std::min(64 - row_bits, kKeyBits) - 1 - place_bits) / 3;
-  const bool holds_rows = 3 * beside_rows >= bits_of(total / clouds.segments) + kSpareBits;
-  grid_bits_ = holds_rows ? beside_rows : (kKeyBits - 1 - place_bits) / 3;
+  const int place_bits = bits_of(last_place(clouds));
+  const int row_bits = bits_of(std::max(clouds.length[0], clouds.length[1]) - 1);
+  // A sort of keys that hold their rows is a third faster, if that leaves cells enough; as few
+  // digits as do are sorted.
+  const int needed = place_bits + 1 + bits_of(total / clouds.segments) + kSpareBits;
+  const int most = std::min(64 - row_bits, kKeyBits);
+  const bool holds_rows = most >= needed;
+  const int digits = (needed + kDigitBits - 1) / kDigitBits;
+  const int key_bits = holds_rows ? std::min(most, digits * kDigitBits) : kKeyBits;
+  position_bits_ = key_bits - 1 - place_bits;
   row_bits_ = holds_rows ? row_bits : 0;
-  sort_ = KeySort(total, row_bits_, place_bits + 1 + 3 * grid_bits_, !holds_rows, scratch);
+  sort_ = KeySort(total, row_bits_, key_bits, !holds_rows, scratch);
   counter_ = scratch.take<uint32_t>(1);
 }
 
@@ -312,17 +352,22 @@ void TreeBuilder::sort(const Neighbours& unknown, cudaStream_t stream) {
                                                                                   digits, counter_);
   const unsigned blocks = blocks_for(total, kKeyThreads);
   make_keys<<<digits.passes == 0 ? blocks : std::min(blocks, kCountingBlocks), kKeyThreads, 0,
-              stream>>>(pair_, grids_, grid_bits_, row_bits_, digits, sort_.keys(), sort_.rows(),
-                        unknown);
+              stream>>>(pair_, grids_, position_bits_, row_bits_, digits, sort_.keys(),
+                        sort_.rows(), unknown);
   sort_.run(stream);
 }
 
 void TreeBuilder::fill_leaves(cudaStream_t stream) {
-  launch_leaves(pair_, false, {sort_.rows(), sort_.keys(), row_bits_}, stream);
+  const int64_t runs = std::max(pair_.tree[0].runs(kRunBits), pair_.tree[1].runs(kRunBits));
+  make_leaves<<<{blocks_for(runs, kRunThreads / 32), 2}, kRunThreads, 0, stream>>>(
+      pair_, {sort_.rows(), sort_.keys(), row_bits_});
+  check_cuda(cudaGetLastError(), "nearest");
 }
 
 void TreeBuilder::refill_leaves(const Pair& pair, cudaStream_t stream) {
-  launch_leaves(pair, true, {}, stream);
+  const int64_t leaves = std::max(pair.tree[0].leaves(), pair.tree[1].leaves());
+  refill<<<{blocks_for(leaves, kWarps), 2}, kThreads, 0, stream>>>(pair);
+  check_cuda(cudaGetLastError(), "nearest");
 }
 
 void TreeBuilder::fill_nodes(const Pair& pair, cudaStream_t stream) {

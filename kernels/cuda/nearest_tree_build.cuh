@@ -81,8 +81,8 @@ class TreeBuilder {
   Grid* grids_;
   KeySort sort_;  // of keys alone where they hold the rows
   uint32_t* counter_;
-  int grid_bits_;     // of a cell along an axis
-  int row_bits_ = 0;  // of a row below the key
+  int position_bits_;  // of a position on the curve
+  int row_bits_ = 0;   // of a row below the key
 };
 
 }  // namespace g2vlm

@@ -28,20 +28,23 @@ class LeafSearch {
                   warp_min(known ? query.z : nan), 0.0F};
     group_.high = {warp_max(known ? query.x : nan), warp_max(known ? query.y : nan),
                    warp_max(known ? query.z : nan), 0.0F};
+    middle_ = {group_.low.x + group_.high.x, group_.low.y + group_.high.y,
+               group_.low.z + group_.high.z};
     worst_ = __reduce_max_sync(kAllLanes, best_);
   }
 
   // Returns false where many leaves were visited for few lanes each; what was found by then is a
   // bound, from which the points had better search one by one.
   __device__ __forceinline__ bool run(int32_t segment) {
+    last_ = static_cast<int32_t>(tree_.points_of(segment)) - 1;
+    if (last_ < 0 || worst_ == 0) return true;
     segment_ = segment;
-    points_ = tree_.points_of(segment);
-    if (points_ <= 0 || worst_ == 0) return true;
+    before_ = static_cast<int32_t>(tree_.points_before(segment));
     int top = 0;
-    while (Tree::boxes_of(top, points_) > kFanout) ++top;
+    while (last_box(top) >= kFanout) ++top;
     level_ = top;
     unsigned pending = open(0);
-    int visits = 0, served = 0;
+    int patience = kPatience, surplus = 0;  // of lanes served, above `kCrowd` a visit
     while (true) {
       const unsigned near = __ballot_sync(kAllLanes, gap_ <= worst_) & pending;
       if (near == 0) {
@@ -59,9 +62,12 @@ class LeafSearch {
       const unsigned lanes = needing(child);
       if (lanes == 0) continue;
       if (level_ == 0) {
-        served += __popc(lanes);
-        if (++visits % kPatience == 0 && served < kCrowd * visits) return false;
-        visit(tree_.start(0, segment_) + base_ + child);
+        surplus += __popc(lanes) - kCrowd;
+        if (--patience == 0) {
+          if (surplus < 0) return false;
+          patience = kPatience;
+        }
+        visit(start(0) + base_ + child);
       } else {
         const uint32_t gap = __reduce_min_sync(kAllLanes, pending >> lane_ & 1 ? gap_ : kAllLanes);
         if (lane_ == level_) saved_ = pending, saved_gap_ = gap;
@@ -79,22 +85,29 @@ class LeafSearch {
   __device__ __forceinline__ float distance() const { return __uint_as_float(best_); }
 
  private:
+  // What `Tree` says of levels, for the segment and in as few bits as its rows have.
+  __device__ __forceinline__ int32_t last_box(int level) const {
+    return last_ >> kFanoutBits * (level + 1);
+  }
+  __device__ __forceinline__ int32_t start(int level) const {
+    return (before_ >> kFanoutBits * (level + 1)) + segment_;
+  }
+
   // Loads the boxes from `base` on of the present level, a lane each; returns which there are.
   __device__ __forceinline__ unsigned open(int32_t base) {
     base_ = base;
-    const bool exists = base + lane_ < Tree::boxes_of(level_, points_);
-    if (exists)
-      box_ = tree_.boxes[tree_.first[level_] + tree_.start(level_, segment_) + base + lane_];
-    const Box &a = group_, &b = box_;
+    const int32_t last = last_box(level_) - base;
+    boxes_ = tree_.boxes + tree_.first[level_] + (start(level_) + base);
+    const Box a = group_, b = boxes_[min(lane_, last)];
     const float apart = squared_length(gap(a.low.x, a.high.x, b.low.x, b.high.x),
                                        gap(a.low.y, a.high.y, b.low.y, b.high.y),
                                        gap(a.low.z, a.high.z, b.low.z, b.high.z));
-    const float x = a.low.x + a.high.x - b.low.x - b.high.x;
-    const float y = a.low.y + a.high.y - b.low.y - b.high.y;
-    const float z = a.low.z + a.high.z - b.low.z - b.high.z;
+    const float x = middle_.x - b.low.x - b.high.x;
+    const float y = middle_.y - b.low.y - b.high.y;
+    const float z = middle_.z - b.low.z - b.high.z;
     gap_ = __float_as_uint(apart);
     order_ = __float_as_uint(apart + 1e-3F * (x * x + y * y + z * z));  // centres part equal gaps
-    return __ballot_sync(kAllLanes, exists);
+    return __ballot_sync(kAllLanes, lane_ <= last);
   }
 
   __device__ __forceinline__ int nearest_of(unsigned near) const {
@@ -105,16 +118,12 @@ class LeafSearch {
 
   // The lanes that need a box.
   __device__ __forceinline__ unsigned needing(int child) const {
-    const float low_x = __shfl_sync(kAllLanes, box_.low.x, child);
-    const float low_y = __shfl_sync(kAllLanes, box_.low.y, child);
-    const float low_z = __shfl_sync(kAllLanes, box_.low.z, child);
-    const float high_x = __shfl_sync(kAllLanes, box_.high.x, child);
-    const float high_y = __shfl_sync(kAllLanes, box_.high.y, child);
-    const float high_z = __shfl_sync(kAllLanes, box_.high.z, child);
-    const int32_t lowest_row = __float_as_int(__shfl_sync(kAllLanes, box_.low.w, child));
-    const uint32_t bound = __float_as_uint(squared_length(gap(query_.x, query_.x, low_x, high_x),
-                                                          gap(query_.y, query_.y, low_y, high_y),
-                                                          gap(query_.z, query_.z, low_z, high_z)));
+    const Box box = boxes_[child];  // for all lanes at once: cheaper than to pass on a lane's
+    const uint32_t bound =
+        __float_as_uint(squared_length(gap(query_.x, query_.x, box.low.x, box.high.x),
+                                       gap(query_.y, query_.y, box.low.y, box.high.y),
+                                       gap(query_.z, query_.z, box.low.z, box.high.z)));
+    const int32_t lowest_row = __float_as_int(box.low.w);
     const bool lower = chunk_ >= 0 || lowest_row < row_;
     return __ballot_sync(kAllLanes, bound < best_ || (bound == best_ && lower));
   }
@@ -124,9 +133,9 @@ class LeafSearch {
                                           subtract(query_.z, point.z)));
   }
 
-  __device__ __forceinline__ void visit(int64_t leaf) {
+  __device__ __forceinline__ void visit(int32_t leaf) {
     __syncwarp();
-    tile_[lane_] = tree_.sorted[leaf * kFanout + lane_];
+    tile_[lane_] = tree_.sorted[int64_t{leaf} * kFanout + lane_];
     __syncwarp();
     const uint32_t before = best_;
     bool tied = false;
@@ -139,11 +148,11 @@ class LeafSearch {
       tied = smallest == best_ || (tied && smallest > best_);
       if (smallest < best_) {
         best_ = smallest;
-        chunk_ = static_cast<int32_t>(leaf * (kFanout / kChunk)) + begin / kChunk;
+        chunk_ = leaf * (kFanout / kChunk) + begin / kChunk;
       }
     }
     if (tied && (chunk_ >= 0 || row_ >= 0)) {
-      row_ = min(row(), lowest(leaf * kFanout, kFanout));
+      row_ = min(row(), lowest(int64_t{leaf} * kFanout, kFanout));
       chunk_ = -1;
     }
     if (__any_sync(kAllLanes, best_ < before)) worst_ = __reduce_max_sync(kAllLanes, best_);
@@ -164,15 +173,17 @@ class LeafSearch {
   const int lane_;
   const float4 query_;
   Box group_;
+  float3 middle_;       // twice the middle of `group_`
   uint32_t best_;       // bits of the best distance so far, or the limit that it must be below
   uint32_t worst_;      // the largest `best_` of the lanes
   int32_t chunk_ = -1;  // where the best was found; -1 once its row is known, or none was found
   int32_t row_ = -1;
   int32_t segment_ = 0;
-  int64_t points_ = 0;
+  int32_t last_ = 0;  // number of its last point, and how many there are before its first
+  int32_t before_ = 0;
   int level_ = 0;
-  int32_t base_ = 0;  // first of the boxes at hand, within the level of the segment
-  Box box_{};         // the lane's
+  int32_t base_ = 0;            // first of the boxes at hand, within the level of the segment
+  const Box* boxes_ = nullptr;  // these
   uint32_t gap_ = 0, order_ = 0;
   unsigned saved_ = 0;      // lane l keeps which boxes of level l are still to come,
   uint32_t saved_gap_ = 0;  // and the least gap among them
