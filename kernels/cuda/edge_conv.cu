@@ -44,8 +44,9 @@ __global__ void __launch_bounds__(kRowThreads) convolve(const Forward<T> p) {
     for (int i = 0; i < kInFlight; ++i) {
       if (!in_range(source[i], in.graph.num_sources)) continue;
       float z[kWidth];
+      to_floats(b[i], z);
 #pragma unroll
-      for (int c = 0; c < kWidth; ++c) z[c] = a[c] + to_float(b[i][c]);
+      for (int c = 0; c < kWidth; ++c) z[c] += a[c];
       weights.add_to(in, base + i, z);
       activate(in.activation, z);
       const int here = base + i - range.begin;

@@ -102,8 +102,9 @@ __global__ void __launch_bounds__(kRowThreads) rows_backward(const Backward<T> p
           pulled[c] = !kMax || slot[c] == edge - range.begin ? grad[c] : 0.0f;
         if (needs_z) {
           float z[kWidth];
+          to_floats(b[i], z);
 #pragma unroll
-          for (int c = 0; c < kWidth; ++c) z[c] = a[c] + to_float(b[i][c]);
+          for (int c = 0; c < kWidth; ++c) z[c] += a[c];
           weights.add_to(in, edge, z);
           multiply_by_slope(in.activation, z, pulled);
         }
