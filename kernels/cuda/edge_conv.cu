@@ -59,11 +59,8 @@ __global__ void __launch_bounds__(kRowThreads) convolve(const Forward<T> p) {
       }
     }
   }
-  if (p.is_mean && range.end > range.begin) {
-    const float divisor = static_cast<float>(range.end - range.begin);
-#pragma unroll
-    for (int c = 0; c < kWidth; ++c) total[c] /= divisor;
-  }
+  if (p.is_mean && range.end > range.begin)
+    divide(total, static_cast<float>(range.end - range.begin));
   store_floats(total, p.out + at);
   if (kMax && p.winners.slots != nullptr) p.winners.store(at, slot);
 }

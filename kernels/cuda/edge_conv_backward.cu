@@ -16,6 +16,7 @@ struct Backward {
   TransposedCsr transpose;
   int32_t chunk;  // rows of a block
   bool is_mean;
+  bool pulls_geometry;  // whether `rows_backward` finds the gradient of the geometry as well
 
   __device__ bool slope_follows_from_value() const { return in.activation != Activation::kSilu; }
 };
@@ -41,6 +42,47 @@ __device__ void store_partials(const Backward<T>& p, const float (&sums)[kTerms]
     }
     __syncthreads();
   }
+}
+
+// The sums of kTerms values over the 2^lane_bits threads of a group, of which there are at least
+// kTerms. Returns that of term lane >> (lane_bits - log2 kTerms): at each of the first steps a
+// thread hands half of its terms over, so that kTerms + lane_bits - log2 kTerms - 1 shuffles do.
+template <int kTerms>
+__device__ float sum_terms_over_lanes(float (&values)[kTerms], int lane, int lane_bits) {
+  int step = 1 << lane_bits >> 1;
+#pragma unroll
+  for (int half = kTerms / 2; half > 0; half /= 2, step /= 2) {
+    const bool keeps_upper = (lane & step) != 0;
+#pragma unroll
+    for (int i = 0; i < half; ++i) {
+      const float given = keeps_upper ? values[i] : values[half + i];
+      const float kept = keeps_upper ? values[half + i] : values[i];
+      values[i] = kept + __shfl_xor_sync(group_mask(lane_bits), given, step);
+    }
+  }
+  float sum = values[0];
+  for (; step > 0; step /= 2) sum += __shfl_xor_sync(group_mask(lane_bits), sum, step);
+  return sum;
+}
+
+// Writes the gradient of the geometry of one edge: the products of what its message pulls and each
+// row of the weight. By a whole group, each of whose threads holds other channels.
+template <int kTerms, int kWidth, class T>
+__device__ void store_geometry(const Backward<T>& p, const GeometryWeights<kTerms, kWidth>& weights,
+                               const float (&pulled)[kWidth], int32_t edge, int lane) {
+  float products[kTerms] = {};
+#pragma unroll
+  for (int term = 0; term < kTerms; ++term) {
+    if (term >= p.in.terms) break;
+#pragma unroll
+    for (int c = 0; c < kWidth; ++c)
+      products[term] = fmaf(pulled[c], weights.values[term][c], products[term]);
+  }
+  const float sum = sum_terms_over_lanes(products, lane, p.in.lane_bits);
+  const int lanes_per_term = (1 << p.in.lane_bits) / kTerms;
+  const int term = lane / lanes_per_term;
+  if (lane % lanes_per_term == 0 && term < p.in.terms)
+    p.grad_geometry[int64_t{edge} * p.in.terms + term] = sum;
 }
 
 // The gradient of a, and sums over chunks of rows for the gradient of the weight.
@@ -74,9 +116,7 @@ __global__ void __launch_bounds__(kRowThreads) rows_backward(const Backward<T> p
         multiply_by_slope(in.activation, out, grad);
       }
     } else if (p.is_mean && range.end > range.begin) {
-      const float count = static_cast<float>(range.end - range.begin);
-#pragma unroll
-      for (int c = 0; c < kWidth; ++c) grad[c] /= count;
+      divide(grad, static_cast<float>(range.end - range.begin));
     }
     if (!needs_edges) {
 #pragma unroll
@@ -94,9 +134,15 @@ __global__ void __launch_bounds__(kRowThreads) rows_backward(const Backward<T> p
           b[i] = Packed<T, kWidth>::load(in.b + int64_t{source[i]} * in.channels + first);
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i) {
-        if (!in_range(source[i], in.graph.num_sources)) continue;
         const int32_t edge = base + i;
-        float pulled[kWidth];
+        float pulled[kWidth] = {};
+        if (!in_range(source[i], in.graph.num_sources)) {
+          if constexpr (kTerms > 0 && !kMax) {
+            if (p.pulls_geometry && edge < range.end)
+              store_geometry(p, weights, pulled, edge, lane);
+          }
+          continue;
+        }
 #pragma unroll
         for (int c = 0; c < kWidth; ++c)
           pulled[c] = !kMax || slot[c] == edge - range.begin ? grad[c] : 0.0f;
@@ -110,6 +156,9 @@ __global__ void __launch_bounds__(kRowThreads) rows_backward(const Backward<T> p
         }
 #pragma unroll
         for (int c = 0; c < kWidth; ++c) total[c] += pulled[c];
+        if constexpr (kTerms > 0 && !kMax) {
+          if (p.pulls_geometry) store_geometry(p, weights, pulled, edge, lane);
+        }
         if constexpr (kTerms > 0) {
           if (p.partial == nullptr) continue;
 #pragma unroll
@@ -154,6 +203,7 @@ __global__ void __launch_bounds__(kRowThreads)
 // The gradient of b where messages are summed.
 template <class T, int kWidth, int kTerms>
 __global__ void __launch_bounds__(kRowThreads) sources_backward(const Backward<T> p) {
+  constexpr int kInFlight = 3;  // edges whose loads overlap: half the degree of a mesh's vertices
   const EdgeConvInputs<T>& in = p.in;
   const int64_t thread = int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
   const int64_t source = thread >> in.lane_bits;
@@ -164,27 +214,37 @@ __global__ void __launch_bounds__(kRowThreads) sources_backward(const Backward<T
   const GeometryWeights<kTerms, kWidth> weights(in, first);
   float b[kWidth], total[kWidth] = {};
   load_floats(in.b + source * in.channels + first, b);
-#pragma unroll 2
-  for (int32_t i = range.begin; i < range.end; ++i) {
-    const int32_t row = __ldg(p.transpose.rows + i);
-    const int32_t edge = __ldg(p.transpose.edges + i);
-    if (!in_range(row, in.graph.num_rows) || !in_range(edge, in.graph.num_edges)) continue;
-    const int64_t at = int64_t{row} * in.channels + first;
-    float z[kWidth], pulled[kWidth];
-    load_floats(in.a + at, z);
-    load_floats(p.grad + at, pulled);
+  for (int32_t base = range.begin; base < range.end; base += kInFlight) {
+    Packed<T, kWidth> a[kInFlight], grad[kInFlight];
+    int32_t row[kInFlight], edge[kInFlight];
+    float share[kInFlight];
 #pragma unroll
-    for (int c = 0; c < kWidth; ++c) z[c] += b[c];
-    weights.add_to(in, edge, z);
-    if (p.is_mean) {
-      const float count =
-          static_cast<float>(__ldg(in.graph.offsets + row + 1) - __ldg(in.graph.offsets + row));
-#pragma unroll
-      for (int c = 0; c < kWidth; ++c) pulled[c] /= count;
+    for (int i = 0; i < kInFlight; ++i) {
+      row[i] = base + i < range.end ? __ldg(p.transpose.rows + base + i) : -1;
+      edge[i] = base + i < range.end ? __ldg(p.transpose.edges + base + i) : -1;
     }
-    multiply_by_slope(in.activation, z, pulled);
 #pragma unroll
-    for (int c = 0; c < kWidth; ++c) total[c] += pulled[c];
+    for (int i = 0; i < kInFlight; ++i) {
+      if (!in_range(row[i], in.graph.num_rows)) continue;
+      const int64_t at = int64_t{row[i]} * in.channels + first;
+      a[i] = Packed<T, kWidth>::load(in.a + at);
+      grad[i] = Packed<T, kWidth>::load(p.grad + at);
+      const RowRange bounds = row_bounds(in.graph.offsets, row[i]);
+      share[i] = p.is_mean ? 1.0f / static_cast<float>(bounds.end - bounds.begin) : 1.0f;
+    }
+#pragma unroll
+    for (int i = 0; i < kInFlight; ++i) {
+      if (!in_range(row[i], in.graph.num_rows) || !in_range(edge[i], in.graph.num_edges)) continue;
+      float z[kWidth], pulled[kWidth];
+      to_floats(a[i], z);
+      to_floats(grad[i], pulled);
+#pragma unroll
+      for (int c = 0; c < kWidth; ++c) z[c] += b[c];
+      weights.add_to(in, edge[i], z);
+      multiply_by_slope(in.activation, z, pulled);
+#pragma unroll
+      for (int c = 0; c < kWidth; ++c) total[c] = fmaf(share[i], pulled[c], total[c]);
+    }
   }
   store_floats(total, p.grad_b + source * in.channels + first);
 }
@@ -285,7 +345,8 @@ void edge_conv_backward_cuda(const EdgeConvBackwardProblem<T, Slot>& problem, in
                 want_weight ? problem.partial : nullptr,
                 problem.transpose,
                 0,
-                forward.reduce == Reduce::kMean};
+                forward.reduce == Reduce::kMean,
+                false};
   const bool is_aligned = aligned(forward.a, forward.b, forward.weight, forward.out, problem.grad,
                                   winner, problem.grad_a, problem.grad_b);
   const bool sums_activations = !is_max && forward.activation != Activation::kNone;
@@ -298,6 +359,9 @@ void edge_conv_backward_cuda(const EdgeConvBackwardProblem<T, Slot>& problem, in
           want_weight ? (num_rows + problem.blocks - 1) / problem.blocks : map.rows_per_block();
       const int64_t blocks = want_weight ? problem.blocks : (num_rows + chunk - 1) / chunk;
       p.chunk = static_cast<int32_t>(chunk);
+      // Where one group holds all channels, and each of its threads some.
+      p.pulls_geometry = problem.grad_geometry != nullptr && terms > 0 && !is_max &&
+                         width << map.lane_bits == channels && terms <= 1 << map.lane_bits;
       const auto rows =
           is_max ? rows_backward<D, width, terms, true> : rows_backward<D, width, terms, false>;
       const dim3 grid(static_cast<unsigned>(blocks), map.tiles);
@@ -315,7 +379,8 @@ void edge_conv_backward_cuda(const EdgeConvBackwardProblem<T, Slot>& problem, in
         problem.partial, problem.blocks, size, problem.grad_weight);
     check_cuda(cudaGetLastError(), "edge_conv: sum_partials");
   }
-  if (problem.grad_geometry != nullptr && forward.terms > 0 && graph.num_rows > 0) {
+  if (problem.grad_geometry != nullptr && !p.pulls_geometry && forward.terms > 0 &&
+      graph.num_rows > 0) {
     with_width_and_terms<D>(channels, forward.terms, is_aligned, [&](auto width, auto terms) {
       if constexpr (terms > 0) {
         RowMap map(channels, width);

@@ -209,12 +209,18 @@ __device__ inline bool leads(float value, float best) {
   return value > best || (value != value && best == best);
 }
 
-// The sum over the 2^lane_bits threads of a group, in all of them, in a fixed order.
-__device__ inline float sum_over_lanes(float value, int lane_bits) {
+// The lanes of a warp that share a row with this thread.
+__device__ inline unsigned group_mask(int lane_bits) {
   const int lanes = 1 << lane_bits;
   const unsigned group = (threadIdx.x & 31) >> lane_bits;
-  const unsigned mask = (lanes == 32 ? ~0u : (1u << lanes) - 1) << (group * lanes & 31);
-  for (int step = lanes / 2; step > 0; step /= 2) value += __shfl_xor_sync(mask, value, step);
+  return (lanes == 32 ? ~0u : (1u << lanes) - 1) << (group * lanes & 31);
+}
+
+// The sum over the 2^lane_bits threads of a group, in all of them, in a fixed order.
+__device__ inline float sum_over_lanes(float value, int lane_bits) {
+  const unsigned mask = group_mask(lane_bits);
+  for (int step = 1 << lane_bits >> 1; step > 0; step /= 2)
+    value += __shfl_xor_sync(mask, value, step);
   return value;
 }
 
