@@ -44,27 +44,6 @@ __device__ void store_partials(const Backward<T>& p, const float (&sums)[kTerms]
   }
 }
 
-// The sums of kTerms values over the 2^lane_bits threads of a group, of which there are at least
-// kTerms. Returns that of term lane >> (lane_bits - log2 kTerms): at each of the first steps a
-// thread hands half of its terms over, so that kTerms + lane_bits - log2 kTerms - 1 shuffles do.
-template <int kTerms>
-__device__ float sum_terms_over_lanes(float (&values)[kTerms], int lane, int lane_bits) {
-  int step = 1 << lane_bits >> 1;
-#pragma unroll
-  for (int half = kTerms / 2; half > 0; half /= 2, step /= 2) {
-    const bool keeps_upper = (lane & step) != 0;
-#pragma unroll
-    for (int i = 0; i < half; ++i) {
-      const float given = keeps_upper ? values[i] : values[half + i];
-      const float kept = keeps_upper ? values[half + i] : values[i];
-      values[i] = kept + __shfl_xor_sync(group_mask(lane_bits), given, step);
-    }
-  }
-  float sum = values[0];
-  for (; step > 0; step /= 2) sum += __shfl_xor_sync(group_mask(lane_bits), sum, step);
-  return sum;
-}
-
 // Writes the gradient of the geometry of one edge: the products of what its message pulls and each
 // row of the weight. By a whole group, each of whose threads holds other channels.
 template <int kTerms, int kWidth, class T>
@@ -72,12 +51,10 @@ __device__ void store_geometry(const Backward<T>& p, const GeometryWeights<kTerm
                                const float (&pulled)[kWidth], int32_t edge, int lane) {
   float products[kTerms] = {};
 #pragma unroll
-  for (int term = 0; term < kTerms; ++term) {
-    if (term >= p.in.terms) break;
+  for (int term = 0; term < kTerms; ++term)
 #pragma unroll
     for (int c = 0; c < kWidth; ++c)
       products[term] = fmaf(pulled[c], weights.values[term][c], products[term]);
-  }
   const float sum = sum_terms_over_lanes(products, lane, p.in.lane_bits);
   const int lanes_per_term = (1 << p.in.lane_bits) / kTerms;
   const int term = lane / lanes_per_term;
@@ -87,7 +64,8 @@ __device__ void store_geometry(const Backward<T>& p, const GeometryWeights<kTerm
 
 // The gradient of a, and sums over chunks of rows for the gradient of the weight.
 template <class T, int kWidth, int kTerms, bool kMax>
-__global__ void __launch_bounds__(kRowThreads) rows_backward(const Backward<T> p) {
+__global__ void __launch_bounds__(kRowThreads, kTerms <= 4 && !kMax ? 2 : 1)
+    rows_backward(const Backward<T> p) {
   constexpr int kInFlight = 2;  // edges whose loads overlap
   const EdgeConvInputs<T>& in = p.in;
   const int groups = kRowThreads >> in.lane_bits;
@@ -104,10 +82,11 @@ __global__ void __launch_bounds__(kRowThreads) rows_backward(const Backward<T> p
   for (int64_t row = chunk_begin + (threadIdx.x >> in.lane_bits); row < chunk_end; row += groups) {
     const RowRange range = row_range(in.graph.offsets, row, in.graph.num_edges);
     const int64_t at = row * in.channels + first;
-    float grad[kWidth], a[kWidth], total[kWidth] = {};
+    float grad[kWidth], total[kWidth] = {};
     int slot[kWidth];
     load_floats(p.grad + at, grad);
-    if (needs_z) load_floats(in.a + at, a);
+    Packed<T, kWidth> a;  // as it lies, for want of registers
+    if (needs_z) a = Packed<T, kWidth>::load(in.a + at);
     if (kMax) {
       p.winners.load(at, slot);
       if (p.slope_follows_from_value()) {
@@ -124,14 +103,18 @@ __global__ void __launch_bounds__(kRowThreads) rows_backward(const Backward<T> p
     }
     for (int32_t base = range.begin; needs_edges && base < range.end; base += kInFlight) {
       Packed<T, kWidth> b[kInFlight];
+      EdgeGeometry<kTerms> geometry[kInFlight];
       int32_t source[kInFlight];
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i)
         source[i] = base + i < range.end ? __ldg(in.graph.columns + base + i) : -1;
 #pragma unroll
-      for (int i = 0; i < kInFlight; ++i)
-        if (needs_z && in_range(source[i], in.graph.num_sources))
+      for (int i = 0; i < kInFlight; ++i) {
+        if (!in_range(source[i], in.graph.num_sources)) continue;
+        if (needs_z)
           b[i] = Packed<T, kWidth>::load(in.b + int64_t{source[i]} * in.channels + first);
+        geometry[i].load(in, base + i);
+      }
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i) {
         const int32_t edge = base + i;
@@ -147,11 +130,12 @@ __global__ void __launch_bounds__(kRowThreads) rows_backward(const Backward<T> p
         for (int c = 0; c < kWidth; ++c)
           pulled[c] = !kMax || slot[c] == edge - range.begin ? grad[c] : 0.0f;
         if (needs_z) {
-          float z[kWidth];
+          float z[kWidth], of_row[kWidth];
           to_floats(b[i], z);
+          to_floats(a, of_row);
 #pragma unroll
-          for (int c = 0; c < kWidth; ++c) z[c] += a[c];
-          weights.add_to(in, edge, z);
+          for (int c = 0; c < kWidth; ++c) z[c] += of_row[c];
+          weights.add_to(geometry[i], z);
           multiply_by_slope(in.activation, z, pulled);
         }
 #pragma unroll
@@ -162,13 +146,10 @@ __global__ void __launch_bounds__(kRowThreads) rows_backward(const Backward<T> p
         if constexpr (kTerms > 0) {
           if (p.partial == nullptr) continue;
 #pragma unroll
-          for (int term = 0; term < kTerms; ++term) {
-            if (term >= in.terms) break;
-            const float geometry = __ldg(in.geometry + int64_t{edge} * in.terms + term);
+          for (int term = 0; term < kTerms; ++term)
 #pragma unroll
             for (int c = 0; c < kWidth; ++c)
-              sums[term][c] = fmaf(geometry, pulled[c], sums[term][c]);
-          }
+              sums[term][c] = fmaf(geometry[i].values[term], pulled[c], sums[term][c]);
         }
       }
     }
@@ -216,6 +197,7 @@ __global__ void __launch_bounds__(kRowThreads) sources_backward(const Backward<T
   load_floats(in.b + source * in.channels + first, b);
   for (int32_t base = range.begin; base < range.end; base += kInFlight) {
     Packed<T, kWidth> a[kInFlight], grad[kInFlight];
+    EdgeGeometry<kTerms> geometry[kInFlight];
     int32_t row[kInFlight], edge[kInFlight];
     float share[kInFlight];
 #pragma unroll
@@ -225,7 +207,10 @@ __global__ void __launch_bounds__(kRowThreads) sources_backward(const Backward<T
     }
 #pragma unroll
     for (int i = 0; i < kInFlight; ++i) {
+      // So that what follows looks at one of the two alone.
+      if (!in_range(edge[i], in.graph.num_edges)) row[i] = -1;
       if (!in_range(row[i], in.graph.num_rows)) continue;
+      geometry[i].load(in, edge[i]);
       const int64_t at = int64_t{row[i]} * in.channels + first;
       a[i] = Packed<T, kWidth>::load(in.a + at);
       grad[i] = Packed<T, kWidth>::load(p.grad + at);
@@ -234,13 +219,13 @@ __global__ void __launch_bounds__(kRowThreads) sources_backward(const Backward<T
     }
 #pragma unroll
     for (int i = 0; i < kInFlight; ++i) {
-      if (!in_range(row[i], in.graph.num_rows) || !in_range(edge[i], in.graph.num_edges)) continue;
+      if (!in_range(row[i], in.graph.num_rows)) continue;
       float z[kWidth], pulled[kWidth];
       to_floats(a[i], z);
       to_floats(grad[i], pulled);
 #pragma unroll
       for (int c = 0; c < kWidth; ++c) z[c] += b[c];
-      weights.add_to(in, edge[i], z);
+      weights.add_to(geometry[i], z);
       multiply_by_slope(in.activation, z, pulled);
 #pragma unroll
       for (int c = 0; c < kWidth; ++c) total[c] = fmaf(share[i], pulled[c], total[c]);
@@ -276,12 +261,14 @@ __global__ void __launch_bounds__(kRowThreads) geometry_backward(const Backward<
             pulled[c] = slot[c] == edge - range.begin ? pulled[c] : 0.0f;
         } else {
           float z[kWidth], b[kWidth];
+          EdgeGeometry<kTerms> geometry;
+          geometry.load(in, edge);
           load_floats(p.grad + at, pulled);
           load_floats(in.a + at, z);
           load_floats(in.b + int64_t{source} * in.channels + first, b);
 #pragma unroll
           for (int c = 0; c < kWidth; ++c) z[c] += b[c];
-          weights.add_to(in, edge, z);
+          weights.add_to(geometry, z);
           multiply_by_slope(in.activation, z, pulled);
         }
 #pragma unroll

@@ -224,4 +224,25 @@ __device__ inline float sum_over_lanes(float value, int lane_bits) {
   return value;
 }
 
+// The sums of kTerms values over the 2^lane_bits threads of a group, of which there are at least
+// kTerms. Returns that of term lane >> (lane_bits - log2 kTerms): at each of the first steps a
+// thread hands half of its terms over, so that kTerms + lane_bits - log2 kTerms - 1 shuffles do.
+template <int kTerms>
+__device__ float sum_terms_over_lanes(float (&values)[kTerms], int lane, int lane_bits) {
+  int step = 1 << lane_bits >> 1;
+#pragma unroll
+  for (int half = kTerms / 2; half > 0; half /= 2, step /= 2) {
+    const bool keeps_upper = (lane & step) != 0;
+#pragma unroll
+    for (int i = 0; i < half; ++i) {
+      const float given = keeps_upper ? values[i] : values[half + i];
+      const float kept = keeps_upper ? values[half + i] : values[i];
+      values[i] = kept + __shfl_xor_sync(group_mask(lane_bits), given, step);
+    }
+  }
+  float sum = values[0];
+  for (; step > 0; step /= 2) sum += __shfl_xor_sync(group_mask(lane_bits), sum, step);
+  return sum;
+}
+
 }  // namespace g2vlm
