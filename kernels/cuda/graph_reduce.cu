@@ -24,15 +24,10 @@ struct WeightedSum {
   int lane_bits;
   bool is_mean;  // divides by the length of the row itself
 
-  __device__ float scale(int32_t entry, int32_t source) const {
-    float scale = 1.0f;
-    if (weight != nullptr) {
-      const int32_t edge = edges == nullptr ? entry : __ldg(edges + entry);
-      scale = in_range(edge, num_edges) ? __ldg(weight + edge) : 0.0f;
-    }
-    if (divided_by != nullptr)
-      scale /= static_cast<float>(__ldg(divided_by + source + 1) - __ldg(divided_by + source));
-    return scale;
+  __device__ float weight_of(int32_t entry) const {
+    if (weight == nullptr) return 1.0f;
+    const int32_t edge = edges == nullptr ? entry : __ldg(edges + entry);
+    return in_range(edge, num_edges) ? __ldg(weight + edge) : 0.0f;
   }
 };
 
@@ -48,11 +43,18 @@ struct Entries {
     const int32_t count = range.end - range.begin;
     sources.load(source, count, x);
     if constexpr (kScaled) {
+      RowRange bounds[kInFlight];  // all of them before the first is used
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i) {
         const bool counts = i < count && sources.has(source[i]);
-        scale[i] = counts ? p.scale(range.begin + i, source[i]) : 0.0f;
+        bounds[i] = counts && p.divided_by != nullptr ? row_bounds(p.divided_by, source[i])
+                                                      : RowRange{0, 1};
+        scale[i] = counts ? p.weight_of(range.begin + i) : 0.0f;
       }
+      if (p.divided_by == nullptr) return;
+#pragma unroll
+      for (int i = 0; i < kInFlight; ++i)
+        scale[i] /= static_cast<float>(bounds[i].end - bounds[i].begin);
     }
   }
 
@@ -82,7 +84,7 @@ __global__ void __launch_bounds__(kRowThreads, kSumBlocks<kScaled>)
   if (row >= rows || first >= p.channels) return;
   const SourceRows<T, kWidth> sources(p.x + first, p.sources, p.channels);
   T* const out = kept_in_register(p.out + first);
-  const auto bounds_of = [&](uint32_t row) { return row_bounds(p.offsets, min(row, rows - 1)); };
+  const auto bounds_of = [&](uint32_t of) { return row_bounds(p.offsets, min(of, rows - 1)); };
   RowRange range = within(bounds_of(row), p.num_edges), next_bounds = bounds_of(row + step);
   int32_t source[kInFlight] = {};
   load_columns(p.columns, range, source);
