@@ -530,3 +530,24 @@ def sort_rows(
     kept: torch.Tensor | None,
     threads: int,
 ) -> None: ...
+def voxel_bounds_cuda(position: torch.Tensor, size: float, facts: torch.Tensor) -> None: ...
+def voxel_groups_cuda(
+    position: torch.Tensor,
+    offsets: torch.Tensor | None,
+    size: float,
+    low: Sequence[float],
+    extent: Sequence[int],
+    order: torch.Tensor,
+    slot: torch.Tensor,
+    assignment: torch.Tensor,
+    row_offsets: torch.Tensor,
+    segment_offsets: torch.Tensor,
+    workspace: torch.Tensor,
+) -> None: ...
+def voxel_groups_workspace_cuda(
+    position: torch.Tensor,
+    offsets: torch.Tensor | None,
+    size: float,
+    low: Sequence[float],
+    extent: Sequence[int],
+) -> int: ...

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._checks import (
     check_choice,
     check_instance,
@@ -20,10 +21,10 @@ from g2vlm_fast.ops._checks import (
 from g2vlm_fast.ops._dispatch import FLOATS
 from g2vlm_fast.ops._graph_reduce_backends import REDUCTIONS
 from g2vlm_fast.ops._nearest_arguments import check_neighbours
+from g2vlm_fast.ops._voxel_pool_backends import Groups
 from g2vlm_fast.ops.graph_build import SHORT_ROW, Graph, Transpose
 from g2vlm_fast.ops.graph_reduce import graph_reduce
 from g2vlm_fast.ops.nearest import nearest
-from g2vlm_fast.ops.reference.voxel_pool import voxel_keys
 from g2vlm_fast.records import _Record, record
 
 _POSITIONS = frozenset({torch.float32, torch.float64})
@@ -79,7 +80,8 @@ def voxel_clusters(position: Tensor, size: float, offsets: Tensor | None = None)
         size: edge of a voxel, metres.
         offsets: ``[B + 1]`` int32, the segments of the points; None for one segment.
 
-    The mean positions are differentiable in ``position``. Reads one small tensor back to the host.
+    The mean positions are differentiable in ``position``. Reads one small tensor back to the host,
+    two from a GPU.
 
     Raises:
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value; a position
@@ -93,26 +95,10 @@ def voxel_clusters(position: Tensor, size: float, offsets: Tensor | None = None)
     check_offsets(op, "offsets", offsets, sizes, position.device)
     if offsets is not None:
         check_readable(op, "offsets", offsets)
-    points = position.shape[0]
-    check_offset_values(op, "offsets", offsets, points)
-    if offsets is None:
-        offsets = torch.arange(2, dtype=torch.int32, device=position.device) * points
-    key, is_finite, log_voxels = voxel_keys(position.detach(), size, offsets)
-    key, order = key.sort(stable=True)
-    starts = torch.ones_like(key, dtype=torch.bool)
-    starts[1:] = key[1:] != key[:-1]
-    cluster = starts.cumsum(0, dtype=torch.int32)
-    number = cluster[-1:].sum()
-    facts = torch.stack([number.double(), is_finite.double(), log_voxels])
-    clusters, finite, bits = facts.tolist()
-    if not finite:
-        raise ValueError(f"{op}: position must be finite, got NaN or infinity")
-    if bits > 62:
-        raise ValueError(
-            f"{op}: size = {size} makes a grid of 2^{bits:.0f} voxels, more than 2^62 can be told "
-            "apart; choose a larger size, or remove stray points"
-        )
-    return _clusters(position, offsets, order.int(), starts, cluster - 1, int(clusters))
+    check_offset_values(op, "offsets", offsets, position.shape[0])
+    group = _dispatch.implementation(op, position)
+    groups: Groups = group(position.detach(), size, offsets)
+    return _clusters(position, groups)
 
 
 def _check_voxel_size(op: str, size: Any) -> float:
@@ -122,25 +108,10 @@ def _check_voxel_size(op: str, size: Any) -> float:
     return size
 
 
-def _clusters(
-    position: Tensor,
-    offsets: Tensor,
-    order: Tensor,
-    starts: Tensor,
-    sorted_cluster: Tensor,
-    clusters: int,
-) -> Clusters:
+def _clusters(position: Tensor, groups: Groups) -> Clusters:
+    order, slot, assignment, row_offsets, segment_offsets = groups
     points = position.shape[0]
-    device = position.device
-    row_offsets = torch.full((clusters + 1,), points, dtype=torch.int32, device=device)
-    place = torch.arange(points, dtype=torch.int32, device=device)
-    # Every first point of a cluster writes its place; the others write to the end, which is
-    # already right.
-    row_offsets[torch.where(starts, sorted_cluster, clusters)] = torch.where(starts, place, points)
-    assignment, slot = torch.empty_like(order), torch.empty_like(order)
-    assignment[order] = sorted_cluster
-    slot[order] = place
-    each = torch.arange(points + 1, dtype=torch.int32, device=device)
+    each = torch.arange(points + 1, dtype=torch.int32, device=position.device)
     graph = Graph(
         row_offsets=row_offsets,
         columns=order,
@@ -151,17 +122,16 @@ def _clusters(
     members = Graph(
         row_offsets=each,
         columns=assignment,
-        num_sources=clusters,
+        num_sources=row_offsets.shape[0] - 1,
         short_rows=SHORT_ROW >= 1,
         cached_transpose=Transpose(row_offsets, order, order.clone()),
     )
-    ends = torch.cat([sorted_cluster + 1, sorted_cluster.new_zeros(1)])
     return Clusters(
         graph=graph,
         members=members,
         assignment=assignment,
         position=graph_reduce(position, graph, "mean"),
-        offsets=torch.where(offsets > 0, ends[offsets.long() - 1], 0),
+        offsets=segment_offsets,
     )
 
 

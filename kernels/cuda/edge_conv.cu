@@ -13,7 +13,8 @@ struct Forward {
 };
 
 template <class T, int kWidth, int kTerms, bool kMax>
-__global__ void __launch_bounds__(kRowThreads) convolve(const Forward<T> p) {
+__global__ void __launch_bounds__(kRowThreads, kTerms <= 4 && !kMax ? 3 : 1)
+    convolve(const Forward<T> p) {
   constexpr int kInFlight = kTerms == 0 ? 4 : 2;  // edges whose loads overlap
   const EdgeConvInputs<T>& in = p.in;
   const int64_t thread = int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
@@ -32,21 +33,25 @@ __global__ void __launch_bounds__(kRowThreads) convolve(const Forward<T> p) {
   for (int c = 0; c < kWidth; ++c) total[c] = 0.0f, slot[c] = none;
   for (int32_t base = range.begin; base < range.end; base += kInFlight) {
     Packed<T, kWidth> b[kInFlight];
+    EdgeGeometry<kTerms> geometry[kInFlight];
     int32_t source[kInFlight];
 #pragma unroll
     for (int i = 0; i < kInFlight; ++i)
       source[i] = base + i < range.end ? __ldg(in.graph.columns + base + i) : -1;
 #pragma unroll
-    for (int i = 0; i < kInFlight; ++i)
-      if (in_range(source[i], in.graph.num_sources))
-        b[i] = Packed<T, kWidth>::load(in.b + int64_t{source[i]} * in.channels + first);
+    for (int i = 0; i < kInFlight; ++i) {
+      if (!in_range(source[i], in.graph.num_sources)) continue;
+      b[i] = Packed<T, kWidth>::load(in.b + int64_t{source[i]} * in.channels + first);
+      geometry[i].load(in, base + i);
+    }
 #pragma unroll
     for (int i = 0; i < kInFlight; ++i) {
       if (!in_range(source[i], in.graph.num_sources)) continue;
       float z[kWidth];
+      to_floats(b[i], z);
 #pragma unroll
-      for (int c = 0; c < kWidth; ++c) z[c] = a[c] + to_float(b[i][c]);
-      weights.add_to(in, base + i, z);
+      for (int c = 0; c < kWidth; ++c) z[c] += a[c];
+      weights.add_to(geometry[i], z);
       activate(in.activation, z);
       const int here = base + i - range.begin;
 #pragma unroll
@@ -58,11 +63,8 @@ __global__ void __launch_bounds__(kRowThreads) convolve(const Forward<T> p) {
       }
     }
   }
-  if (p.is_mean && range.end > range.begin) {
-    const float divisor = static_cast<float>(range.end - range.begin);
-#pragma unroll
-    for (int c = 0; c < kWidth; ++c) total[c] /= divisor;
-  }
+  if (p.is_mean && range.end > range.begin)
+    divide(total, static_cast<float>(range.end - range.begin));
   store_floats(total, p.out + at);
   if (kMax && p.winners.slots != nullptr) p.winners.store(at, slot);
 }

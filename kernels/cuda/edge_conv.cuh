@@ -33,10 +33,24 @@ EdgeConvInputs<DeviceType<T>> inputs_of(const EdgeConvProblem<T, Slot>& p) {
           p.activation};
 }
 
-// The rows of the weight that a thread's channels need; with kTerms = 0 there is no geometry.
+// The geometry of an edge, 0 for terms that there are not; with kTerms = 0 there is none.
+template <int kTerms>
+struct EdgeGeometry {
+  float values[kTerms == 0 ? 1 : kTerms];
+
+  template <class T>
+  __device__ void load(const EdgeConvInputs<T>& p, int32_t edge) {
+    const float* from = p.geometry + int64_t{edge} * p.terms;
+#pragma unroll
+    for (int term = 0; term < kTerms; ++term)
+      values[term] = term < p.terms ? __ldg(from + term) : 0.0f;
+  }
+};
+
+// The rows of the weight that a thread's channels need, 0 for terms that there are not.
 template <int kTerms, int kWidth>
 struct GeometryWeights {
-  float values[kTerms == 0 ? 1 : kTerms][kWidth];
+  float values[kTerms == 0 ? 1 : kTerms][kWidth] = {};
 
   template <class T>
   __device__ GeometryWeights(const EdgeConvInputs<T>& p, int first) {
@@ -45,15 +59,11 @@ struct GeometryWeights {
       if (term < p.terms) load_floats(p.weight + int64_t{term} * p.channels + first, values[term]);
   }
 
-  template <class T>
-  __device__ void add_to(const EdgeConvInputs<T>& p, int32_t edge, float (&z)[kWidth]) const {
+  __device__ void add_to(const EdgeGeometry<kTerms>& geometry, float (&z)[kWidth]) const {
 #pragma unroll
-    for (int term = 0; term < kTerms; ++term) {
-      if (term >= p.terms) break;
-      const float geometry = __ldg(p.geometry + int64_t{edge} * p.terms + term);
+    for (int term = 0; term < kTerms; ++term)
 #pragma unroll
-      for (int c = 0; c < kWidth; ++c) z[c] = fmaf(geometry, values[term][c], z[c]);
-    }
+      for (int c = 0; c < kWidth; ++c) z[c] = fmaf(geometry.values[term], values[term][c], z[c]);
   }
 };
 

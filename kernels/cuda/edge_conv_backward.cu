@@ -16,6 +16,7 @@ struct Backward {
   TransposedCsr transpose;
   int32_t chunk;  // rows of a block
   bool is_mean;
+  bool pulls_geometry;  // whether `rows_backward` finds the gradient of the geometry as well
 
   __device__ bool slope_follows_from_value() const { return in.activation != Activation::kSilu; }
 };
@@ -43,9 +44,28 @@ __device__ void store_partials(const Backward<T>& p, const float (&sums)[kTerms]
   }
 }
 
+// Writes the gradient of the geometry of one edge: the products of what its message pulls and each
+// row of the weight. By a whole group, each of whose threads holds other channels.
+template <int kTerms, int kWidth, class T>
+__device__ void store_geometry(const Backward<T>& p, const GeometryWeights<kTerms, kWidth>& weights,
+                               const float (&pulled)[kWidth], int32_t edge, int lane) {
+  float products[kTerms] = {};
+#pragma unroll
+  for (int term = 0; term < kTerms; ++term)
+#pragma unroll
+    for (int c = 0; c < kWidth; ++c)
+      products[term] = fmaf(pulled[c], weights.values[term][c], products[term]);
+  const float sum = sum_terms_over_lanes(products, lane, p.in.lane_bits);
+  const int lanes_per_term = (1 << p.in.lane_bits) / kTerms;
+  const int term = lane / lanes_per_term;
+  if (lane % lanes_per_term == 0 && term < p.in.terms)
+    p.grad_geometry[int64_t{edge} * p.in.terms + term] = sum;
+}
+
 // The gradient of a, and sums over chunks of rows for the gradient of the weight.
 template <class T, int kWidth, int kTerms, bool kMax>
-__global__ void __launch_bounds__(kRowThreads) rows_backward(const Backward<T> p) {
+__global__ void __launch_bounds__(kRowThreads, kTerms <= 4 && !kMax ? 2 : 1)
+    rows_backward(const Backward<T> p) {
   constexpr int kInFlight = 2;  // edges whose loads overlap
   const EdgeConvInputs<T>& in = p.in;
   const int groups = kRowThreads >> in.lane_bits;
@@ -62,10 +82,11 @@ __global__ void __launch_bounds__(kRowThreads) rows_backward(const Backward<T> p
   for (int64_t row = chunk_begin + (threadIdx.x >> in.lane_bits); row < chunk_end; row += groups) {
     const RowRange range = row_range(in.graph.offsets, row, in.graph.num_edges);
     const int64_t at = row * in.channels + first;
-    float grad[kWidth], a[kWidth], total[kWidth] = {};
+    float grad[kWidth], total[kWidth] = {};
     int slot[kWidth];
     load_floats(p.grad + at, grad);
-    if (needs_z) load_floats(in.a + at, a);
+    Packed<T, kWidth> a;  // as it lies, for want of registers
+    if (needs_z) a = Packed<T, kWidth>::load(in.a + at);
     if (kMax) {
       p.winners.load(at, slot);
       if (p.slope_follows_from_value()) {
@@ -74,9 +95,7 @@ __global__ void __launch_bounds__(kRowThreads) rows_backward(const Backward<T> p
         multiply_by_slope(in.activation, out, grad);
       }
     } else if (p.is_mean && range.end > range.begin) {
-      const float count = static_cast<float>(range.end - range.begin);
-#pragma unroll
-      for (int c = 0; c < kWidth; ++c) grad[c] /= count;
+      divide(grad, static_cast<float>(range.end - range.begin));
     }
     if (!needs_edges) {
 #pragma unroll
@@ -84,41 +103,53 @@ __global__ void __launch_bounds__(kRowThreads) rows_backward(const Backward<T> p
     }
     for (int32_t base = range.begin; needs_edges && base < range.end; base += kInFlight) {
       Packed<T, kWidth> b[kInFlight];
+      EdgeGeometry<kTerms> geometry[kInFlight];
       int32_t source[kInFlight];
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i)
         source[i] = base + i < range.end ? __ldg(in.graph.columns + base + i) : -1;
 #pragma unroll
-      for (int i = 0; i < kInFlight; ++i)
-        if (needs_z && in_range(source[i], in.graph.num_sources))
-          b[i] = Packed<T, kWidth>::load(in.b + int64_t{source[i]} * in.channels + first);
-#pragma unroll
       for (int i = 0; i < kInFlight; ++i) {
         if (!in_range(source[i], in.graph.num_sources)) continue;
+        if (needs_z)
+          b[i] = Packed<T, kWidth>::load(in.b + int64_t{source[i]} * in.channels + first);
+        geometry[i].load(in, base + i);
+      }
+#pragma unroll
+      for (int i = 0; i < kInFlight; ++i) {
         const int32_t edge = base + i;
-        float pulled[kWidth];
+        float pulled[kWidth] = {};
+        if (!in_range(source[i], in.graph.num_sources)) {
+          if constexpr (kTerms > 0 && !kMax) {
+            if (p.pulls_geometry && edge < range.end)
+              store_geometry(p, weights, pulled, edge, lane);
+          }
+          continue;
+        }
 #pragma unroll
         for (int c = 0; c < kWidth; ++c)
           pulled[c] = !kMax || slot[c] == edge - range.begin ? grad[c] : 0.0f;
         if (needs_z) {
-          float z[kWidth];
+          float z[kWidth], of_row[kWidth];
+          to_floats(b[i], z);
+          to_floats(a, of_row);
 #pragma unroll
-          for (int c = 0; c < kWidth; ++c) z[c] = a[c] + to_float(b[i][c]);
-          weights.add_to(in, edge, z);
+          for (int c = 0; c < kWidth; ++c) z[c] += of_row[c];
+          weights.add_to(geometry[i], z);
           multiply_by_slope(in.activation, z, pulled);
         }
 #pragma unroll
         for (int c = 0; c < kWidth; ++c) total[c] += pulled[c];
+        if constexpr (kTerms > 0 && !kMax) {
+          if (p.pulls_geometry) store_geometry(p, weights, pulled, edge, lane);
+        }
         if constexpr (kTerms > 0) {
           if (p.partial == nullptr) continue;
 #pragma unroll
-          for (int term = 0; term < kTerms; ++term) {
-            if (term >= in.terms) break;
-            const float geometry = __ldg(in.geometry + int64_t{edge} * in.terms + term);
+          for (int term = 0; term < kTerms; ++term)
 #pragma unroll
             for (int c = 0; c < kWidth; ++c)
-              sums[term][c] = fmaf(geometry, pulled[c], sums[term][c]);
-          }
+              sums[term][c] = fmaf(geometry[i].values[term], pulled[c], sums[term][c]);
         }
       }
     }
@@ -153,6 +184,7 @@ __global__ void __launch_bounds__(kRowThreads)
 // The gradient of b where messages are summed.
 template <class T, int kWidth, int kTerms>
 __global__ void __launch_bounds__(kRowThreads) sources_backward(const Backward<T> p) {
+  constexpr int kInFlight = 3;  // edges whose loads overlap: half the degree of a mesh's vertices
   const EdgeConvInputs<T>& in = p.in;
   const int64_t thread = int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
   const int64_t source = thread >> in.lane_bits;
@@ -163,27 +195,41 @@ __global__ void __launch_bounds__(kRowThreads) sources_backward(const Backward<T
   const GeometryWeights<kTerms, kWidth> weights(in, first);
   float b[kWidth], total[kWidth] = {};
   load_floats(in.b + source * in.channels + first, b);
-#pragma unroll 2
-  for (int32_t i = range.begin; i < range.end; ++i) {
-    const int32_t row = __ldg(p.transpose.rows + i);
-    const int32_t edge = __ldg(p.transpose.edges + i);
-    if (!in_range(row, in.graph.num_rows) || !in_range(edge, in.graph.num_edges)) continue;
-    const int64_t at = int64_t{row} * in.channels + first;
-    float z[kWidth], pulled[kWidth];
-    load_floats(in.a + at, z);
-    load_floats(p.grad + at, pulled);
+  for (int32_t base = range.begin; base < range.end; base += kInFlight) {
+    Packed<T, kWidth> a[kInFlight], grad[kInFlight];
+    EdgeGeometry<kTerms> geometry[kInFlight];
+    int32_t row[kInFlight], edge[kInFlight];
+    float share[kInFlight];
 #pragma unroll
-    for (int c = 0; c < kWidth; ++c) z[c] += b[c];
-    weights.add_to(in, edge, z);
-    if (p.is_mean) {
-      const float count =
-          static_cast<float>(__ldg(in.graph.offsets + row + 1) - __ldg(in.graph.offsets + row));
-#pragma unroll
-      for (int c = 0; c < kWidth; ++c) pulled[c] /= count;
+    for (int i = 0; i < kInFlight; ++i) {
+      row[i] = base + i < range.end ? __ldg(p.transpose.rows + base + i) : -1;
+      edge[i] = base + i < range.end ? __ldg(p.transpose.edges + base + i) : -1;
     }
-    multiply_by_slope(in.activation, z, pulled);
 #pragma unroll
-    for (int c = 0; c < kWidth; ++c) total[c] += pulled[c];
+    for (int i = 0; i < kInFlight; ++i) {
+      // So that what follows looks at one of the two alone.
+      if (!in_range(edge[i], in.graph.num_edges)) row[i] = -1;
+      if (!in_range(row[i], in.graph.num_rows)) continue;
+      geometry[i].load(in, edge[i]);
+      const int64_t at = int64_t{row[i]} * in.channels + first;
+      a[i] = Packed<T, kWidth>::load(in.a + at);
+      grad[i] = Packed<T, kWidth>::load(p.grad + at);
+      const RowRange bounds = row_bounds(in.graph.offsets, row[i]);
+      share[i] = p.is_mean ? 1.0f / static_cast<float>(bounds.end - bounds.begin) : 1.0f;
+    }
+#pragma unroll
+    for (int i = 0; i < kInFlight; ++i) {
+      if (!in_range(row[i], in.graph.num_rows)) continue;
+      float z[kWidth], pulled[kWidth];
+      to_floats(a[i], z);
+      to_floats(grad[i], pulled);
+#pragma unroll
+      for (int c = 0; c < kWidth; ++c) z[c] += b[c];
+      weights.add_to(geometry[i], z);
+      multiply_by_slope(in.activation, z, pulled);
+#pragma unroll
+      for (int c = 0; c < kWidth; ++c) total[c] = fmaf(share[i], pulled[c], total[c]);
+    }
   }
   store_floats(total, p.grad_b + source * in.channels + first);
 }
@@ -215,12 +261,14 @@ __global__ void __launch_bounds__(kRowThreads) geometry_backward(const Backward<
             pulled[c] = slot[c] == edge - range.begin ? pulled[c] : 0.0f;
         } else {
           float z[kWidth], b[kWidth];
+          EdgeGeometry<kTerms> geometry;
+          geometry.load(in, edge);
           load_floats(p.grad + at, pulled);
           load_floats(in.a + at, z);
           load_floats(in.b + int64_t{source} * in.channels + first, b);
 #pragma unroll
           for (int c = 0; c < kWidth; ++c) z[c] += b[c];
-          weights.add_to(in, edge, z);
+          weights.add_to(geometry, z);
           multiply_by_slope(in.activation, z, pulled);
         }
 #pragma unroll
@@ -284,7 +332,8 @@ void edge_conv_backward_cuda(const EdgeConvBackwardProblem<T, Slot>& problem, in
                 want_weight ? problem.partial : nullptr,
                 problem.transpose,
                 0,
-                forward.reduce == Reduce::kMean};
+                forward.reduce == Reduce::kMean,
+                false};
   const bool is_aligned = aligned(forward.a, forward.b, forward.weight, forward.out, problem.grad,
                                   winner, problem.grad_a, problem.grad_b);
   const bool sums_activations = !is_max && forward.activation != Activation::kNone;
@@ -297,6 +346,9 @@ void edge_conv_backward_cuda(const EdgeConvBackwardProblem<T, Slot>& problem, in
           want_weight ? (num_rows + problem.blocks - 1) / problem.blocks : map.rows_per_block();
       const int64_t blocks = want_weight ? problem.blocks : (num_rows + chunk - 1) / chunk;
       p.chunk = static_cast<int32_t>(chunk);
+      // Where one group holds all channels, and each of its threads some.
+      p.pulls_geometry = problem.grad_geometry != nullptr && terms > 0 && !is_max &&
+                         width << map.lane_bits == channels && terms <= 1 << map.lane_bits;
       const auto rows =
           is_max ? rows_backward<D, width, terms, true> : rows_backward<D, width, terms, false>;
       const dim3 grid(static_cast<unsigned>(blocks), map.tiles);
@@ -314,7 +366,8 @@ void edge_conv_backward_cuda(const EdgeConvBackwardProblem<T, Slot>& problem, in
         problem.partial, problem.blocks, size, problem.grad_weight);
     check_cuda(cudaGetLastError(), "edge_conv: sum_partials");
   }
-  if (problem.grad_geometry != nullptr && forward.terms > 0 && graph.num_rows > 0) {
+  if (problem.grad_geometry != nullptr && !p.pulls_geometry && forward.terms > 0 &&
+      graph.num_rows > 0) {
     with_width_and_terms<D>(channels, forward.terms, is_aligned, [&](auto width, auto terms) {
       if constexpr (terms > 0) {
         RowMap map(channels, width);

@@ -5,6 +5,9 @@ namespace g2vlm {
 namespace {
 
 constexpr int kInFlight = 4;  // edges whose loads overlap
+// Blocks of `weighted_sum` on a multiprocessor; with more, it spills.
+template <bool kScaled>
+constexpr int kSumBlocks = kScaled ? 4 : 5;
 
 // out[row] = sum over the entries t of a row of scale_t x[columns[t]], where scale_t is the weight
 // of edge t (of edges[t] where given) over the length of a row of `divided_by`, where given.
@@ -21,61 +24,107 @@ struct WeightedSum {
   int lane_bits;
   bool is_mean;  // divides by the length of the row itself
 
-  __device__ float scale(int32_t entry, int32_t source) const {
-    float scale = 1.0f;
-    if (weight != nullptr) {
-      const int32_t edge = edges == nullptr ? entry : __ldg(edges + entry);
-      scale = in_range(edge, num_edges) ? __ldg(weight + edge) : 0.0f;
-    }
-    if (divided_by != nullptr)
-      scale /= static_cast<float>(__ldg(divided_by + source + 1) - __ldg(divided_by + source));
-    return scale;
+  __device__ float weight_of(int32_t entry) const {
+    if (weight == nullptr) return 1.0f;
+    const int32_t edge = edges == nullptr ? entry : __ldg(edges + entry);
+    return in_range(edge, num_edges) ? __ldg(weight + edge) : 0.0f;
   }
 };
 
-template <class T, int kWidth>
-__global__ void __launch_bounds__(kRowThreads) weighted_sum(const WeightedSum<T> p) {
-  const int64_t thread = int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
-  const int64_t row = thread >> p.lane_bits;
+// A few entries of a row: loaded together, added in order.
+template <class T, int kWidth, bool kScaled>
+struct Entries {
+  Packed<T, kWidth> x[kInFlight];
+  float scale[kScaled ? kInFlight : 1];
+
+  // Those of `range`, whose columns are known; zeros where there are fewer.
+  __device__ void load(const WeightedSum<T>& p, const SourceRows<T, kWidth>& sources,
+                       RowRange range, const int32_t (&source)[kInFlight]) {
+    const int32_t count = range.end - range.begin;
+    sources.load(source, count, x);
+    if constexpr (kScaled) {
+      RowRange bounds[kInFlight];  // all of them before the first is used
+#pragma unroll
+      for (int i = 0; i < kInFlight; ++i) {
+        const bool counts = i < count && sources.has(source[i]);
+        bounds[i] = counts && p.divided_by != nullptr ? row_bounds(p.divided_by, source[i])
+                                                      : RowRange{0, 1};
+        scale[i] = counts ? p.weight_of(range.begin + i) : 0.0f;
+      }
+      if (p.divided_by == nullptr) return;
+#pragma unroll
+      for (int i = 0; i < kInFlight; ++i)
+        scale[i] /= static_cast<float>(bounds[i].end - bounds[i].begin);
+    }
+  }
+
+  template <int kBegin, int kEnd>
+  __device__ void add_to(float (&sum)[kWidth]) const {
+#pragma unroll
+    for (int i = kBegin; i < kEnd; ++i) {
+      float values[kWidth];
+      to_floats(x[i], values);
+#pragma unroll
+      for (int c = 0; c < kWidth; ++c)
+        sum[c] = kScaled ? fmaf(scale[i], values[c], sum[c]) : sum[c] + values[c];
+    }
+  }
+};
+
+// Sums rows `step` apart. Three stages overlap: the features of a few entries of a row arrive, the
+// columns of the next few, be they of this row or the next, and the bounds of the row after that.
+template <class T, int kWidth, bool kScaled>
+__global__ void __launch_bounds__(kRowThreads, kSumBlocks<kScaled>)
+    weighted_sum(const __grid_constant__ WeightedSum<T> p) {
   const int lane = threadIdx.x & ((1 << p.lane_bits) - 1);
   const int first = ((blockIdx.y << p.lane_bits) + lane) * kWidth;
-  if (row >= p.rows || first >= p.channels) return;
-  const RowRange range = row_range(p.offsets, row, p.num_edges);
-  float sum[kWidth] = {};
-  for (int32_t base = range.begin; base < range.end; base += kInFlight) {
-    Packed<T, kWidth> x[kInFlight];
-    float scale[kInFlight];
-    int32_t source[kInFlight];
-#pragma unroll
-    for (int i = 0; i < kInFlight; ++i)
-      source[i] = base + i < range.end ? __ldg(p.columns + base + i) : -1;
-#pragma unroll
-    for (int i = 0; i < kInFlight; ++i) {
-      const bool ok = in_range(source[i], p.sources);
-      x[i] = ok ? Packed<T, kWidth>::load(p.x + int64_t{source[i]} * p.channels + first)
-                : Packed<T, kWidth>::zero();
-      scale[i] = ok ? p.scale(base + i, source[i]) : 0.0f;
+  const uint32_t rows = p.rows, rows_per_block = kRowThreads >> p.lane_bits;
+  const uint32_t step = gridDim.x * rows_per_block;
+  uint32_t row = blockIdx.x * rows_per_block + (threadIdx.x >> p.lane_bits);
+  if (row >= rows || first >= p.channels) return;
+  const SourceRows<T, kWidth> sources(p.x + first, p.sources, p.channels);
+  T* const out = kept_in_register(p.out + first);
+  const auto bounds_of = [&](uint32_t of) { return row_bounds(p.offsets, min(of, rows - 1)); };
+  RowRange range = within(bounds_of(row), p.num_edges), next_bounds = bounds_of(row + step);
+  int32_t source[kInFlight] = {};
+  load_columns(p.columns, range, source);
+  while (true) {
+    Entries<T, kWidth, kScaled> entries;
+    float sum[kWidth] = {};
+    RowRange rest = range;
+    while (rest.end - rest.begin > kInFlight) {
+      entries.load(p, sources, rest, source);
+      rest.begin += kInFlight;
+      load_columns(p.columns, rest, source);
+      entries.template add_to<0, kInFlight>(sum);
     }
-#pragma unroll
-    for (int i = 0; i < kInFlight; ++i)
-#pragma unroll
-      for (int c = 0; c < kWidth; ++c) sum[c] = fmaf(scale[i], to_float(x[i][c]), sum[c]);
+    entries.load(p, sources, rest, source);
+    const RowRange next = within(next_bounds, p.num_edges);
+    load_columns(p.columns, next, source);
+    next_bounds = bounds_of(row + 2 * step);
+    entries.template add_to<0, kInFlight / 2>(sum);
+    if (rest.end - rest.begin > kInFlight / 2)
+      entries.template add_to<kInFlight / 2, kInFlight>(sum);
+    if (p.is_mean && range.end > range.begin)
+      divide(sum, static_cast<float>(range.end - range.begin));
+    packed<T>(sum).stream(out + int64_t{row} * p.channels);
+    row += step;
+    if (row >= rows) return;
+    range = next;
   }
-  if (p.is_mean && range.end > range.begin) {
-    const float divisor = static_cast<float>(range.end - range.begin);
-#pragma unroll
-    for (int c = 0; c < kWidth; ++c) sum[c] /= divisor;
-  }
-  store_floats(sum, p.out + row * p.channels + first);
 }
 
 template <class T>
-void launch(WeightedSum<T> p, cudaStream_t stream) {
+void launch(WeightedSum<T> p, int device, cudaStream_t stream) {
   if (p.rows == 0 || p.channels == 0) return;
-  with_width<T>(p.channels, aligned(p.x, p.out), [&](auto width) {
+  const bool is_wide = aligned(p.x, p.out) && sizeof(T) * p.channels <= UINT32_MAX;
+  with_width<T>(p.channels, is_wide, [&](auto width) {
     const RowMap map(p.channels, width);
     p.lane_bits = map.lane_bits;
-    weighted_sum<T, width><<<map.grid(p.rows), kRowThreads, 0, stream>>>(p);
+    const bool is_scaled = p.weight != nullptr || p.divided_by != nullptr;
+    const auto kernel = is_scaled ? weighted_sum<T, width, true> : weighted_sum<T, width, false>;
+    const int blocks = is_scaled ? kSumBlocks<true> : kSumBlocks<false>;
+    kernel<<<map.resident_grid(p.rows, blocks, device), kRowThreads, 0, stream>>>(p);
   });
   check_cuda(cudaGetLastError(), "graph_reduce: weighted_sum");
 }
@@ -122,9 +171,11 @@ __global__ void __launch_bounds__(kRowThreads) extreme(const Extreme<T> p) {
       if (!ok[i]) continue;
       const float factor = p.weight == nullptr ? p.sign : p.sign * __ldg(p.weight + base + i);
       const int here = base + i - range.begin;
+      float values[kWidth];
+      to_floats(x[i], values);
 #pragma unroll
       for (int c = 0; c < kWidth; ++c) {
-        const float value = factor * to_float(x[i][c]);
+        const float value = factor * values[c];
         if (slot[c] == none || leads(value, best[c])) best[c] = value, slot[c] = here;
       }
     }
@@ -248,7 +299,7 @@ void graph_reduce_cuda(const GraphReduceProblem<T, Slot>& p, int device_index, v
     return launch<D>({device(p.x), graph.offsets, graph.columns, nullptr, p.weight, nullptr,
                       device(p.out), graph.num_rows, graph.num_sources, graph.num_edges, p.channels,
                       0, p.reduce == Reduce::kMean},
-                     stream);
+                     device_index, stream);
   }
   if (graph.num_rows == 0 || p.channels == 0) return;
   with_width<D>(p.channels, aligned(p.x, p.out, p.winner), [&](auto width) {
@@ -273,7 +324,7 @@ void graph_reduce_backward_cuda(const GraphReduceBackwardProblem<T, Slot>& p, in
     launch<D>({device(p.grad), p.transpose.offsets, p.transpose.rows, p.transpose.edges, p.weight,
                divided_by, device(p.grad_x), graph.num_sources, graph.num_rows, graph.num_edges,
                p.channels, 0, false},
-              stream);
+              device_index, stream);
   }
   if (p.grad_x != nullptr && is_extreme(p.reduce) && graph.num_sources > 0 && p.channels > 0) {
     with_width<D>(p.channels, aligned(p.grad, p.grad_x, winner), [&](auto width) {

@@ -92,6 +92,12 @@ struct Packed {
     for (int i = 0; i < kWords; ++i) reinterpret_cast<Word*>(to)[i] = words[i];
   }
 
+  // For what is written once and not read again soon: it leaves the caches first.
+  __device__ void stream(T* to) const {
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) __stcs(reinterpret_cast<Word*>(to) + i, words[i]);
+  }
+
   __device__ T operator[](int i) const {
     T value;
     memcpy(&value, reinterpret_cast<const char*>(words) + i * sizeof(T), sizeof(T));
@@ -104,18 +110,45 @@ struct Packed {
 };
 
 template <class T, int kWidth>
-__device__ void load_floats(const T* from, float (&to)[kWidth]) {
-  const auto packed = Packed<T, kWidth>::load(from);
+__device__ void to_floats(const Packed<T, kWidth>& from, float (&to)[kWidth]) {
 #pragma unroll
-  for (int i = 0; i < kWidth; ++i) to[i] = to_float(packed[i]);
+  for (int i = 0; i < kWidth; ++i) to[i] = to_float(from[i]);
+}
+
+// A bfloat16 is the upper half of its float: one instruction each, where taking the upper half out
+// of a word and moving it back up would be two.
+template <int kWidth>
+__device__ void to_floats(const Packed<__nv_bfloat16, kWidth>& from, float (&to)[kWidth]) {
+  if constexpr (kWidth % 2 == 0) {
+    uint32_t pairs[kWidth / 2];
+    memcpy(pairs, from.words, sizeof(pairs));
+#pragma unroll
+    for (int i = 0; i < kWidth / 2; ++i) {
+      to[2 * i] = __uint_as_float(pairs[i] << 16);
+      to[2 * i + 1] = __uint_as_float(pairs[i] & 0xFFFF0000);
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) to[i] = to_float(from[i]);
+  }
+}
+
+template <class T, int kWidth>
+__device__ void load_floats(const T* from, float (&to)[kWidth]) {
+  to_floats(Packed<T, kWidth>::load(from), to);
+}
+
+template <class T, int kWidth>
+__device__ Packed<T, kWidth> packed(const float (&from)[kWidth]) {
+  Packed<T, kWidth> packed;
+#pragma unroll
+  for (int i = 0; i < kWidth; ++i) packed.set(i, from_float<T>(from[i]));
+  return packed;
 }
 
 template <class T, int kWidth>
 __device__ void store_floats(const float (&from)[kWidth], T* to) {
-  Packed<T, kWidth> packed;
-#pragma unroll
-  for (int i = 0; i < kWidth; ++i) packed.set(i, from_float<T>(from[i]));
-  packed.store(to);
+  packed<T>(from).store(to);
 }
 
 }  // namespace g2vlm

@@ -19,6 +19,7 @@ void bind_point_to_mesh(nanobind::module_& module);
 void bind_chamfer(nanobind::module_& module);
 void bind_nearest_pair(nanobind::module_& module);
 void bind_nearest_tree(nanobind::module_& module);
+void bind_voxel_pool(nanobind::module_& module);
 #endif
 
 }  // namespace g2vlm::python

@@ -24,5 +24,6 @@ NB_MODULE(_C, module) {
   g2vlm::python::bind_chamfer(module);
   g2vlm::python::bind_nearest_pair(module);
   g2vlm::python::bind_nearest_tree(module);
+  g2vlm::python::bind_voxel_pool(module);
 #endif
 }

@@ -197,3 +197,37 @@ def test_a_column_that_was_never_checked_is_skipped_on_the_gpu() -> None:
     x = torch.ones(2, 8, device="cuda")
     assert graph_reduce(x, graph, "sum").tolist() == [[1.0] * 8]
     assert graph_reduce(x, graph, "max").tolist() == [[1.0] * 8]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("reduce", ["sum", "mean"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("channels", [3, 128, 136])
+def test_each_thread_walks_several_rows_on_the_gpu(
+    generator: torch.Generator, reduce: str, weighted: bool, channels: int
+) -> None:
+    graph = random_graph(generator, 400_000, 9000, 900_000)
+    x = torch.randn(9000, channels, generator=generator)
+    weight = torch.randn(graph.num_edges, generator=generator) if weighted else None
+    expected = graph_reduce(x, graph, reduce, weight)
+    on_gpu = graph.to("cuda")
+    found = graph_reduce(x.cuda(), on_gpu, reduce, weight.cuda() if weighted else None)
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-5, atol=1e-5)
+    expected = graph_reduce(x.bfloat16().float(), graph, reduce, weight)
+    half = graph_reduce(x.cuda().bfloat16(), on_gpu, reduce, weight.cuda() if weighted else None)
+    torch.testing.assert_close(half.cpu().float(), expected, rtol=4e-3, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("weighted", [False, True])
+def test_columns_out_of_range_are_skipped_on_the_gpu(weighted: bool) -> None:
+    columns = torch.tensor([1, 7, -1, 0, 2**31 - 1, -(2**31), 1, 2, 0], dtype=torch.int32)
+    graph = Graph(
+        row_offsets=torch.tensor([0, 4, 8, 9], dtype=torch.int32),
+        columns=columns,
+        num_sources=2,
+    ).to("cuda")
+    x = torch.tensor([[1.0], [10.0]]).repeat(1, 8).cuda()
+    weight = torch.full((9,), 2.0, device="cuda") if weighted else None
+    found = graph_reduce(x, graph, "sum", weight)[:, 0].tolist()
+    assert found == ([22, 20, 2] if weighted else [11, 10, 1])

@@ -151,12 +151,48 @@ def test_the_layer_pools_and_hands_on_its_clusters(generator: torch.Generator) -
 
 
 @pytest.mark.gpu
-def test_clusters_on_the_gpu_are_those_on_the_cpu(generator: torch.Generator) -> None:
-    position = torch.randn(20_000, 3, generator=generator)
-    offsets = torch.tensor([0, 0, 7000, 20_000], dtype=torch.int32)
-    here = voxel_clusters(position, 0.1, offsets)
-    there = voxel_clusters(position.cuda(), 0.1, offsets.cuda()).to("cpu")
-    assert members_of(there) == members_of(here)
+@pytest.mark.parametrize(
+    ("points", "size"),
+    [
+        pytest.param(20_000, 0.1, id="keys that hold their rows"),
+        pytest.param(600_000, 0.1, id="more of them than the own sort takes"),
+        pytest.param(20_000, 1e-5, id="rows beside keys"),
+        pytest.param(20_000, 100.0, id="eight voxels"),
+    ],
+)
+def test_clusters_on_the_gpu_are_those_on_the_cpu(
+    generator: torch.Generator, points: int, size: float
+) -> None:
+    position = torch.randn(points, 3, generator=generator)
+    offsets = torch.tensor([0, 0, 7000, points], dtype=torch.int32)
+    here = voxel_clusters(position, size, offsets)
+    there = voxel_clusters(position.cuda(), size, offsets.cuda()).to("cpu")
+    assert torch.equal(there.graph.row_offsets, here.graph.row_offsets)
+    assert torch.equal(there.graph.columns, here.graph.columns)
     assert torch.equal(there.assignment, here.assignment)
     assert torch.equal(there.offsets, here.offsets)
+    for mine, yours in zip(there.graph.transpose(), here.graph.transpose(), strict=True):
+        assert torch.equal(mine, yours)
     torch.testing.assert_close(there.position, here.position, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_position_that_is_not_finite_is_refused_on_the_gpu(bad: float) -> None:
+    position = torch.zeros(4000, 3, device="cuda")
+    position[3999, 1] = bad
+    with pytest.raises(ValueError, match="position must be finite"):
+        voxel_clusters(position, 1.0)
+    position[3999, 1] = 1e30
+    with pytest.raises(ValueError, match="choose a larger size"):
+        voxel_clusters(position, 1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("lengths", [(0,), (0, 0), (1,), (0, 1, 0)])
+def test_few_points_are_clustered_on_the_gpu(lengths: tuple[int, ...]) -> None:
+    offsets = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32).cuda()
+    position = torch.ones(sum(lengths), 3, device="cuda")
+    clusters = voxel_clusters(position, 1.0, offsets)
+    assert torch.equal(clusters.offsets, offsets)
+    assert torch.equal(clusters.position, position)

@@ -125,6 +125,7 @@ SPEC = OpSpec(
         "hub": _hub,
         "hub_sum": _hub_sum,
         "not_finite_sum": _not_finite("sum"),
+        "not_finite_mean": _not_finite("mean"),
         "not_finite_max": _not_finite("max"),
         "not_finite_min": _not_finite("min"),
         "no_edges": _sizes(6, 4, 0, 8, "max"),

@@ -79,7 +79,7 @@ def _pool_cost(inputs: Inputs) -> Cost:
 
 POOL = OpSpec(
     op="voxel_pool",
-    kernels=_REDUCE,
+    kernels=(*_REDUCE, "voxel_clusters"),
     function=voxel_pool,
     small={
         "mean": _points(80, 6, "mean"),

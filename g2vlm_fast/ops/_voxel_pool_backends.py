@@ -1,0 +1,95 @@
+"""The implementations of :func:`g2vlm_fast.ops.voxel_clusters`: points grouped by voxel."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from g2vlm_fast import _C
+from g2vlm_fast.ops import _dispatch
+from g2vlm_fast.ops.reference.voxel_pool import voxel_keys
+
+_PARTIAL_BOUNDS = 512  # blocks that look at points, each of which writes what it found
+
+
+class Groups(NamedTuple):
+    """M groups of N points, ordered by segment and then by voxel; all int32."""
+
+    order: Tensor  # [N], the points by group, those of one by rising index
+    slot: Tensor  # [N], the place of each point in ``order``
+    assignment: Tensor  # [N], the group of each point
+    row_offsets: Tensor  # [M + 1]
+    segment_offsets: Tensor  # [B + 1], the groups of each segment
+
+
+def _check_grid(size: float, is_finite: bool, log_voxels: float) -> None:
+    op = "voxel_clusters"
+    if not is_finite:
+        raise ValueError(f"{op}: position must be finite, got NaN or infinity")
+    if log_voxels > 62:
+        raise ValueError(
+            f"{op}: size = {size} makes a grid of 2^{log_voxels:.0f} voxels, more than 2^62 can be "
+            "told apart; choose a larger size, or remove stray points"
+        )
+
+
+def _by_torch(position: Tensor, size: float, offsets: Tensor | None) -> Groups:
+    points, device = position.shape[0], position.device
+    if offsets is None:
+        offsets = torch.arange(2, dtype=torch.int32, device=device) * points
+    key, is_finite, log_voxels = voxel_keys(position, size, offsets)
+    key, order = key.sort(stable=True)
+    order = order.int()
+    starts = torch.ones_like(key, dtype=torch.bool)
+    starts[1:] = key[1:] != key[:-1]
+    cluster = starts.cumsum(0, dtype=torch.int32)
+    number = cluster[-1:].sum()
+    clusters, finite, bits = torch.stack([number.double(), is_finite.double(), log_voxels]).tolist()
+    _check_grid(size, bool(finite), bits)
+    row_offsets = torch.full((int(clusters) + 1,), points, dtype=torch.int32, device=device)
+    place = torch.arange(points, dtype=torch.int32, device=device)
+    # Every first point of a cluster writes its place; the others write to the end, which is
+    # already right.
+    row_offsets[torch.where(starts, cluster - 1, int(clusters))] = torch.where(
+        starts, place, points
+    )
+    assignment, slot = torch.empty_like(order), torch.empty_like(order)
+    assignment[order] = cluster - 1
+    slot[order] = place
+    ends = torch.cat([cluster, cluster.new_zeros(1)])
+    segment_offsets = torch.where(offsets > 0, ends[offsets.long() - 1], 0)
+    return Groups(order, slot, assignment, row_offsets, segment_offsets)
+
+
+def _by_cuda(position: Tensor, size: float, offsets: Tensor | None) -> Groups:
+    """Group on the GPU; reads the bounds of the grid back, and the number of groups."""
+    points = position.shape[0]
+    if points == 0:
+        return _by_torch(position, size, offsets)
+    position = position.contiguous()
+    segments = 1 if offsets is None else offsets.shape[0] - 1
+    facts = position.new_empty(1 + _PARTIAL_BOUNDS, 7, dtype=torch.float64)
+    _C.voxel_bounds_cuda(position, size, facts)
+    *bounds, finite = facts[0].tolist()
+    low, high = bounds[:3], bounds[3:]
+    extent = [last - first + 1 for first, last in zip(low, high, strict=True)] if finite else [1.0]
+    _check_grid(size, bool(finite), sum(map(math.log2, [segments, *extent])))
+    voxels = (position, offsets, size, low, [int(each) for each in extent])
+    order, slot, assignment = (position.new_empty(points, dtype=torch.int32) for _ in range(3))
+    row_offsets = order.new_empty(points + 1)
+    segment_offsets = order.new_empty(segments + 1)
+    workspace = position.new_empty(_C.voxel_groups_workspace_cuda(*voxels), dtype=torch.uint8)
+    _C.voxel_groups_cuda(*voxels, order, slot, assignment, row_offsets, segment_offsets, workspace)
+    groups = int(segment_offsets[-1])
+    return Groups(order, slot, assignment, row_offsets[: groups + 1].clone(), segment_offsets)
+
+
+for _backend, _run, _devices, _dtypes in (
+    ("cpu", _by_torch, ("cpu",), _dispatch.FLOAT32_64),
+    ("cuda", _by_cuda, ("cuda",), _dispatch.FLOAT32),
+    ("reference", _by_torch, ("cpu", "cuda"), _dispatch.FLOAT32_64),
+):
+    _dispatch.register_backend("voxel_clusters", _backend, _run, devices=_devices, dtypes=_dtypes)
