@@ -261,7 +261,8 @@ def implementation(op: str, key: Tensor, arguments: tuple[Any, ...] = ()) -> Cal
     the next backend runs what the first one lacks, unless the first one was asked for by name.
     """
     device = _device_of(key)
-    requested, passed_over = _requested(op), ()  # type: ignore[var-annotated]
+    requested = _requested(op)
+    passed_over: tuple[str, ...] = ()
     while True:
         backend = _choose(op, requested, device, key.dtype, passed_over)
         found = _TABLE[op][backend]
