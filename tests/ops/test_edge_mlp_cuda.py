@@ -25,7 +25,7 @@ def _exact(generator: torch.Generator, *shape: int) -> Tensor:
 def _exact_map(generator: torch.Generator, hidden: int, channels: int) -> Tensor:
     """A map that adds halves of two of its inputs for each output."""
     places = torch.rand(channels, hidden, generator=generator).argsort(1)[:, :2]
-    factors = torch.randint(0, 2, places.shape, generator=generator) - 0.5
+    factors = torch.randint(0, 2, places.shape, generator=generator).double() - 0.5
     return torch.zeros(channels, hidden, dtype=torch.float64).scatter_(1, places, factors).T
 
 
