@@ -181,6 +181,17 @@ def edge_conv_cuda(
     winner: torch.Tensor | None,
     threads: int,
 ) -> None: ...
+def edge_mlp_cuda(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    row_offsets: torch.Tensor,
+    columns: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    activation: int,
+    out: torch.Tensor,
+    winner: torch.Tensor | None,
+) -> None: ...
 def fill_edges(
     destination: torch.Tensor,
     source: torch.Tensor | None,

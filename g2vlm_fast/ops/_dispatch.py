@@ -1,9 +1,10 @@
 """Which backend runs an op: one table, read each time an op runs.
 
 Every op registers its implementations by backend name. The choice is made by the op, the
-device and the dtype; :func:`use_backend` and the environment variable ``G2VLM_BACKEND``
-(``reference``, or ``nearest=cpu,edge_conv=reference``; read once) override it. Nothing falls
-back in silence: what cannot run where it was asked to raises.
+device, the dtype and, where a backend has kernels for some sizes alone, the arguments;
+:func:`use_backend` and the environment variable ``G2VLM_BACKEND`` (``reference``, or
+``nearest=cpu,edge_conv=reference``; read once) override it. Nothing falls back in silence: what
+cannot run where it was asked to raises.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ class Implementation:
     run: Callable[..., Any]
     devices: frozenset[str]
     dtypes: frozenset[torch.dtype]
+    kernels: str
+    """The backend whose kernels run, mostly its own."""
+    lacks: Callable[..., str | None] | None = None
+    """From the arguments of ``run`` to what it has no kernel for, None where it has one."""
 
 
 _TABLE: dict[str, dict[str, Implementation]] = {}
@@ -61,13 +66,30 @@ def register_backend(
     *,
     devices: tuple[str, ...],
     dtypes: frozenset[torch.dtype],
+    kernels: str | None = None,
+    lacks: Callable[..., str | None] | None = None,
 ) -> None:
-    """Add an implementation of ``op``; the first one registered for a device is its default."""
+    """Add an implementation of ``op``.
+
+    Where no backend is asked for, an op runs on the first one registered that takes the device, the
+    dtype and, by its ``lacks``, the arguments, and whose kernels this machine can run.
+
+    Args:
+        op: name of the registered op.
+        backend: one of :data:`BACKENDS`.
+        run: takes the arguments of the op.
+        devices: types of devices.
+        dtypes: of the tensor that an op is chosen by.
+        kernels: the backend whose kernels run where they are not its own, as for a backward pass
+            that goes with a forward pass of another kind.
+        lacks: from the arguments of ``run`` to what it has no kernel for, None where it has one.
+    """
     if backend not in BACKENDS:
         raise ValueError(f"register_backend: backend must be one of {BACKENDS}, got {backend!r}")
     if backend == "reference":
         run = without_autocast(run)
-    _TABLE.setdefault(op, {})[backend] = Implementation(run, frozenset(devices), dtypes)
+    entry = Implementation(run, frozenset(devices), dtypes, kernels or backend, lacks)
+    _TABLE.setdefault(op, {})[backend] = entry
     _choose.cache_clear()
 
 
@@ -172,21 +194,35 @@ def unavailable(backend: str) -> str | None:
     return None
 
 
-def _default(op: str, device: str) -> str:
-    for backend, implementation in _TABLE[op].items():
-        if backend != "reference" and device in implementation.devices:
-            if backend == "triton" and device == "cpu":
-                continue  # the interpreter is for tests, on request
-            return backend
-    raise BackendError(
-        f"{op}: no kernel for {device} tensors; run it on the reference implementation with "
-        f"use_backend('reference', '{stem(op)}')"
-    )
+def _default(op: str, device: str, dtype: torch.dtype, passed_over: tuple[str, ...]) -> str:
+    on_device = [
+        backend
+        for backend, entry in _TABLE[op].items()
+        if backend != "reference"
+        and device in entry.devices
+        # The interpreter of Triton is for tests, on request.
+        and (backend, device) != ("triton", "cpu")
+    ]
+    if not on_device:
+        raise BackendError(
+            f"{op}: no kernel for {device} tensors; run it on the reference implementation with "
+            f"use_backend('reference', '{stem(op)}')"
+        )
+    left = [each for each in on_device if each not in passed_over] or on_device
+    fitting = [each for each in left if dtype in _TABLE[op][each].dtypes] or left
+    usable = (each for each in fitting if unavailable(_TABLE[op][each].kernels) is None)
+    return next(usable, fitting[0])
 
 
 @cache
-def _choose(op: str, requested: str | None, device: str, dtype: torch.dtype) -> str:
-    backend = requested or _default(op, device)
+def _choose(
+    op: str,
+    requested: str | None,
+    device: str,
+    dtype: torch.dtype,
+    passed_over: tuple[str, ...] = (),
+) -> str:
+    backend = requested or _default(op, device, dtype, passed_over)
     implementation = _TABLE[op].get(backend)
     if implementation is None:
         raise BackendError(
@@ -203,7 +239,7 @@ def _choose(op: str, requested: str | None, device: str, dtype: torch.dtype) -> 
             f"{op}: the {backend} backend takes {', '.join(names)}, got "
             f"{str(dtype).removeprefix('torch.')}; cast the input or choose another backend"
         )
-    reason = unavailable(backend)
+    reason = unavailable(implementation.kernels)
     if reason is not None:
         raise BackendError(f"{op}: the {backend} backend cannot run: {reason}")
     return backend
@@ -214,10 +250,31 @@ def backend_of(op: str, device: str, dtype: torch.dtype) -> str:
     return _choose(op, _requested(op), device, dtype)
 
 
-def implementation(op: str, key: Tensor) -> Callable[..., Any]:
-    """Return what runs ``op`` now on tensors of ``key``'s device and dtype."""
-    device = "cpu" if key.is_cpu else key.device.type
-    return _TABLE[op][_choose(op, _requested(op), device, key.dtype)].run
+def _device_of(key: Tensor) -> str:
+    return "cpu" if key.is_cpu else key.device.type
+
+
+def implementation(op: str, key: Tensor, arguments: tuple[Any, ...] = ()) -> Callable[..., Any]:
+    """Return what runs ``op`` now on tensors of ``key``'s device and dtype.
+
+    ``arguments`` are what it will be called with, for ops of which a backend has not all kernels:
+    the next backend runs what the first one lacks, unless the first one was asked for by name.
+    """
+    device = _device_of(key)
+    requested = _requested(op)
+    passed_over: tuple[str, ...] = ()
+    while True:
+        backend = _choose(op, requested, device, key.dtype, passed_over)
+        found = _TABLE[op][backend]
+        lacking = None if found.lacks is None else found.lacks(*arguments)
+        if lacking is None:
+            return found.run
+        if requested or backend in passed_over:
+            raise BackendError(
+                f"{op}: the {backend} backend has no kernel yet for {lacking}; "
+                "choose another backend"
+            )
+        passed_over = (*passed_over, backend)
 
 
 def table() -> dict[str, dict[str, Implementation]]:

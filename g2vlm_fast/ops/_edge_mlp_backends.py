@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
+from g2vlm_fast.ops._edge_conv_backends import ACTIVATIONS
 from g2vlm_fast.ops._edge_mlp_cpu import backward_cpu, forward_cpu
 from g2vlm_fast.ops._graph_reduce_backends import empty_winner
 from g2vlm_fast.ops.reference import edge_mlp as reference
@@ -31,6 +33,55 @@ def empty_gradients(
         a.new_empty(shape if want else (0,), dtype=dtype)
         for shape, dtype, want in zip(shapes, dtypes, wanted, strict=True)
     )
+
+
+def _lacks_cuda(
+    a: Tensor,
+    b: Tensor,
+    row_offsets: Tensor,
+    columns: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Tensor | None,
+    geometry_weight: Tensor | None,
+    activation: str,
+    winner_dtype: torch.dtype | None,
+) -> str | None:
+    """Return what the CUDA kernel cannot do; the limits are those of edge_mlp.h."""
+    hidden, channels = weight.shape
+    if geometry is not None:
+        return "geometry"
+    if not 0 < hidden <= 128 or hidden % 8 or channels % 8:
+        return (
+            f"{hidden} hidden channels and {channels} channels (it takes multiples of 8, "
+            "8 to 128 hidden)"
+        )
+    if any(each is not None and each.data_ptr() % 16 for each in (a, b, weight, bias)):
+        return "tensors that begin between multiples of 16 bytes"
+    return None
+
+
+def _forward_cuda(
+    a: Tensor,
+    b: Tensor,
+    row_offsets: Tensor,
+    columns: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Tensor | None,
+    geometry_weight: Tensor | None,
+    activation: str,
+    winner_dtype: torch.dtype | None,
+) -> tuple[Tensor, Tensor]:
+    out = a.new_empty(a.shape[0], weight.shape[1])
+    winner = empty_winner(a, a.shape[0], weight.shape[1], winner_dtype)
+    _C.edge_mlp_cuda(
+        *(a, b, row_offsets, columns, weight, bias),
+        ACTIVATIONS[activation],
+        out,
+        None if winner_dtype is None else winner,
+    )
+    return out, winner
 
 
 def _forward_triton(
@@ -87,7 +138,11 @@ def _backward_triton(
     return found
 
 
-_TRITON_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32})
+_HALVES = frozenset({torch.float16, torch.bfloat16})
+_dispatch.register_backend(
+    "edge_mlp", "cuda", _forward_cuda, devices=("cuda",), dtypes=_HALVES, lacks=_lacks_cuda
+)
+_TRITON_DTYPES = _HALVES | {torch.float32}
 for _name, _cpu, _triton, _plain in (
     ("edge_mlp", forward_cpu, _forward_triton, reference.edge_mlp),
     ("edge_mlp_backward", backward_cpu, _backward_triton, reference.edge_mlp_backward),
@@ -99,3 +154,12 @@ for _name, _cpu, _triton, _plain in (
     _dispatch.register_backend(
         _name, "reference", _plain, devices=("cpu", "cuda"), dtypes=_dispatch.FLOATS
     )
+# So that `use_backend("cuda", "edge_mlp")` can be differentiated.
+_dispatch.register_backend(
+    "edge_mlp_backward",
+    "cuda",
+    _backward_triton,
+    devices=("cuda",),
+    dtypes=_HALVES,
+    kernels="triton",
+)

@@ -66,6 +66,11 @@ def edge_mlp(
     one number of threads. ``use_backend(..., "edge_mlp")`` chooses for maxima; means and sums run
     on the backend of ``edge_conv``.
 
+    On a GPU maxima run on the backend ``cuda`` in float16 and bfloat16 where H is a multiple of 8
+    up to 128, C a multiple of 8, no geometry is given and a, b, weight and bias begin at multiples
+    of 16 bytes (views may not); all else, float32 and every backward pass run in ``triton``.
+    Asked for by name, ``cuda`` refuses what it has no kernel for; its backward pass is Triton's.
+
     Raises:
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value.
     """
@@ -177,9 +182,10 @@ def _run_forward(
     activation: str,
     winner_bytes: int,
 ) -> tuple[Tensor, Tensor]:
-    run = _dispatch.implementation("edge_mlp", a)
     tensors = (a, b, row_offsets, columns, weight, bias, geometry, geometry_weight)
-    found: tuple[Tensor, Tensor] = run(*tensors, activation, winner_dtype(winner_bytes))
+    arguments = (*tensors, activation, winner_dtype(winner_bytes))
+    run = _dispatch.implementation("edge_mlp", a, arguments)
+    found: tuple[Tensor, Tensor] = run(*arguments)
     return found
 
 

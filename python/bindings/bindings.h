@@ -17,6 +17,7 @@ void bind_nearest_index(nanobind::module_& module);
 void bind_point_to_mesh(nanobind::module_& module);
 #ifdef G2VLM_WITH_CUDA
 void bind_chamfer(nanobind::module_& module);
+void bind_edge_mlp(nanobind::module_& module);
 void bind_nearest_pair(nanobind::module_& module);
 void bind_nearest_tree(nanobind::module_& module);
 void bind_voxel_pool(nanobind::module_& module);

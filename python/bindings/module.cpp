@@ -22,6 +22,7 @@ NB_MODULE(_C, module) {
   g2vlm::python::bind_point_to_mesh(module);
 #ifdef G2VLM_WITH_CUDA
   g2vlm::python::bind_chamfer(module);
+  g2vlm::python::bind_edge_mlp(module);
   g2vlm::python::bind_nearest_pair(module);
   g2vlm::python::bind_nearest_tree(module);
   g2vlm::python::bind_voxel_pool(module);
