@@ -90,11 +90,8 @@ def attend(
         tl.zeros([VERTICES, SLOTS], tl.float32),
         tl.zeros([VERTICES, SLOTS, D_PADDED], tl.float32),
     )
-    columns = given.edges.columns
-    ahead = next_slots(span, columns, given.sizes.num_sources, 0, SLOTS)
     for start in range(0, tl.max(span.count), SLOTS):
-        slots = ahead
-        ahead = next_slots(span, columns, given.sizes.num_sources, start + SLOTS, SLOTS)
+        slots = next_slots(span, given.edges.columns, given.sizes.num_sources, start, SLOTS)
         left = load_heads(vertices.left, slots.other, slots.present, head, PROBLEM)
         compared = compare(given, left, right, slots, PROBLEM)
         score = tl.where(slots.present, compared.score, -float("inf"))

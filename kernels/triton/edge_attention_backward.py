@@ -1,8 +1,9 @@
 """Backward Triton kernels of ``edge_attention`` by row and by source.
 
-The pass over the rows leaves the probability of each edge and the gradient of its score, two
-numbers a head, to all other kernels. Long rows and sources have kernels of their own, as in the
-forward pass. No kernel adds atomically: sums over all rows are left to the launch, by program.
+The pass over the rows leaves the probability of each edge and its gradient, two numbers a head, and
+the mean of the latter, one a row, to all other kernels. Long rows and sources have kernels of their
+own, as in the forward pass. No kernel adds atomically: sums over all rows are left to the launch,
+by program.
 """
 
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from g2vlm_fast.kernels.triton.edge_attention_rows import (
     key_gradient,
     load_heads,
     load_parameter,
+    load_score_gradient,
     load_value,
     locate,
     locate_short,
@@ -32,13 +34,6 @@ class ResultGradients(NamedTuple):
 
     out: Any  # [V, H, D]
     lse: Any  # [V, H] or None
-
-
-class Scratch(NamedTuple):
-    """What the pass over the rows leaves of each edge, ``[E, H]`` float32."""
-
-    probability: Any
-    score_gradient: Any  # of the scores before they are scaled
 
 
 class Attending(NamedTuple):
@@ -168,8 +163,7 @@ def add_edges(given, moments, attending, slots, scratch, PROBLEM: tl.constexpr):
     pulled = tl.where(slots.present, probability * pull, 0.0)
     at = per_head(scratch.probability, slots.edge, given.head, PROBLEM)
     tl.store(at, probability, mask=slots.present)
-    at = per_head(scratch.score_gradient, slots.edge, given.head, PROBLEM)
-    tl.store(at, pull, mask=slots.present)
+    tl.store(per_head(scratch.pull, slots.edge, given.head, PROBLEM), pull, mask=slots.present)
     right = moments.right
     attention = moments.attention
     if vertices.attention is None:
@@ -196,7 +190,6 @@ def differentiate_rows(
     """Write the span's part of the scratch and of ``grad_right``; return that of attention."""
     head = given.head
     scale = given.sizes.scale
-    columns = given.edges.columns
     rows = span.vertices[:, None]
     has_edges = (span.count > 0)[:, None]
     attending = Attending(
@@ -205,22 +198,13 @@ def differentiate_rows(
         tl.load(per_head(lse, rows, head, PROBLEM), mask=has_edges, other=0.0) * LOG2_E,
     )
     moments = no_moments(VERTICES, SLOTS, PROBLEM.D_PADDED)
-    ahead = next_slots(span, columns, given.sizes.num_sources, 0, SLOTS)
     for start in range(0, tl.max(span.count), SLOTS):
-        slots = ahead
-        ahead = next_slots(span, columns, given.sizes.num_sources, start + SLOTS, SLOTS)
+        slots = next_slots(span, given.edges.columns, given.sizes.num_sources, start, SLOTS)
         moments = add_edges(given, moments, attending, slots, scratch, PROBLEM)
     delta = tl.sum(moments.pull, 1)[:, None]
     if grads.lse is not None:
         delta -= tl.load(per_head(grads.lse, rows, head, PROBLEM), mask=has_edges, other=0.0)
-    tl.debug_barrier()  # other threads of the program have written what is read here
-    for start in range(0, tl.max(span.count), SLOTS):
-        slots = next_slots(span, columns, given.sizes.num_sources, start, SLOTS)
-        at = per_head(scratch.probability, slots.edge, head, PROBLEM)
-        probability = tl.load(at, mask=slots.present, other=0.0)
-        at = per_head(scratch.score_gradient, slots.edge, head, PROBLEM)
-        pull = tl.load(at, mask=slots.present, other=0.0)
-        tl.store(at, scale * probability * (pull - delta), mask=slots.present)
+    tl.store(per_head(scratch.mean_pull, rows, head, PROBLEM), delta, mask=has_edges)
     nothing = (delta - delta)[:, :, None]  # NaN where the pull of an edge is no number
     if grad_right is not None:
         mean = tl.sum(moments.right.mean, 1)[:, None, :]
@@ -325,8 +309,9 @@ def differentiate_sources(
         of_value += probability[:, :, None] * grad
         if gradients.left is not None:
             right = load_heads(vertices.right, slots.other, present, head, PROBLEM)
-            at = per_head(scratch.score_gradient, edge, head, PROBLEM)
-            score_gradient = tl.load(at, mask=present, other=0.0)
+            score_gradient = load_score_gradient(
+                scratch, edge, slots.other, present, probability, given, PROBLEM
+            )
             compared = compare(given, left, right, slots, PROBLEM)
             gradient = key_gradient(given, compared, right, score_gradient)
             of_left += tl.where(present[:, :, None], gradient, 0.0)

@@ -13,6 +13,7 @@ from g2vlm_fast.kernels.triton.edge_attention_rows import (
     compare,
     key_gradient,
     load_heads,
+    load_score_gradient,
     per_head,
     store_heads,
 )
@@ -29,8 +30,9 @@ def load_key_gradient(given, rows, scratch, start, PROBLEM: tl.constexpr, BLOCK:
     slots = Slots(edge, source, present)
     left = load_heads(given.vertices.left, source, present, given.head, PROBLEM)
     right = load_heads(given.vertices.right, row, present, given.head, PROBLEM)
-    at = per_head(scratch.score_gradient, edge, given.head, PROBLEM)
-    score_gradient = tl.load(at, mask=present, other=0.0)
+    at = per_head(scratch.probability, edge, given.head, PROBLEM)
+    probability = tl.load(at, mask=present, other=0.0)
+    score_gradient = load_score_gradient(scratch, edge, row, present, probability, given, PROBLEM)
     compared = compare(given, left, right, slots, PROBLEM)
     gradient = key_gradient(given, compared, right, score_gradient)
     return slots, tl.where(present[:, :, None], gradient, 0.0)

@@ -9,7 +9,6 @@ from torch import Tensor
 from g2vlm_fast.kernels.triton.edge_attention import forward_kernel, long_forward_kernel
 from g2vlm_fast.kernels.triton.edge_attention_backward import (
     ResultGradients,
-    Scratch,
     long_row_kernel,
     long_source_kernel,
     row_kernel,
@@ -19,7 +18,7 @@ from g2vlm_fast.kernels.triton.edge_attention_geometry import (
     geometry_kernel,
     geometry_weight_kernel,
 )
-from g2vlm_fast.kernels.triton.edge_attention_rows import Problem, Sizes
+from g2vlm_fast.kernels.triton.edge_attention_rows import Problem, Scratch, Sizes
 from g2vlm_fast.kernels.triton.interpreter import repair_interpreter
 from g2vlm_fast.ops._edge_attention_arguments import Edges, Transposed, Vertices
 from g2vlm_fast.ops.reference.graph_build import edge_rows
@@ -103,7 +102,8 @@ def backward(
     problem = problem_of(vertices, edges)
     sizes = _sizes(vertices, edges, negative_slope, scale)
     heads = problem.H
-    scratch = Scratch(*(lse.new_empty(sizes.num_edges, heads) for _ in range(2)))
+    of_edges = (lse.new_empty(sizes.num_edges, heads) for _ in range(2))
+    scratch = Scratch(*of_edges, torch.empty_like(lse))
     with _on_device_of(lse):
         if lse.numel():
             given = (grads, vertices, edges, lse, scratch, grad_right)

@@ -63,6 +63,14 @@ class Slots(NamedTuple):
     present: Any
 
 
+class Scratch(NamedTuple):
+    """What the backward pass over the rows leaves to the other kernels."""
+
+    probability: Any  # [E, H] float32
+    pull: Any  # [E, H] float32, the gradient of the probability
+    mean_pull: Any  # [V, H] float32, less the gradient of the row's lse
+
+
 class Compared(NamedTuple):
     """A block of edges' keys, and what their scores are made of."""
 
@@ -169,6 +177,15 @@ def compare(given, left, right, slots, PROBLEM: tl.constexpr):
         weight = load_parameter(vertices.attention, 0, given.head, PROBLEM)
     score = tl.sum(mixed * weight, 2) * (given.sizes.scale * LOG2_E)
     return Compared(key, mixed, weight, score)
+
+
+@triton.jit
+def load_score_gradient(scratch, edge, row, present, probability, given, PROBLEM: tl.constexpr):
+    """Return the gradients of the scores of edges, before they are scaled to units of log 2."""
+    pull = tl.load(per_head(scratch.pull, edge, given.head, PROBLEM), mask=present, other=0.0)
+    at = per_head(scratch.mean_pull, row, given.head, PROBLEM)
+    mean_pull = tl.load(at, mask=present, other=0.0)
+    return given.sizes.scale * probability * (pull - mean_pull)
 
 
 @triton.jit

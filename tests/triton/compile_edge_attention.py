@@ -17,8 +17,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from g2vlm_fast.kernels.triton import edge_attention_launch as launch
-from g2vlm_fast.kernels.triton.edge_attention_backward import ResultGradients, Scratch
-from g2vlm_fast.kernels.triton.edge_attention_rows import Problem, Sizes
+from g2vlm_fast.kernels.triton.edge_attention_backward import ResultGradients
+from g2vlm_fast.kernels.triton.edge_attention_rows import Problem, Scratch, Sizes
 from g2vlm_fast.ops._edge_attention_arguments import Edges, Transposed, Vertices
 
 HEADS = 4
@@ -46,7 +46,7 @@ def argument_types(dtype: str, features: set[str]) -> dict[str, Any]:
         "vertices": Vertices(f"*{dtype}", f"*{dtype}", attention, value),
         "edges": Edges("*i32", "*i32", geometry, geometry),
         "transpose": Transposed("*i32", "*i32", "*i32"),
-        "scratch": Scratch("*fp32", "*fp32"),
+        "scratch": Scratch("*fp32", "*fp32", "*fp32"),
         "gradients": Vertices(f"*{dtype}", None, None, value),
         "sizes": Sizes("i32", "i32", "i32", "fp32", "fp32"),
         "out": f"*{dtype}",
