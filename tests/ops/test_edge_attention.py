@@ -313,4 +313,5 @@ def test_a_long_row_on_the_gpu_agrees_with_the_cpu(generator: torch.Generator) -
         return [out.detach(), *torch.autograd.grad(out.square().sum(), tensors)]
 
     for a, b in zip(run(there, graph.to("cuda")), run(here, graph), strict=True):
-        torch.testing.assert_close(a.cpu(), b, rtol=1e-3, atol=1e-4)
+        error = (a.cpu().double() - b.double()).norm() / b.double().norm()
+        assert error < 1e-5  # sums of a million numbers of both signs, in float32
