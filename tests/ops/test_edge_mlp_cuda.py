@@ -26,7 +26,11 @@ def _exact_map(generator: torch.Generator, hidden: int, channels: int) -> Tensor
     """A map that adds halves of two of its inputs for each output."""
     places = torch.rand(channels, hidden, generator=generator).argsort(1)[:, :2]
     factors = torch.randint(0, 2, places.shape, generator=generator).double() - 0.5
-    return torch.zeros(channels, hidden, dtype=torch.float64).scatter_(1, places, factors).T.contiguous()
+    return (
+        torch.zeros(channels, hidden, dtype=torch.float64)
+        .scatter_(1, places, factors)
+        .T.contiguous()
+    )
 
 
 def _graph(generator: torch.Generator, degrees: Tensor, sources: int) -> Graph:
