@@ -90,7 +90,8 @@ BLOCKS = {
 
 # BLOCK_K, num_warps, num_stages of the kernel for few queries, by kind and padded head dim.
 DECODE_BLOCKS = {
-    "half": {16: (64, 4, 3), 32: (64, 4, 3), 64: (64, 4, 3), 128: (128, 4, 2)},
+    "half, light": {16: (64, 4, 3), 32: (64, 4, 3), 64: (64, 4, 3), 128: (128, 4, 2)},
+    "half": {16: (64, 4, 3), 32: (64, 4, 3), 64: (64, 4, 3), 128: (64, 4, 3)},
     "half, tall": {16: (64, 4, 3), 32: (64, 4, 3), 64: (64, 4, 3), 128: (32, 4, 3)},
     "single": {16: (32, 4, 1), 32: (32, 4, 1), 64: (32, 4, 1), 128: (16, 4, 1)},
 }
@@ -123,6 +124,8 @@ def block_sizes(kernel: str, problem: Problem, moments: bool, masked: bool) -> d
 def decode_block_sizes(problem: Problem, rows: int) -> dict[str, int]:
     """Return tile size and launch options of the kernel for few queries; ``rows`` of a tile."""
     kind = "half, tall" if rows > 32 else "half"
+    if rows <= 16 and problem.PARAMETERS <= 1 and not problem.GATED:
+        kind = "half, light"
     sizes = DECODE_BLOCKS["single" if problem.DTYPE == "fp32" else kind][problem.D_PADDED]
     return dict(zip(("BLOCK_K", "num_warps", "num_stages"), sizes, strict=True))
 

@@ -44,6 +44,7 @@ SPILLED = {
     f"decode:128:bf16:{EVERYTHING}+rows32": 12,
     f"decode:128:bf16:{EVERYTHING}+rows64": 24,
     "table:128:fp32:axes+position+packed": 408,
+    "table:128:fp32:radial+position+packed": 264,
 }
 
 
