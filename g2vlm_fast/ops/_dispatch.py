@@ -246,7 +246,10 @@ def _choose(
 
 
 def backend_of(op: str, device: str, dtype: torch.dtype) -> str:
-    """Return the name of the backend that ``op`` runs on now, or raise :class:`BackendError`."""
+    """Return the backend that ``op`` runs on now, or raise :class:`BackendError`.
+
+    Where that backend has not all kernels of an op, the next one runs what it lacks.
+    """
     return _choose(op, _requested(op), device, dtype)
 
 

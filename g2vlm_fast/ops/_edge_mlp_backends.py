@@ -56,9 +56,14 @@ def _lacks_cuda(
             f"{hidden} hidden channels and {channels} channels (it takes multiples of 8, "
             "8 to 128 hidden)"
         )
-    if any(each is not None and each.data_ptr() % 16 for each in (a, b, weight, bias)):
-        return "tensors that begin between multiples of 16 bytes"
+    if a.data_ptr() % 16 or b.data_ptr() % 16:
+        return "a or b that begins between multiples of 16 bytes"
     return None
+
+
+def _aligned(parameter: Tensor) -> Tensor:
+    """Return a small tensor that begins at a multiple of 16 bytes, as views of buffers may not."""
+    return parameter.clone() if parameter.data_ptr() % 16 else parameter
 
 
 def _forward_cuda(
@@ -76,7 +81,7 @@ def _forward_cuda(
     out = a.new_empty(a.shape[0], weight.shape[1])
     winner = empty_winner(a, a.shape[0], weight.shape[1], winner_dtype)
     _C.edge_mlp_cuda(
-        *(a, b, row_offsets, columns, weight, bias),
+        *(a, b, row_offsets, columns, _aligned(weight), None if bias is None else _aligned(bias)),
         ACTIVATIONS[activation],
         out,
         None if winner_dtype is None else winner,

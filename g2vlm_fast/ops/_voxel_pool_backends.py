@@ -25,10 +25,17 @@ class Groups(NamedTuple):
     segment_offsets: Tensor  # [B + 1], the groups of each segment
 
 
-def _check_grid(size: float, is_finite: bool, log_voxels: float) -> None:
+def _check_grid(size: float, is_finite: bool, log_voxels: float, farthest: float) -> None:
     op = "voxel_clusters"
     if not is_finite:
-        raise ValueError(f"{op}: position must be finite, got NaN or infinity")
+        raise ValueError(
+            f"{op}: position must be finite, also in voxels of size = {size}, got NaN or infinity"
+        )
+    if farthest > 2**52:
+        raise ValueError(
+            f"{op}: size = {size} puts a point {farthest:.0e} voxels from the origin, farther than "
+            "the 2^52 that can be told apart; choose a larger size, or remove stray points"
+        )
     if log_voxels > 62:
         raise ValueError(
             f"{op}: size = {size} makes a grid of 2^{log_voxels:.0f} voxels, more than 2^62 can be "
@@ -40,15 +47,16 @@ def _by_torch(position: Tensor, size: float, offsets: Tensor | None) -> Groups:
     points, device = position.shape[0], position.device
     if offsets is None:
         offsets = torch.arange(2, dtype=torch.int32, device=device) * points
-    key, is_finite, log_voxels = voxel_keys(position, size, offsets)
+    key, is_finite, log_voxels, farthest = voxel_keys(position, size, offsets)
     key, order = key.sort(stable=True)
     order = order.int()
     starts = torch.ones_like(key, dtype=torch.bool)
     starts[1:] = key[1:] != key[:-1]
     cluster = starts.cumsum(0, dtype=torch.int32)
     number = cluster[-1:].sum()
-    clusters, finite, bits = torch.stack([number.double(), is_finite.double(), log_voxels]).tolist()
-    _check_grid(size, bool(finite), bits)
+    facts = torch.stack([number.double(), is_finite.double(), log_voxels, farthest])
+    clusters, finite, *grid = facts.tolist()
+    _check_grid(size, bool(finite), *grid)
     row_offsets = torch.full((int(clusters) + 1,), points, dtype=torch.int32, device=device)
     place = torch.arange(points, dtype=torch.int32, device=device)
     # Every first point of a cluster writes its place; the others write to the end, which is
@@ -70,20 +78,22 @@ def _by_cuda(position: Tensor, size: float, offsets: Tensor | None) -> Groups:
     if points == 0:
         return _by_torch(position, size, offsets)
     position = position.contiguous()
+    offsets = None if offsets is None else offsets.contiguous()
     segments = 1 if offsets is None else offsets.shape[0] - 1
     facts = position.new_empty(1 + _PARTIAL_BOUNDS, 7, dtype=torch.float64)
     _C.voxel_bounds_cuda(position, size, facts)
     *bounds, finite = facts[0].tolist()
     low, high = bounds[:3], bounds[3:]
     extent = [last - first + 1 for first, last in zip(low, high, strict=True)] if finite else [1.0]
-    _check_grid(size, bool(finite), sum(map(math.log2, [segments, *extent])))
+    log_voxels = sum(map(math.log2, [segments, *extent]))
+    _check_grid(size, bool(finite), log_voxels, max(map(abs, bounds)) if finite else 0.0)
     voxels = (position, offsets, size, low, [int(each) for each in extent])
     order, slot, assignment = (position.new_empty(points, dtype=torch.int32) for _ in range(3))
     row_offsets = order.new_empty(points + 1)
     segment_offsets = order.new_empty(segments + 1)
     workspace = position.new_empty(_C.voxel_groups_workspace_cuda(*voxels), dtype=torch.uint8)
     _C.voxel_groups_cuda(*voxels, order, slot, assignment, row_offsets, segment_offsets, workspace)
-    groups = int(segment_offsets[-1])
+    groups = int(assignment[order[-1:]]) + 1  # whatever the offsets say
     return Groups(order, slot, assignment, row_offsets[: groups + 1].clone(), segment_offsets)
 
 

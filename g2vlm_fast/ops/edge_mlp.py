@@ -67,7 +67,7 @@ def edge_mlp(
     on the backend of ``edge_conv``.
 
     On a GPU maxima run on the backend ``cuda`` in float16 and bfloat16 where H is a multiple of 8
-    up to 128, C a multiple of 8, no geometry is given and a, b, weight and bias begin at multiples
+    up to 128, C a multiple of 8, no geometry is given and a and b begin at multiples
     of 16 bytes (views may not); all else, float32 and every backward pass run in ``triton``.
     Asked for by name, ``cuda`` refuses what it has no kernel for; its backward pass is Triton's.
 

@@ -76,7 +76,7 @@ def voxel_clusters(position: Tensor, size: float, offsets: Tensor | None = None)
     different segments never share a cluster.
 
     Args:
-        position: ``[N, 3]`` float32 or float64, metres.
+        position: ``[N, 3]`` float32 or float64 (float32 on a GPU), metres.
         size: edge of a voxel, metres.
         offsets: ``[B + 1]`` int32, the segments of the points; None for one segment.
 
@@ -85,7 +85,8 @@ def voxel_clusters(position: Tensor, size: float, offsets: Tensor | None = None)
 
     Raises:
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value; a position
-            is not finite; or the grid has more than 2^62 voxels, so that ``size`` must grow.
+            is not finite; or the grid has more than 2^62 voxels, or one farther than 2^52 from
+            the origin, so that ``size`` must grow.
     """
     op, sizes = "voxel_clusters", {}  # type: ignore[var-annotated]
     check_tensor(op, "position", position, ("N", 3), _POSITIONS, {})

@@ -2,6 +2,7 @@
 // take it, and their warps walk over tiles of rows. A row of more slots than a tile has takes more
 // turns, between which its maxima wait in shared memory.
 #include <algorithm>
+#include <string>
 
 #include "edge_mlp.cuh"
 
@@ -271,6 +272,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1) edge_mlp(const EdgeMlp<T> p
     first = is_last ? 0 : first + Tile::kSlots;
     is_last = next_is_last;
   }
+  wait_for_copies();  // of rows behind the last; another block may own this memory next
 }
 
 template <class T, class Tile, bool kWinner, bool kPacked>
@@ -287,7 +289,10 @@ void launch(const EdgeMlp<T>& p, int device, cudaStream_t stream) {
   const int warps = static_cast<int>(std::min({wanted, room, int64_t{Tile::kThreads / 32}}));
   const int bytes = kMapBytes<Tile> + warps * kWarpBytes<Tile, kWinner>;
   const auto kernel = edge_mlp<T, Tile, kWinner, kPacked>;
-  check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+  // The same for every call: it is state of the kernel, which threads of the host share.
+  const int most_bytes =
+      std::min(most_shared, kMapBytes<Tile> + Tile::kThreads / 32 * kWarpBytes<Tile, kWinner>);
+  check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most_bytes),
              "edge_mlp: shared memory");
   const dim3 grid(static_cast<unsigned>(std::min<int64_t>(processors, (tiles + warps - 1) / warps)),
                   blocks_for(p.channels, kBlockChannels));
@@ -325,7 +330,10 @@ void edge_mlp_cuda(const EdgeMlpProblem<T, Slot>& p, int device, void* stream_) 
   if (p.graph.num_rows == 0 || p.channels == 0) return;
   if (p.hidden <= 0 || p.hidden > kEdgeMlpMaxHidden || p.hidden % kEdgeMlpMultiple != 0 ||
       p.channels % kEdgeMlpMultiple != 0 || !aligned(p.a, p.b, p.weight, p.bias, p.out, p.winner))
-    throw std::runtime_error("edge_mlp: sizes or alignment without a CUDA kernel");
+    throw std::runtime_error(
+        "edge_mlp: the CUDA kernel takes 8 to 128 hidden channels, both numbers of channels in "
+        "multiples of 8 and tensors from multiples of 16 bytes on, got " +
+        std::to_string(p.hidden) + " and " + std::to_string(p.channels) + " channels");
   const EdgeMlp<D> problem{reinterpret_cast<const D*>(p.a),
                            reinterpret_cast<const D*>(p.b),
                            reinterpret_cast<const D*>(p.weight),

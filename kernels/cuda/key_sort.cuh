@@ -8,7 +8,7 @@ namespace g2vlm {
 class KeySort {
  public:
   KeySort() = default;
-  // Of so many keys, by at most 48 bits of them from `low_bit` on; the bits above are 0.
+  // Of so many keys, by at most 62 bits of them from `low_bit` on; the bits above are 0.
   KeySort(int64_t items, int low_bit, int bits, bool with_rows, Workspace& memory);
 
   // What has to be counted while keys are made.

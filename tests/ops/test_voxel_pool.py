@@ -110,6 +110,12 @@ def test_a_position_that_is_not_finite_is_refused(bad: float) -> None:
         voxel_clusters(position, 1.0)
 
 
+def test_a_point_so_far_that_voxels_beside_it_are_one_is_refused() -> None:
+    far = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, -1e16]], dtype=torch.float64)
+    with pytest.raises(ValueError, match="1e\\+17 voxels from the origin"):
+        voxel_clusters(far, 0.1)
+
+
 def test_a_grid_too_fine_for_its_keys_is_refused() -> None:
     with pytest.raises(ValueError, match="choose a larger size"):
         voxel_clusters(torch.tensor([[0.0, 0, 0], [1e30, 1e30, 1e30]]), 1e-3)

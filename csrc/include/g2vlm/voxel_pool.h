@@ -18,7 +18,8 @@ struct VoxelPoints {
   double size;  // edge of a voxel
 };
 
-// The voxels from `low` on; segments * extent[0] * extent[1] * extent[2] <= 2^62.
+// The voxels from `low` on; segments * extent[0] * extent[1] * extent[2] <= 2^62, and no voxel is
+// farther than 2^52 from the origin.
 struct VoxelGrid {
   double low[3];
   int64_t extent[3];

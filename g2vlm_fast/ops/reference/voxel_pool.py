@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def voxel_keys(position: Tensor, size: float, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def voxel_keys(position: Tensor, size: float, offsets: Tensor) -> tuple[Tensor, ...]:
     """Number the voxels of packed points so that keys order by segment, x, y and z.
 
     Args:
@@ -16,8 +16,9 @@ def voxel_keys(position: Tensor, size: float, offsets: Tensor) -> tuple[Tensor, 
 
     Returns:
         Key ``[N]`` int64; whether all positions are finite; and the binary logarithm of the number
-        of voxels in the box of all points times the number of segments, float64: keys mean
-        nothing where it exceeds 62.
+        of voxels in the box of all points times the number of segments; how many voxels the
+        farthest point is from the origin along an axis; the last two float64. Keys mean nothing
+        where the former exceeds 62 or the latter 2^52.
     """
     cell = (position.double() / torch.full_like(position, size, dtype=torch.float64)).floor()
     is_finite = cell.isfinite().all()
@@ -31,4 +32,5 @@ def voxel_keys(position: Tensor, size: float, offsets: Tensor) -> tuple[Tensor, 
     segment = torch.searchsorted(offsets[1:].contiguous(), index, right=True)
     x, y, z = (cell - low).long().unbind(1)
     _, ny, nz = extent.long().unbind(0)
-    return ((segment * extent.long()[0] + x) * ny + y) * nz + z, is_finite, log_voxels
+    key = ((segment * extent.long()[0] + x) * ny + y) * nz + z
+    return key, is_finite, log_voxels, bounds.abs().amax()
