@@ -72,9 +72,9 @@ def room_attention(
 
 def skipping(generator: torch.Generator) -> Inputs:
     """Packed tokens in the order of one axis, of which heads that decay skip tiles of float32."""
-    inputs = room_attention(76, heads=2, slope=30.0, skip_eps=1e-7)(generator)
+    inputs = room_attention(76, heads=4, slope=30.0, skip_eps=1e-7)(generator)
     inputs["k"], inputs["v"] = inputs["k"][:, :1].clone(), inputs["v"][:, :1].clone()
-    inputs["bias_parameters"] *= torch.tensor([[1.0], [-0.01]])
+    inputs["bias_parameters"] *= torch.tensor([[1.0], [-0.01], [0.5], [1.0]])
     for name in ("q_position", "k_position"):
         inputs[name] = inputs[name][inputs[name][:, 0].argsort()]
     inputs["q_offsets"] = offsets(44, 0, 32)
