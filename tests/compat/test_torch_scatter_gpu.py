@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from cuda_graphs import capture
 from torch import Tensor
 
 from g2vlm_fast.compat import torch_scatter as ts
@@ -104,14 +105,7 @@ def test_nothing_waits_where_sizes_are_given(generator, waiting_raises) -> None:
 def test_calls_can_be_captured_in_a_cuda_graph(generator) -> None:  # type: ignore[no-untyped-def]
     x, index, pointers = (each.cuda() for each in inputs(generator, torch.float32))
     x.requires_grad_()
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        expected = every_result(x, index, pointers, 300)
-    torch.cuda.current_stream().wait_stream(side)
-    captured = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(captured):
-        found = every_result(x, index, pointers, 300)
+    expected, found, captured = capture(lambda: every_result(x, index, pointers, 300))
     captured.replay()
     for one, two in zip(found, expected, strict=True):
         assert torch.equal(one, two)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from cuda_graphs import capture
 from torch import Tensor
 
 from g2vlm_fast.ops import chamfer_distance, nearest, nearest_pair
@@ -118,14 +119,7 @@ def test_losses_of_large_clouds_replay_as_a_cuda_graph(
         loss = chamfer_distance(x, y).loss
         return loss.detach(), *torch.autograd.grad(loss, [x])
 
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with waiting_raises(), torch.cuda.graph(graph):
-        captured = step()
+    _, captured, graph = capture(step, around=waiting_raises)
     with torch.no_grad():
         x.copy_(torch.randn_like(x))
     graph.replay()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from cuda_graphs import capture
 from torch import Tensor
 
 from g2vlm_fast.ops import AnchorContext, geometry_attention
@@ -61,14 +62,7 @@ def test_skipping_can_be_captured_in_a_cuda_graph() -> None:
         out = geometry_attention(**inputs)
         return [out.detach(), *torch.autograd.grad(out.float().sum(), leaves)]
 
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        eager = step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        captured = step()
+    eager, captured, graph = capture(step)
     for each in captured:
         each.zero_()
     graph.replay()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from cuda_graphs import capture
 from torch.utils.flop_counter import FlopCounterMode
 
 from g2vlm_fast.nn import GraphConv
@@ -149,14 +150,7 @@ def test_kernels_can_be_captured_in_a_cuda_graph(generator: torch.Generator) -> 
         out = graph_reduce(x, graph, "max")
         return (out, *torch.autograd.grad(out, x, grad))
 
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        expected = step()
-    torch.cuda.current_stream().wait_stream(side)
-    captured = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(captured):
-        found = step()
+    expected, found, captured = capture(step)
     captured.replay()
     for a, b in zip(found, expected, strict=True):
         assert torch.equal(a, b)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from cuda_graphs import capture
 from torch import Tensor
 
 from g2vlm_fast.ops import _nearest_choice, chamfer_distance, nearest, nearest_pair
@@ -299,14 +300,7 @@ def test_nothing_waits_for_the_device(waiting_raises: Callable[[], AbstractConte
 def test_forward_and_backward_replay_as_a_cuda_graph() -> None:
     offsets = torch.tensor([0, 300, 1000], dtype=torch.int32, device="cuda")
     x, y = (torch.rand(1000, 3, device="cuda", requires_grad=True) for _ in range(2))
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        _loss_and_gradient(x, y, offsets)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        captured = _loss_and_gradient(x, y, offsets)
+    _, captured, graph = capture(lambda: _loss_and_gradient(x, y, offsets))
     with torch.no_grad():
         x.copy_(torch.rand_like(x))
         y.copy_(torch.rand_like(y))

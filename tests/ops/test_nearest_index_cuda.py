@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from cuda_graphs import capture
 from point_distributions import DISTRIBUTIONS
 from torch import Tensor
 
@@ -214,15 +215,7 @@ def test_nothing_waits_for_the_device(waiting_raises: Callable[[], AbstractConte
 def test_queries_replay_as_a_cuda_graph() -> None:
     target, query = _points(20_000).cuda(), _points(5000, seed=1).cuda()
     index = NearestIndex(target)
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for k in (1, 4):
-            index.query(query, k=k)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        captured = [index.query(query, k=k) for k in (1, 4)]
+    _, captured, graph = capture(lambda: [index.query(query, k=k) for k in (1, 4)])
     query.copy_(_points(5000, seed=2))
     graph.replay()
     for k, replayed in zip((1, 4), captured, strict=True):
@@ -233,14 +226,7 @@ def test_queries_replay_as_a_cuda_graph() -> None:
 def test_refit_and_query_replay_as_a_cuda_graph() -> None:
     target, query = _points(20_000).cuda(), _points(5000, seed=1).cuda()
     index = NearestIndex(target)
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        index.refit(target).query(query)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        captured = index.refit(target).query(query)
+    _, captured, graph = capture(lambda: index.refit(target).query(query))
     target.copy_(_points(20_000, seed=3))
     graph.replay()
     _assert_same(captured, nearest(query, target))

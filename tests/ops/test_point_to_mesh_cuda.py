@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from cuda_graphs import capture
 from torch import Tensor
 
 from g2vlm_fast.ops import BackendError, mesh_to_point, point_to_mesh, use_backend
@@ -301,14 +302,7 @@ def test_nothing_waits_for_the_device(waiting_raises: Callable[[], AbstractConte
 @pytest.mark.filterwarnings("ignore:The AccumulateGrad node:UserWarning")
 def test_forward_and_backward_replay_as_a_cuda_graph() -> None:
     mesh, offsets = _small_step()
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        _step(mesh, offsets)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        captured = _step(mesh, offsets)
+    _, captured, graph = capture(lambda: _step(mesh, offsets))
     with torch.no_grad():
         mesh[0].copy_(torch.randn_like(mesh[0]))
         mesh[1].mul_(2).add_(torch.randn_like(mesh[1]))
