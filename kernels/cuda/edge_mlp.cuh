@@ -53,7 +53,7 @@ struct RowEdges {
 inline __device__ RowEdges row_edges(const Csr& graph, int64_t row) {
   if (row >= graph.num_rows) return {0, 0};
   const RowRange range = row_range(graph.offsets, row, graph.num_edges);
-  return {range.begin, range.end > range.begin ? range.end - range.begin : 0};
+  return {range.begin, range.end - range.begin};
 }
 
 inline __device__ float2 floats_of(__nv_bfloat162 pair) {

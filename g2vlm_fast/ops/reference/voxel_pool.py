@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def voxel_keys(position: Tensor, size: float, offsets: Tensor) -> tuple[Tensor, ...]:
+def voxel_keys(
+    position: Tensor, size: float, offsets: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Number the voxels of packed points so that keys order by segment, x, y and z.
 
     Args:
