@@ -159,7 +159,7 @@ def score_tile(
     if PROBLEM.BIASED:
         k_places = load_key_places(program, start, keys, visible, BLOCK_K, PROBLEM)
         pairs = compare(queries.places, k_places, parameters, program, False, False, PROBLEM)
-        score += bias_of(pairs, parameters, 0.0, PROBLEM)
+        score += bias_of(pairs, parameters, tl.zeros([1, 1], tl.float32), PROBLEM)
     if MASKED:
         score = hide_keys(score, tile, queries.rows, keys, visible, PROBLEM.CAUSAL)
     return score

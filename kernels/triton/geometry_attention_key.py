@@ -42,11 +42,11 @@ from g2vlm_fast.kernels.triton.geometry_attention_terms import (
     unit_of,
 )
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
-    LOG2_E,
     Program,
     clear_queries,
     dropout_factor,
     list_of,
+    load_records,
     load_rows,
     load_tile,
     locate_keys,
@@ -71,7 +71,7 @@ class Backward(NamedTuple):
 
     grads: Any
     results: Any
-    delta: Any
+    records: Any  # of rows: shift and delta
 
 
 class KeySums(NamedTuple):
@@ -91,7 +91,7 @@ def key_kernel(
     tokens,
     channels,
     results,
-    delta,
+    records,
     grad_k,
     grad_v,
     grad_k_position,
@@ -141,7 +141,7 @@ def key_kernel(
     )
     q_first, clear_first, clear_end = clear_queries(tile, PROBLEM.CAUSAL, BLOCK_Q, BLOCK_K)
     own = Keys(keys, visible, k_tile, v_tile, places)
-    given = Backward(grads, results, delta)
+    given = Backward(grads, results, records)
     for member in range(PROBLEM.GROUP):
         head = kv_head * PROBLEM.GROUP + member
         program = Program(tokens, channels, sizes, tile, head, frame)
@@ -240,9 +240,7 @@ def visit_queries(
         present = rows < tile.other_end
     q_tile = load_tile(tokens.q, start, present, head, H, BLOCK_Q, PROBLEM)
     grad_tile = load_tile(grads.out, start, present, head, H, BLOCK_Q, PROBLEM)
-    row_lse = load_rows(results.lse, start, present, -float("inf"), head, H, BLOCK_Q)
-    row_lse = tl.where(row_lse == -float("inf"), float("inf"), row_lse * LOG2_E)
-    row_delta = load_rows(given.delta, start, present, 0.0, head, H, BLOCK_Q)
+    row_shift, row_delta = load_records(given.records, start, present, head, H, BLOCK_Q)
     score = score_products(own.k, q_tile, program.sizes.scale, PROBLEM)
     if PROBLEM.BIASED:
         q_places = load_query_places(program, start, rows, present, BLOCK_Q, PROBLEM)
@@ -252,9 +250,9 @@ def visit_queries(
             shut = tl.sum(parameters.gate, 0) == 0.0
             q_places = Places(zero_where(shut, q_places.point), q_places.channels, q_places.normal)
         pairs = compare(q_places, own.places, parameters, program, True, True, PROBLEM)
-        score += bias_of(pairs, parameters, -row_lse[None, :], PROBLEM)
+        score += bias_of(pairs, parameters, row_shift[None, :], PROBLEM)
     else:
-        score -= row_lse[None, :]
+        score += row_shift[None, :]
     if tokens.k_mask is not None:
         score = tl.where(own.visible[:, None], score, -float("inf"))
     if MASKED and PROBLEM.CAUSAL:

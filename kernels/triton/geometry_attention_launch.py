@@ -198,7 +198,7 @@ def backward(
     sizes, problem = describe(tokens, options)
     q, k, lse = tokens.q, tokens.k, results.lse
     rows, heads = q.shape[:2]
-    delta = torch.empty_like(lse)
+    records = lse.new_empty((rows, heads, 4))
     features = table = per_head = k_per_head = k_normal_per_head = parts = None
     if problem.PARAMETERS and not problem.SHARED:
         features = lse.new_empty((rows, heads, problem.PARAMETERS))
@@ -213,7 +213,7 @@ def backward(
     moments = grads.mean is not None or grads.variance is not None
     masked = tokens.k_mask is not None
     with _on_device_of(q):
-        mark_uncovered(tokens.q_offsets, rows, delta, gradients.q, features, table, per_head)
+        mark_uncovered(tokens.q_offsets, rows, records, gradients.q, features, table, per_head)
         mark_uncovered(
             tokens.k_offsets,
             k.shape[0],
@@ -225,11 +225,20 @@ def backward(
         summed = problem.LONE or per_head is not None or k_per_head is not None
         channels = channels_of(tokens, sizes, problem, moments=summed)
         skipping = skipping_of(tokens, channels, sizes, problem, options)
-        given = Given(grads, tokens, channels, results, delta)
+        given = Given(grads, tokens, channels, results, records)
         blocks = block_sizes("query", problem, moments, masked)
         kept = kept_keys(skipping, lse, blocks)
         query_kernel[(rows // blocks["BLOCK_Q"] + sizes.num_segments, heads)](
-            *given, gradients.q, features, table, per_head, kept, sizes, problem, **blocks
+            *given,
+            gradients.q,
+            features,
+            table,
+            per_head,
+            kept,
+            sizes,
+            problem,
+            has_few_queries(sizes, problem),
+            **blocks,
         )
         blocks = block_sizes("key", problem, moments, masked)
         kept = kept_queries(skipping, lse, blocks)

@@ -1,8 +1,9 @@
 """Backward Triton kernel of ``geometry_attention`` for tiles of queries.
 
 It recomputes the probabilities from the saved lse, owns the gradients of its queries, and leaves
-``delta`` for the key kernel: no atomics. With ``e = k_position - mean``, the mean and the variance
-of a row add ``e . (grad_mean + grad_variance e)`` to the gradient of its probabilities.
+``delta`` in records of its rows for the key kernel: no atomics. With ``e = k_position - mean``, the
+mean and the variance of a row add ``e . (grad_mean + grad_variance e)`` to the gradient of its
+probabilities.
 
 ``delta_i = sum_j P_ij dP_ij`` is taken from the saved output, which half precision has rounded. As
 ``sum_j dS_ij = grad_lse_i``, what that sum misses is the error of delta: the bias parameters and
@@ -55,6 +56,7 @@ from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
     load_tile,
     locate_queries,
     score_products,
+    store_records,
     store_tile,
     visible_keys,
 )
@@ -94,7 +96,7 @@ def query_kernel(
     tokens,
     channels,
     results,
-    delta,
+    records,
     grad_q,
     grad_features,
     grad_table,
@@ -102,14 +104,17 @@ def query_kernel(
     kept,
     sizes,
     PROBLEM: tl.constexpr,
+    SPLIT: tl.constexpr,
     BLOCK_Q: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """Write delta, grad_q, grad_q_position, and ``sum_j dS_ij dbias_ij / dparameter`` of each row.
+    """Write records, grad_q, grad_q_position, ``sum_j dS_ij dbias_ij / dparameter`` of each row.
 
     The last only where rows differ in their parameters or gates: the key kernel, which knows delta
     better, sums it up for whole heads. ``grad_table [Lq, H]`` is the same of the sum of all tables,
-    for gates alone. ``kept`` lists tiles of keys as in the forward pass.
+    for gates alone. ``kept`` lists tiles of keys as in the forward pass. ``SPLIT`` rounds
+    the weights of pairs to 16 bits, not to 8, before they multiply positions: of a few queries each
+    must be right, also one on which the pulls of keys nearly cancel.
     """
     head = tl.program_id(1)
     tile = locate_queries(tokens, sizes, BLOCK_Q)
@@ -174,7 +179,7 @@ def query_kernel(
     if kept.lists is None:
         for start in range(tile.other_begin, clear_end, BLOCK_K):
             sums = visit_keys(
-                sums, program, queries, start, False, POSITION, MOMENTS, PROBLEM, BLOCK_K
+                sums, program, queries, start, False, POSITION, MOMENTS, SPLIT, PROBLEM, BLOCK_K
             )
     else:
         MASKED: tl.constexpr = tokens.k_mask is not None
@@ -185,15 +190,17 @@ def query_kernel(
             start = tile.other_begin + number * UNIT
             number = tl.load(listed + turn + 1).to(tl.int32)  # early: a load depends on it
             sums = visit_keys(
-                sums, program, queries, start, MASKED, POSITION, MOMENTS, PROBLEM, UNIT
+                sums, program, queries, start, MASKED, POSITION, MOMENTS, SPLIT, PROBLEM, UNIT
             )
         if MASKED:
             clear_end = last_end
     for start in tl.range(clear_end, last_end, TAIL, num_stages=1):
-        sums = visit_keys(sums, program, queries, start, True, POSITION, MOMENTS, PROBLEM, TAIL)
+        sums = visit_keys(
+            sums, program, queries, start, True, POSITION, MOMENTS, SPLIT, PROBLEM, TAIL
+        )
     store_tile(grad_q, wide_rows, sums.grad_q * sizes.scale, inside, PROBLEM)
     missed = tl.where(blind, 0.0, sums.score - row_grad_lse)
-    tl.store(delta + wide_rows, row_delta + missed, mask=inside)
+    store_records(records, wide_rows, -row_lse, row_delta + missed, inside)
     if BIASED:
         PARAMETERS: tl.constexpr = PROBLEM.PARAMETERS
         if PARAMETERS > 0 and not PROBLEM.SHARED:
@@ -235,6 +242,7 @@ def visit_keys(
     MASKED: tl.constexpr,
     POSITION: tl.constexpr,
     MOMENTS: tl.constexpr,
+    SPLIT: tl.constexpr,
     PROBLEM: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
@@ -292,7 +300,11 @@ def visit_keys(
             radial = radial_of(grad_score, pairs, parameters, PROBLEM)
             if PROBLEM.CHANNELS:
                 k_moment = load_channels(program.channels.k_moment, start, visible, 0, 1, BLOCK_K)
-                moments = tl.dot(radial.to(tl.bfloat16), k_moment, moments)
+                coarse = radial.to(tl.bfloat16)
+                moments = tl.dot(coarse, k_moment, moments)
+                if SPLIT:
+                    rest = (radial - coarse.to(tl.float32)).to(tl.bfloat16)
+                    moments = tl.dot(rest, k_moment, moments)
             else:
                 radial_sum = plus(radial_sum, sum_pairs(radial, pairs.difference, 1))
     score_sum = sums.score + tl.sum(grad_score, 1)

@@ -33,13 +33,13 @@ from g2vlm_fast.kernels.triton.geometry_attention_terms import (
     load_query_places,
 )
 from g2vlm_fast.kernels.triton.geometry_attention_tiles import (
-    LOG2_E,
     Problem,
     Program,
     Sizes,
     dropout_factor,
     end_of_visible_keys,
     hide_keys,
+    load_records,
     load_tile,
     locate_queries,
     score_products,
@@ -59,7 +59,7 @@ class Given(NamedTuple):
     tokens: Tokens
     channels: Channels
     results: Results
-    delta: Tensor
+    records: Tensor  # of rows: shift and delta
 
 
 def sum_tables(given: Given, sizes: Sizes, problem: Problem, gradient: Tensor) -> None:
@@ -97,7 +97,7 @@ def table_kernel(
     tokens,
     channels,
     results,
-    delta,
+    records,
     parts,
     sizes,
     PROBLEM: tl.constexpr,
@@ -121,9 +121,7 @@ def table_kernel(
     wide_rows = rows.to(tl.int64) * PROBLEM.H + head
     q_tile = load_tile(tokens.q, tile.first, inside, head, PROBLEM.H, BLOCK_Q, PROBLEM)
     grad_tile = load_tile(grads.out, tile.first, inside, head, PROBLEM.H, BLOCK_Q, PROBLEM)
-    lse = tl.load(results.lse + wide_rows, mask=inside, other=-float("inf"))
-    lse = tl.where(lse == -float("inf"), float("inf"), lse * LOG2_E)
-    row_delta = tl.load(delta + wide_rows, mask=inside, other=0.0)
+    shift, row_delta = load_records(records, tile.first, inside, head, PROBLEM.H, BLOCK_Q)
     mean = zero_points(BLOCK_Q)
     pull = zero_points(BLOCK_Q)
     stretch = tl.zeros([BLOCK_Q], tl.float32)
@@ -153,7 +151,7 @@ def table_kernel(
         k_places = load_key_places(program, start, keys, visible, BLOCK_K, PROBLEM)
         pairs = compare(places, k_places, parameters, program, False, False, PROBLEM)
         score = score_products(q_tile, k_tile, sizes.scale, PROBLEM)
-        score += bias_of(pairs, parameters, -lse[:, None], PROBLEM)
+        score += bias_of(pairs, parameters, shift[:, None], PROBLEM)
         score = hide_keys(score, tile, rows, keys, visible, PROBLEM.CAUSAL)
         weight = tl.dot(grad_tile, tl.trans(v_tile), input_precision=PRECISION)
         if PROBLEM.DROPOUT:

@@ -231,9 +231,10 @@ def bias_of(pairs, parameters, start, PROBLEM: tl.constexpr):
     BASIS: tl.constexpr = PROBLEM.BASIS
     POWER_COUNT: tl.constexpr = PROBLEM.POWER_COUNT
     BASIS_COUNT: tl.constexpr = PROBLEM.BASIS_COUNT
-    bias = tl.zeros_like(pairs.square)
-    if not PROBLEM.GATED:
-        bias += start
+    if PROBLEM.GATED:
+        bias = tl.zeros_like(pairs.square)
+    else:
+        bias, _ = tl.broadcast(start, pairs.square)
     if PROBLEM.DISTANCE >= 0:
         bias -= (columns[PROBLEM.DISTANCE] * LOG2_E) * pairs.radius
     if PROBLEM.SQUARED >= 0:

@@ -242,6 +242,38 @@ def load_rows(base, start, inside, other, head, HEADS: tl.constexpr, BLOCK: tl.c
 
 
 @triton.jit
+def store_records(records, wide_rows, shift, delta, inside):
+    """Store what the backward pass knows of rows, ``[Lq, H, 4]``: shift and delta, twice.
+
+    The shift is what is added to scores: minus the lse in units of log 2, ``-inf`` where a row sees
+    no key.
+    """
+    pair = tl.join(shift, delta)
+    record = tl.reshape(tl.join(pair, pair), [shift.shape[0], 4])
+    pointers = records + wide_rows[:, None] * 4 + tl.arange(0, 4)[None, :]
+    tl.store(pointers, record, mask=inside[:, None])
+
+
+@triton.jit
+def load_records(records, start, inside, head, HEADS: tl.constexpr, BLOCK: tl.constexpr):
+    """Load the shift and the delta of rows of one head, by one load of 16 bytes a row.
+
+    Every warp wants those of all rows. Two numbers a row each warp would load for itself, by
+    addresses of 64 bits; four are so many that Triton loads them once and passes them on.
+    """
+    numbers = tl.arange(0, 4)[None, :]
+    tile = records + (tl.full([], start, tl.int64) * HEADS + head) * 4
+    pointers = tile + tl.arange(0, BLOCK)[:, None] * (HEADS * 4) + numbers
+    if inside is None:
+        record = tl.load(pointers)
+    else:
+        unseen = tl.where(numbers < 2, -float("inf"), 0.0)
+        record = tl.where(inside[:, None], tl.load(pointers, mask=inside[:, None]), unseen)
+    pair, _ = tl.split(tl.reshape(record, [BLOCK, 2, 2]))
+    return tl.split(pair)
+
+
+@triton.jit
 def store_tile(base, wide_rows, values, inside, PROBLEM: tl.constexpr):
     """Store ``[rows, D_PADDED]`` without its padding; ``wide_rows`` count rows of one head."""
     D: tl.constexpr = PROBLEM.D
