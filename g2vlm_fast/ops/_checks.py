@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 INT32_MAX = 2**31 - 1
+MAX_EDGES = 2**31 - 1024  # kernels count edges in int32, and take many at once
 _FEW_OFFSETS = 4096  # beyond, one torch call costs less than a list
 
 _DENSE = torch.strided
@@ -159,11 +160,11 @@ def _is_wrapper(value: Tensor) -> bool:
     return type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__
 
 
-def check_rows(op: str, argument: str, value: Tensor) -> None:
+def check_rows(op: str, argument: str, value: Tensor, most: int = INT32_MAX) -> None:
     """Check that the rows of a tensor can be counted in int32."""
     rows = value.shape[0]
-    if rows > INT32_MAX:
-        raise ValueError(f"{op}: {argument} must have at most {INT32_MAX} rows, got {rows}")
+    if rows > most:
+        raise ValueError(f"{op}: {argument} must have at most {most} rows, got {rows}")
 
 
 def check_offsets(

@@ -10,6 +10,7 @@ from torch import Tensor
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._checks import (
     INT32_MAX,
+    MAX_EDGES,
     check_flag,
     check_integer,
     check_readable,
@@ -99,8 +100,8 @@ class Graph(_Record):
         check_tensor(op, "faces", faces, ("F", 3), INDICES, {})
         check_readable(op, "faces", faces)
         check_integer(op, "num_vertices", num_vertices, 0, MAX_ROWS)
-        if 6 * faces.shape[0] > INT32_MAX:
-            raise ValueError(f"{op}: faces must be at most {INT32_MAX // 6}, got {faces.shape[0]}")
+        if 6 * faces.shape[0] > MAX_EDGES:
+            raise ValueError(f"{op}: faces must be at most {MAX_EDGES // 6}, got {faces.shape[0]}")
         _check_num_edges(op, num_edges)
         built = _dispatch.implementation("faces_to_csr", faces)(faces, num_vertices, num_edges)
         checked = {"faces": (faces, num_vertices)}
@@ -141,8 +142,8 @@ class Graph(_Record):
         check_integer(op, "num_vertices", num_vertices, 0, MAX_ROWS)
         check_integer(op, "num_sources", sources, 0, MAX_ROWS)
         check_flag(op, "coalesce", coalesce)
-        if source.shape[0] > INT32_MAX:
-            raise ValueError(f"{op}: at most {INT32_MAX} edges are supported")
+        if source.shape[0] > MAX_EDGES:
+            raise ValueError(f"{op}: at most {MAX_EDGES} edges are supported")
         _check_num_edges(op, num_edges)
         build = _dispatch.implementation("edges_to_csr", source)
         built = build(destination, source, num_vertices, sources, coalesce, num_edges)
@@ -170,8 +171,8 @@ class Graph(_Record):
         check_readable(op, "index", index)
         sources = index.shape[0] if num_sources is None else num_sources
         check_integer(op, "num_sources", sources, 0, MAX_ROWS)
-        if index.numel() > INT32_MAX:
-            raise ValueError(f"{op}: at most {INT32_MAX} edges are supported")
+        if index.numel() > MAX_EDGES:
+            raise ValueError(f"{op}: at most {MAX_EDGES} edges are supported")
         present = index >= 0
         row_offsets = index.new_zeros(index.shape[0] + 1, dtype=torch.int32)
         torch.cumsum(present.sum(1), 0, dtype=torch.int32, out=row_offsets[1:])
@@ -216,9 +217,9 @@ class Graph(_Record):
                 f"{op}: row_offsets must have from 1 to {INT32_MAX} entries, got "
                 f"{row_offsets.shape[0]}"
             )
-        if columns.shape[0] > INT32_MAX:
+        if columns.shape[0] > MAX_EDGES:
             raise ValueError(
-                f"{op}: columns must have at most {INT32_MAX} entries, got {columns.shape[0]}"
+                f"{op}: columns must have at most {MAX_EDGES} entries, got {columns.shape[0]}"
             )
         degree = torch.cat([row_offsets.diff(), row_offsets.new_zeros(1)])
         falls = (row_offsets[1:] < row_offsets[:-1]).any()  # a difference may wrap around
@@ -367,7 +368,7 @@ class Graph(_Record):
 
 def _check_num_edges(op: str, num_edges: int | None) -> None:
     if num_edges is not None:
-        check_integer(op, "num_edges", num_edges, 0, INT32_MAX)
+        check_integer(op, "num_edges", num_edges, 0, MAX_EDGES)
 
 
 def _check_found(op: str, num_edges: int | None, found: int) -> None:

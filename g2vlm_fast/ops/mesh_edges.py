@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.ops._checks import (
-    INT32_MAX,
+    MAX_EDGES,
     check_integer,
     check_readable,
     check_tensor,
@@ -57,8 +57,8 @@ class MeshEdges(_Record):
         check_tensor(op, "faces", faces, ("F", 3), INDICES, {})
         check_readable(op, "faces", faces)
         check_integer(op, "num_vertices", num_vertices, 0, MAX_ROWS)
-        if 6 * faces.shape[0] > INT32_MAX:
-            raise ValueError(f"{op}: faces must be at most {INT32_MAX // 6}, got {faces.shape[0]}")
+        if 6 * faces.shape[0] > MAX_EDGES:
+            raise ValueError(f"{op}: faces must be at most {MAX_EDGES // 6}, got {faces.shape[0]}")
         count = max(num_vertices, 1)
         corners = faces.long()
         wrong = ((corners < 0) | (corners >= num_vertices)).any()

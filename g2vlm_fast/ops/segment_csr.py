@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.ops._checks import (
+    MAX_EDGES,
     check_choice,
     check_offset_values,
     check_offsets,
@@ -36,7 +37,7 @@ def segment_csr(x: Tensor, offsets: Tensor, reduce: str = "sum") -> Tensor:
     """
     op = "segment_csr"
     check_tensor(op, "x", x, ("E", "C"), FLOATS, {})
-    check_rows(op, "x", x)
+    check_rows(op, "x", x, MAX_EDGES)
     check_tensor(op, "offsets", offsets, ("B + 1",), (torch.int32,), {}, x.device)
     check_offsets(op, "offsets", offsets, {}, x.device)
     check_choice(op, "reduce", reduce, REDUCTIONS)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.ops import Graph, MeshEdges, edge_conv, graph_reduce, reorder_graph, segment_csr
+from g2vlm_fast.ops._checks import MAX_EDGES
 
 MILLION = 1_000_000
 
@@ -104,32 +105,32 @@ def many(count: int, *shape: int, dtype: torch.dtype = torch.int32) -> Tensor:
     ("build", "message"),
     [
         (
-            lambda: Graph.from_edges(many(2**31), many(2**31), 3),
-            "Graph.from_edges: at most 2147483647 edges",
+            lambda: Graph.from_edges(many(MAX_EDGES + 1), many(MAX_EDGES + 1), 3),
+            "Graph.from_edges: at most 2147482624 edges",
         ),
         (
-            lambda: Graph.from_faces(many(2**31 // 6 + 1, 3), 3),
-            "Graph.from_faces: faces must be at most 357913941, got 357913942",
+            lambda: Graph.from_faces(many(MAX_EDGES // 6 + 1, 3), 3),
+            "Graph.from_faces: faces must be at most 357913770, got 357913771",
         ),
         (
-            lambda: MeshEdges.from_faces(many(2**31 // 6 + 1, 3), 3),
-            "MeshEdges.from_faces: faces must be at most 357913941, got 357913942",
+            lambda: MeshEdges.from_faces(many(MAX_EDGES // 6 + 1, 3), 3),
+            "MeshEdges.from_faces: faces must be at most 357913770, got 357913771",
         ),
         (
             lambda: Graph.from_knn(many(2**16, 2**15)),
-            "Graph.from_knn: at most 2147483647 edges",
+            "Graph.from_knn: at most 2147482624 edges",
         ),
         (
-            lambda: Graph.from_csr(many(3), many(2**31), 3),
-            "Graph.from_csr: columns must have at most 2147483647 entries, got 2147483648",
+            lambda: Graph.from_csr(many(3), many(MAX_EDGES + 1), 3),
+            "Graph.from_csr: columns must have at most 2147482624 entries, got 2147482625",
         ),
         (
             lambda: Graph.from_csr(many(2**31), many(3), 3),
             "Graph.from_csr: row_offsets must have from 1 to 2147483647 entries",
         ),
         (
-            lambda: segment_csr(many(2**31, 1, dtype=torch.float32), many(2), "sum"),
-            "segment_csr: x must have at most 2147483647 rows",
+            lambda: segment_csr(many(MAX_EDGES + 1, 1, dtype=torch.float32), many(2), "sum"),
+            "segment_csr: x must have at most 2147482624 rows",
         ),
         (
             lambda: Graph.from_edges(many(2), many(2), 2**31),
