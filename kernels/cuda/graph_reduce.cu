@@ -6,8 +6,8 @@ namespace {
 
 constexpr int kInFlight = 4;  // edges whose loads overlap
 // Blocks of `weighted_sum` on a multiprocessor; with more, it spills.
-template <bool kScaled>
-constexpr int kSumBlocks = kScaled ? 4 : 5;
+template <class T, int kWidth, bool kScaled>
+constexpr int kSumBlocks = (kWidth > kVectorWidth<T> ? 3 : 5) - kScaled;
 
 // out[row] = sum over the entries t of a row of scale_t x[columns[t]], where scale_t is the weight
 // of edge t (of edges[t] where given) over the length of a row of `divided_by`, where given.
@@ -74,15 +74,16 @@ struct Entries {
 // Sums rows `step` apart. Three stages overlap: the features of a few entries of a row arrive, the
 // columns of the next few, be they of this row or the next, and the bounds of the row after that.
 template <class T, int kWidth, bool kScaled>
-__global__ void __launch_bounds__(kRowThreads, kSumBlocks<kScaled>)
+__global__ void __launch_bounds__(kRowThreads, kSumBlocks<T, kWidth, kScaled>)
     weighted_sum(const __grid_constant__ WeightedSum<T> p) {
-  const int lane = threadIdx.x & ((1 << p.lane_bits) - 1);
-  const int first = ((blockIdx.y << p.lane_bits) + lane) * kWidth;
+  constexpr int kWords = Packed<T, kWidth>::kWords;
+  const int lanes = 1 << p.lane_bits, lane = threadIdx.x & (lanes - 1);
+  const int first = (blockIdx.y * lanes * kWords + lane) * (kWidth / kWords);
   const uint32_t rows = p.rows, rows_per_block = kRowThreads >> p.lane_bits;
   const uint32_t step = gridDim.x * rows_per_block;
   uint32_t row = blockIdx.x * rows_per_block + (threadIdx.x >> p.lane_bits);
   if (row >= rows || first >= p.channels) return;
-  const SourceRows<T, kWidth> sources(p.x + first, p.sources, p.channels);
+  const SourceRows<T, kWidth> sources(p.x + first, p.sources, p.channels, lanes);
   T* const out = kept_in_register(p.out + first);
   const auto bounds_of = [&](uint32_t of) { return row_bounds(p.offsets, min(of, rows - 1)); };
   RowRange range = within(bounds_of(row), p.num_edges), next_bounds = bounds_of(row + step);
@@ -107,25 +108,37 @@ __global__ void __launch_bounds__(kRowThreads, kSumBlocks<kScaled>)
       entries.template add_to<kInFlight / 2, kInFlight>(sum);
     if (p.is_mean && range.end > range.begin)
       divide(sum, static_cast<float>(range.end - range.begin));
-    packed<T>(sum).stream(out + int64_t{row} * p.channels);
+    packed<T>(sum).stream(out + int64_t{row} * p.channels, lanes);
     row += step;
     if (row >= rows) return;
     range = next;
   }
 }
 
-template <class T>
-void launch(WeightedSum<T> p, int device, cudaStream_t stream) {
-  if (p.rows == 0 || p.channels == 0) return;
-  const bool is_wide = aligned(p.x, p.out) && sizeof(T) * p.channels <= UINT32_MAX;
-  with_width<T>(p.channels, is_wide, [&](auto width) {
-    const RowMap map(p.channels, width);
-    p.lane_bits = map.lane_bits;
-    const bool is_scaled = p.weight != nullptr || p.divided_by != nullptr;
-    const auto kernel = is_scaled ? weighted_sum<T, width, true> : weighted_sum<T, width, false>;
-    const int blocks = is_scaled ? kSumBlocks<true> : kSumBlocks<false>;
+template <class T, int kWidth>
+void launch_sum(WeightedSum<T> p, int device, cudaStream_t stream) {
+  const RowMap map(p.channels, kWidth);
+  p.lane_bits = map.lane_bits;
+  const auto run = [&](auto kernel, int blocks) {
     kernel<<<map.resident_grid(p.rows, blocks, device), kRowThreads, 0, stream>>>(p);
-  });
+  };
+  if (p.weight != nullptr || p.divided_by != nullptr)
+    run(weighted_sum<T, kWidth, true>, kSumBlocks<T, kWidth, true>);
+  else
+    run(weighted_sum<T, kWidth, false>, kSumBlocks<T, kWidth, false>);
+}
+
+// Two words a thread, where they fill the rows, share what a row and an edge cost beside them.
+template <class T>
+void launch(const WeightedSum<T>& p, int device, cudaStream_t stream) {
+  if (p.rows == 0 || p.channels == 0) return;
+  constexpr int kTwoWords = 2 * kVectorWidth<T>;
+  const bool is_wide = aligned(p.x, p.out) && sizeof(T) * p.channels <= UINT32_MAX;
+  if (is_wide && RowMap(p.channels, kTwoWords).is_full(p.channels, kTwoWords))
+    launch_sum<T, kTwoWords>(p, device, stream);
+  else
+    with_width<T>(p.channels, is_wide,
+                  [&](auto width) { launch_sum<T, width>(p, device, stream); });
   check_cuda(cudaGetLastError(), "graph_reduce: weighted_sum");
 }
 

@@ -24,6 +24,8 @@ struct RowMap {
     const int reach = width << lane_bits;
     tiles = channels > reach ? (channels + reach - 1) / reach : 1;
   }
+  // Whether every thread has as many channels as every other.
+  bool is_full(int channels, int width) const { return channels == tiles * (width << lane_bits); }
   int rows_per_block() const { return kRowThreads >> lane_bits; }
   dim3 grid(int64_t rows) const {
     return {static_cast<unsigned>((rows + rows_per_block() - 1) / rows_per_block()),
@@ -96,14 +98,15 @@ __device__ void load_columns(const int32_t* columns, RowRange range, int32_t (&t
     if (i < count) to[i] = __ldg(from + i);
 }
 
-// Some neighbouring channels of the rows that columns index.
+// Some channels of the rows that columns index, in words `apart` words from one to the next.
 template <class T, int kWidth>
 class SourceRows {
  public:
-  __device__ SourceRows(const T* x, int32_t count, int32_t channels)
+  __device__ SourceRows(const T* x, int32_t count, int32_t channels, int32_t apart)
       : x_(kept_in_register(reinterpret_cast<const char*>(x))),
         bytes_(static_cast<Bytes>(sizeof(T) * channels)),
-        count_(count) {}
+        count_(count),
+        apart_(apart) {}
 
   __device__ bool has(int32_t source) const { return in_range(source, count_); }
 
@@ -126,8 +129,8 @@ class SourceRows {
 
  private:
   __device__ Packed<T, kWidth> load(int32_t source) const {
-    return Packed<T, kWidth>::load(
-        reinterpret_cast<const T*>(x_ + uint64_t{static_cast<uint32_t>(source)} * bytes_));
+    const char* const row = x_ + uint64_t{static_cast<uint32_t>(source)} * bytes_;
+    return Packed<T, kWidth>::load(reinterpret_cast<const T*>(row), apart_);
   }
 
   // Rows of 4 GiB and more are none that wide accesses are chosen for.
@@ -135,7 +138,7 @@ class SourceRows {
 
   const char* x_;
   Bytes bytes_;  // of a row
-  int32_t count_;
+  int32_t count_, apart_;
 };
 
 // Divides by a positive integer, rounded as `/`: one reciprocal, and per value a quotient and its

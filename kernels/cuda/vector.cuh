@@ -66,7 +66,7 @@ struct WordOf {
                              std::conditional_t<kBytes % 2 == 0, uint16_t, uint8_t>>>>;
 };
 
-// kWidth neighbouring values as they lie in memory.
+// kWidth values as they lie in memory: neighbours, or words of neighbours some words apart.
 template <class T, int kWidth>
 struct Packed {
   using Word = typename WordOf<sizeof(T) * kWidth>::type;
@@ -79,11 +79,11 @@ struct Packed {
     return packed;
   }
 
-  __device__ static Packed load(const T* from) {
+  __device__ static Packed load(const T* from, int apart = 1) {
     Packed packed;
 #pragma unroll
     for (int i = 0; i < kWords; ++i)
-      packed.words[i] = __ldg(reinterpret_cast<const Word*>(from) + i);
+      packed.words[i] = __ldg(reinterpret_cast<const Word*>(from) + i * apart);
     return packed;
   }
 
@@ -93,9 +93,9 @@ struct Packed {
   }
 
   // For what is written once and not read again soon: it leaves the caches first.
-  __device__ void stream(T* to) const {
+  __device__ void stream(T* to, int apart = 1) const {
 #pragma unroll
-    for (int i = 0; i < kWords; ++i) __stcs(reinterpret_cast<Word*>(to) + i, words[i]);
+    for (int i = 0; i < kWords; ++i) __stcs(reinterpret_cast<Word*>(to) + i * apart, words[i]);
   }
 
   __device__ T operator[](int i) const {
