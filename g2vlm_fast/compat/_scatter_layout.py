@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g2vlm_fast.ops._checks import INT32_MAX, check_integer, check_tensor
+from g2vlm_fast.ops._checks import MAX_EDGES, check_integer, check_tensor
 from g2vlm_fast.ops._dispatch import FLOATS
 
 INTEGERS = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64})
@@ -131,9 +131,9 @@ def aligned_layout(
     sizes = list(index.shape)
     sizes[dim] = length
     index = index.expand(sizes).permute(layout.axes).reshape(layout.blocks, length)
-    if max(layout.blocks * layout.length, index.numel()) > INT32_MAX:
+    if max(layout.blocks * layout.length, index.numel()) > MAX_EDGES:
         raise ValueError(
-            f"{op}: {argument} must index at most {INT32_MAX} rows, got {layout.blocks} x "
+            f"{op}: {argument} must index at most {MAX_EDGES} rows, got {layout.blocks} x "
             f"{layout.length}"
         )
     return layout, index

@@ -35,7 +35,7 @@ Different on purpose, as theirs would be silently wrong or an accident:
   ``scatter_logsumexp`` of nothing but -inf is -inf (there, 0).
 
 Not here: the submodules (import names from this module), complex numbers and booleans, more than
-2^31 - 1 indexed rows, an ``out`` larger than ``src`` along other axes than ``dim``, and
+2^31 - 1024 indexed rows, an ``out`` larger than ``src`` along other axes than ``dim``, and
 ``torch.func``. ``torch.compile(fullgraph=True)`` needs ``dim_size`` or ``out``, and ``out`` for
 ``gather_csr``: other sizes are values of the index.
 """

@@ -227,6 +227,19 @@ def store_moments(pointers, point, inside):
 
 
 @triton.jit
+def add_moments(moments, weight, channels, PROBLEM: tl.constexpr):
+    """Add weights times channels of moments, in bfloat16; in float16 also the weights' rest.
+
+    Bfloat16 rounds a weight to 8 bits, which is all the error that float16 allows a gradient.
+    """
+    coarse = weight.to(tl.bfloat16)
+    moments = tl.dot(coarse, channels, moments)
+    if PROBLEM.DTYPE == "fp16":
+        moments = tl.dot((weight - coarse.to(tl.float32)).to(tl.bfloat16), channels, moments)
+    return moments
+
+
+@triton.jit
 def sums_of(moments):
     """Return ``sum w point``, ``sum w`` and ``sum w |point|^2``, the product with moments."""
     columns = tl.arange(0, 16)[None, :]

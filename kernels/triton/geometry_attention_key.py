@@ -9,7 +9,11 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from g2vlm_fast.kernels.triton.geometry_attention_channels import load_frame, sums_of
+from g2vlm_fast.kernels.triton.geometry_attention_channels import (
+    add_moments,
+    load_frame,
+    sums_of,
+)
 from g2vlm_fast.kernels.triton.geometry_attention_derivatives import (
     add_derivatives,
     pull_of,
@@ -284,7 +288,7 @@ def visit_queries(
             if POSITION:
                 position = plus(position, times(sum_pairs(probability, pull, 1), metre))
         if grads.variance is not None:
-            stretch = load_rows(grads.variance, start, present, 0.0, head, H, BLOCK_Q)[None, :]
+            stretch = load_rows(grads.variance, start, present, head, H, BLOCK_Q)[None, :]
             grad_score += stretch * inner(offset, offset)
             if POSITION:
                 twice = 2.0 * stretch * probability
@@ -303,7 +307,7 @@ def visit_queries(
                 member = head if HEADS > 1 else 0
                 q_moment = program.channels.q_moment
                 q_moment = load_channels(q_moment, start, present, member, HEADS, BLOCK_Q)
-                moments = tl.dot(radial.to(tl.bfloat16), q_moment, moments)
+                moments = add_moments(moments, radial, q_moment, PROBLEM)
             else:
                 scale = radial_scale(program, PROBLEM)
                 pull = sum_pairs(radial, pairs.difference, 1)

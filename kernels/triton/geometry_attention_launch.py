@@ -237,7 +237,6 @@ def backward(
             kept,
             sizes,
             problem,
-            has_few_queries(sizes, problem),
             **blocks,
         )
         blocks = block_sizes("key", problem, moments, masked)

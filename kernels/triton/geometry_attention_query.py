@@ -15,7 +15,11 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from g2vlm_fast.kernels.triton.geometry_attention_channels import load_frame, sums_of
+from g2vlm_fast.kernels.triton.geometry_attention_channels import (
+    add_moments,
+    load_frame,
+    sums_of,
+)
 from g2vlm_fast.kernels.triton.geometry_attention_derivatives import (
     add_derivatives,
     radial_of,
@@ -87,6 +91,7 @@ class QuerySums(NamedTuple):
     table: Any  # of the score, times what tables add to the bias
     expected_table: Any
     moments: Any  # of the radial gradients
+    expected_moments: Any  # the same under the probabilities
     radial: Point  # sum of radial gradient times difference, where there are no moments
 
 
@@ -104,7 +109,6 @@ def query_kernel(
     kept,
     sizes,
     PROBLEM: tl.constexpr,
-    SPLIT: tl.constexpr,
     BLOCK_Q: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
@@ -112,9 +116,7 @@ def query_kernel(
 
     The last only where rows differ in their parameters or gates: the key kernel, which knows delta
     better, sums it up for whole heads. ``grad_table [Lq, H]`` is the same of the sum of all tables,
-    for gates alone. ``kept`` lists tiles of keys as in the forward pass. ``SPLIT`` rounds
-    the weights of pairs to 16 bits, not to 8, before they multiply positions: of a few queries each
-    must be right, also one on which the pulls of keys nearly cancel.
+    for gates alone. ``kept`` lists tiles of keys as in the forward pass.
     """
     head = tl.program_id(1)
     tile = locate_queries(tokens, sizes, BLOCK_Q)
@@ -169,6 +171,7 @@ def query_kernel(
         tl.zeros([BLOCK_Q], tl.float32),
         tl.zeros([BLOCK_Q], tl.float32),
         tl.zeros([BLOCK_Q, 16], tl.float32),
+        tl.zeros([BLOCK_Q, 16], tl.float32),
         zero_points(BLOCK_Q),
     )
     clear_end, last_end = clear_and_visible_ends(tokens, tile, BLOCK_Q, BLOCK_K, PROBLEM.CAUSAL)
@@ -179,7 +182,7 @@ def query_kernel(
     if kept.lists is None:
         for start in range(tile.other_begin, clear_end, BLOCK_K):
             sums = visit_keys(
-                sums, program, queries, start, False, POSITION, MOMENTS, SPLIT, PROBLEM, BLOCK_K
+                sums, program, queries, start, False, POSITION, MOMENTS, PROBLEM, BLOCK_K
             )
     else:
         MASKED: tl.constexpr = tokens.k_mask is not None
@@ -190,14 +193,12 @@ def query_kernel(
             start = tile.other_begin + number * UNIT
             number = tl.load(listed + turn + 1).to(tl.int32)  # early: a load depends on it
             sums = visit_keys(
-                sums, program, queries, start, MASKED, POSITION, MOMENTS, SPLIT, PROBLEM, UNIT
+                sums, program, queries, start, MASKED, POSITION, MOMENTS, PROBLEM, UNIT
             )
         if MASKED:
             clear_end = last_end
     for start in tl.range(clear_end, last_end, TAIL, num_stages=1):
-        sums = visit_keys(
-            sums, program, queries, start, True, POSITION, MOMENTS, SPLIT, PROBLEM, TAIL
-        )
+        sums = visit_keys(sums, program, queries, start, True, POSITION, MOMENTS, PROBLEM, TAIL)
     store_tile(grad_q, wide_rows, sums.grad_q * sizes.scale, inside, PROBLEM)
     missed = tl.where(blind, 0.0, sums.score - row_grad_lse)
     store_records(records, wide_rows, -row_lse, row_delta + missed, inside)
@@ -215,7 +216,8 @@ def query_kernel(
         if POSITION:
             own = zero_points(BLOCK_Q)
             if PROBLEM.CHANNELS:
-                radial_k, radial_sum, _ = sums_of(sums.moments)
+                moments = sums.moments - missed[:, None] * sums.expected_moments
+                radial_k, radial_sum, _ = sums_of(moments)
                 own = minus(times(places.point, radial_sum), radial_k)
             elif PROBLEM.RADIAL:
                 own = minus(own, sums.radial)
@@ -242,7 +244,6 @@ def visit_keys(
     MASKED: tl.constexpr,
     POSITION: tl.constexpr,
     MOMENTS: tl.constexpr,
-    SPLIT: tl.constexpr,
     PROBLEM: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
@@ -285,6 +286,7 @@ def visit_keys(
     table = sums.table
     expected_table = sums.expected_table
     moments = sums.moments
+    expected_moments = sums.expected_moments
     radial_sum = sums.radial
     if PROBLEM.BIASED:
         if PROBLEM.TABLE_COLUMNS > 0 and PROBLEM.GATED:
@@ -300,11 +302,9 @@ def visit_keys(
             radial = radial_of(grad_score, pairs, parameters, PROBLEM)
             if PROBLEM.CHANNELS:
                 k_moment = load_channels(program.channels.k_moment, start, visible, 0, 1, BLOCK_K)
-                coarse = radial.to(tl.bfloat16)
-                moments = tl.dot(coarse, k_moment, moments)
-                if SPLIT:
-                    rest = (radial - coarse.to(tl.float32)).to(tl.bfloat16)
-                    moments = tl.dot(rest, k_moment, moments)
+                moments = add_moments(moments, radial, k_moment, PROBLEM)
+                likely = radial_of(probability, pairs, parameters, PROBLEM)
+                expected_moments = tl.dot(likely.to(tl.bfloat16), k_moment, expected_moments)
             else:
                 radial_sum = plus(radial_sum, sum_pairs(radial, pairs.difference, 1))
     score_sum = sums.score + tl.sum(grad_score, 1)
@@ -316,5 +316,6 @@ def visit_keys(
         table,
         expected_table,
         moments,
+        expected_moments,
         radial_sum,
     )

@@ -235,15 +235,15 @@ def load_tile(
 
 
 @triton.jit
-def load_rows(base, start, inside, other, head, HEADS: tl.constexpr, BLOCK: tl.constexpr):
+def load_rows(base, start, inside, head, HEADS: tl.constexpr, BLOCK: tl.constexpr):
     """Load one number a row of one head."""
     pointers = base + (tl.full([], start, tl.int64) * HEADS + head) + tl.arange(0, BLOCK) * HEADS
-    return load_where(pointers, inside, other)
+    return load_where(pointers, inside, 0.0)
 
 
 @triton.jit
 def store_records(records, wide_rows, shift, delta, inside):
-    """Store what the backward pass knows of rows, ``[Lq, H, 4]``: shift and delta, twice.
+    """Store what the backward pass knows of rows, ``[Lq, H, 4]``: shift, shift, delta, delta.
 
     The shift is what is added to scores: minus the lse in units of log 2, ``-inf`` where a row sees
     no key.
@@ -256,10 +256,10 @@ def store_records(records, wide_rows, shift, delta, inside):
 
 @triton.jit
 def load_records(records, start, inside, head, HEADS: tl.constexpr, BLOCK: tl.constexpr):
-    """Load the shift and the delta of rows of one head, by one load of 16 bytes a row.
+    """Load shift and delta of rows of one head; ``-inf`` and 0 of rows that are not inside.
 
-    Every warp wants those of all rows. Two numbers a row each warp would load for itself, by
-    addresses of 64 bits; four are so many that Triton loads them once and passes them on.
+    A tile of four numbers a row is so large that Triton copies it to shared memory ahead of its
+    use, as it does those of features; a number a row each thread would load where it is used.
     """
     numbers = tl.arange(0, 4)[None, :]
     tile = records + (tl.full([], start, tl.int64) * HEADS + head) * 4

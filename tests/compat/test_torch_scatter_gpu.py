@@ -56,13 +56,15 @@ def inputs(generator: torch.Generator, dtype: torch.dtype, rows: int = 900) -> t
 def test_on_a_gpu_as_on_the_cpu(dtype, generator) -> None:  # type: ignore[no-untyped-def]
     x, index, pointers = inputs(generator, dtype)
     floating = dtype.is_floating_point
-    here = every_result(x.requires_grad_(floating), index, pointers, 300)
-    x = x.detach().cuda().requires_grad_(floating)
-    there = every_result(x, index.cuda(), pointers.cuda(), 300)
+    there = x.cuda().requires_grad_(floating)
+    here = x.float() if dtype.itemsize == 2 and floating else x  # halves are for GPUs
+    here = every_result(here.requires_grad_(floating), index, pointers, 300)
+    there = every_result(there, index.cuda(), pointers.cuda(), 300)
     for one, two in zip(here, there, strict=True):
+        assert two.dtype == dtype
         if floating:
-            tolerance = TOLERANCE[dtype]
-            torch.testing.assert_close(two.cpu(), one, rtol=tolerance, atol=tolerance)
+            error = (two.cpu().double() - one.double()).norm() / one.double().norm()
+            assert error <= TOLERANCE[dtype]
         else:
             assert torch.equal(two.cpu(), one)
 

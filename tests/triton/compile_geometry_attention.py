@@ -3,8 +3,7 @@
 Run as a script, without ``TRITON_INTERPRET``: ``python compile_geometry_attention.py CASE ...``
 with cases ``kernel:head_dim:dtype:feature+feature``. Prints one JSON object a case, with the
 registers and spilled bytes that ptxas reports. Four heads share one of k in the kernels for few
-queries, whose tiles have 16 rows, or as many as the feature ``rows32`` or ``rows64`` says;
-``few`` compiles the query kernel for the gradients of few queries.
+queries, whose tiles have 16 rows, or as many as the feature ``rows32`` or ``rows64`` says.
 """
 
 from __future__ import annotations
@@ -184,8 +183,6 @@ def compile_case(
         options["num_stages"] = 1
         static |= {"UNIT": blocks["BLOCK_K"], "BLOCK": blocks["BLOCK_K"], "CHUNK": 256}
         static |= {"PROBES": max(1, blocks["BLOCK_Q"] // blocks["BLOCK_K"]), "EXACT": False}
-    if kernel == "query":
-        static["SPLIT"] = "few" in features
     if kernel in ("forward", *FOR_FEW_QUERIES):
         static["POSITION_MEAN"] = "mean" in features
     signature: dict[str, object] = {}

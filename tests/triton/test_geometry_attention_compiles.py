@@ -29,7 +29,7 @@ FEATURES = (
 # spills nothing; of the others, at head dim 128, a key tile of one warp group is too much already,
 # and of tiles with more than a few queries, half the keys would cost more than these bytes do.
 SPILLED = {
-    "query:128:bf16:distance+position+packed": 68,
+    "query:128:bf16:distance+position+packed": 72,
     "key:128:bf16:distance+position+packed": 20,
     "key:80:bf16:squared+position+packed": 24,
     # Fewer than its 16 queries a tile would leave tensor cores idle.
@@ -37,21 +37,16 @@ SPILLED = {
     "key:128:bf16:basis+position+packed": 88,
     f"key:128:bf16:{LOOK}": 24,
     f"key:128:bf16:{EVERYTHING}": 196,
+    # Registers for one more block of four warps.
     "key:32:fp32:distance+position+packed": 8,
     f"key:16:fp32:{EVERYTHING}": 4,
-    "query:128:bf16:distance+position+packed+skip": 76,
+    "query:128:bf16:distance+position+packed+skip": 44,
     "key:128:bf16:distance+position+packed+skip": 28,
     # It computes the scores of one tile of keys, once.
     "list_keys:64:bf16:powers+basis+packed": 40,
-    f"query:128:bf16:{EVERYTHING}": 24,
-    # A second product of few queries, whose few tiles the time of a launch covers.
-    f"query:64:bf16:{GATED}+few": 32,
-    "query:80:bf16:distance+position+packed+few": 104,
-    f"query:80:bf16:{GATED}+few": 64,
-    f"query:80:bf16:{EVERYTHING}+few": 4,
-    "query:128:bf16:distance+position+packed+few": 108,
-    f"query:128:bf16:{GATED}+few": 52,
-    f"query:128:bf16:{EVERYTHING}+few": 24,
+    "query:64:bf16:basis+position+packed": 4,
+    f"query:32:bf16:{EVERYTHING}": 12,
+    f"query:128:bf16:{EVERYTHING}": 12,
     f"decode:64:bf16:{LOOK}+rows64": 12,
     f"decode:64:bf16:{EVERYTHING}+rows64": 8,
     f"decode:128:bf16:{EVERYTHING}+rows32": 12,
@@ -99,12 +94,6 @@ def test_the_kernels_for_few_queries_compile_for_sm_90_without_spills(head_dim: 
     half = [f"decode:{head_dim}:bf16:{each}{rows}" for each in FEATURES for rows in heights]
     single = [f"decode:{head_dim}:fp32:{each}" for each in (FEATURES[0], EVERYTHING)]
     assert_no_spills([*half, *single, f"combine:{head_dim}:bf16:mean"])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("head_dim", [16, 32, 64, 80, 128])
-def test_gradients_of_few_queries_compile_for_sm_90_without_spills(head_dim: int) -> None:
-    assert_no_spills([f"query:{head_dim}:bf16:{each}+few" for each in FEATURES])
 
 
 @pytest.mark.slow
