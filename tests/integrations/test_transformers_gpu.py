@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -92,7 +94,9 @@ def test_a_gpu_says_what_the_cpu_says(kind: str, some: bool) -> None:
 
 
 @some
-def test_attention_never_waits_for_the_gpu(some: bool) -> None:
+def test_attention_never_waits_for_the_gpu(
+    some: bool, waiting_raises: Callable[[], AbstractContextManager]
+) -> None:
     """Masks are made by transformers, once for all layers, and may wait; attention may not."""
     model, _ = make("causal")
     attention = model.model.layers[0].self_attn
@@ -111,11 +115,8 @@ def test_attention_never_waits_for_the_gpu(some: bool) -> None:
         out.sum().backward()
 
     step()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with waiting_raises():
         step()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_it_generates() -> None:
