@@ -5,18 +5,23 @@ BIN := $(VENV)/bin
 OUT ?= out/demo
 # Kernels for the GPU are compiled where there is one; `make G2VLM_CUDA=ON ...` compiles them anywhere.
 G2VLM_CUDA ?= $(if $(shell command -v nvidia-smi 2>/dev/null),AUTO,OFF)
+# Tests on every core, of which each computes with one.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal
 NATIVE := CMakeLists.txt $(shell find csrc kernels/cuda python -type f)
 
-.PHONY: demo test test-slow test-gpu bench lint format stubs setup clean
+.PHONY: demo test test-slow test-benchmarks test-gpu bench lint format stubs setup clean
 
 demo: setup
 	$(BIN)/g2vlm-fast run --out $(OUT) --overwrite --ask "what is left of the table?"
 
 test: setup
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 test-slow: setup
-	$(BIN)/pytest -m "slow and not gpu"
+	$(PYTEST) -m "slow and not gpu"
+
+test-benchmarks: setup
+	$(PYTEST) benchmarks --benchmark-disable
 
 test-gpu: setup
 	$(BIN)/pytest -m gpu

@@ -86,6 +86,7 @@ def test_systems_are_known_by_their_names() -> None:
     assert len(set(marks)) == len(marks)
 
 
+@pytest.mark.slow
 def test_who_may_not_look_at_the_truth_does_not() -> None:
     case = room()
     blind = Case(

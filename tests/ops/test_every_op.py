@@ -27,6 +27,12 @@ from g2vlm_fast.ops.specs.compare import HALVES
 
 SPECS = all_specs()
 
+# Cases that the interpreter takes ten seconds or more for.
+LONG_INTERPRETED = {
+    "edge_attention_layer": {"skewed"},
+    "geometry_attention": {"everything", "tables_and_everything", "skipping"},
+}
+
 
 def _supports(spec: OpSpec, backend: str, entry: Implementation, device: str, dtype: Any) -> bool:
     if backend == "triton" and device == "cpu" and dtype is torch.bfloat16:
@@ -35,13 +41,17 @@ def _supports(spec: OpSpec, backend: str, entry: Implementation, device: str, dt
     return device in entry.devices and kernel_dtype in entry.dtypes
 
 
-def _runs(once: bool = False, traceable: bool = False, refused: bool = False) -> list[Any]:
+def _runs(
+    once: bool = False, traceable: bool = False, refused: bool = False, twice: bool = False
+) -> list[Any]:
     """Every op x case x backend x device x dtype that is supported.
 
     Args:
         once: the first case in the first dtype that the backend takes.
         traceable: leave out ops that ``torch.compile`` cannot trace.
         refused: the cases that the specification says the backend refuses, instead of the others.
+        twice: to see the same bits again, which are those of any type where one interpreter adds;
+            there, types but the first are slow tests.
     """
     found = []
     for spec in SPECS.values():
@@ -54,10 +64,14 @@ def _runs(once: bool = False, traceable: bool = False, refused: bool = False) ->
                 ]
                 for dtype in dtypes[:1] if once else dtypes:
                     name = f"{spec.op}-{backend}-{device}-{str(dtype).removeprefix('torch.')}"
-                    marks = [pytest.mark.gpu] if device == "cuda" else []
+                    interpreted = backend == "triton" and device == "cpu"
                     without_kernel = spec.refused.get(backend, ())
                     cases = [each for each in spec.small if (each in without_kernel) == refused]
                     for case in cases[:1] if once else cases:
+                        marks = [pytest.mark.gpu] if device == "cuda" else []
+                        again = twice and dtype != dtypes[0]
+                        if interpreted and (again or case in LONG_INTERPRETED.get(spec.op, ())):
+                            marks.append(pytest.mark.slow)
                         found.append(
                             pytest.param(
                                 spec, case, backend, device, dtype, id=f"{name}-{case}", marks=marks
@@ -67,6 +81,9 @@ def _runs(once: bool = False, traceable: bool = False, refused: bool = False) ->
 
 
 every_run = pytest.mark.parametrize(("spec", "case", "backend", "device", "dtype"), _runs())
+every_run_twice = pytest.mark.parametrize(
+    ("spec", "case", "backend", "device", "dtype"), _runs(twice=True)
+)
 one_run_a_backend = pytest.mark.parametrize(
     ("spec", "case", "backend", "device", "dtype"), _runs(once=True)
 )
@@ -105,7 +122,7 @@ def _skip_where_torch_adds_in_any_order(backend: str, device: str) -> None:
         pytest.skip("the reference is plain torch, whose index_add_ adds in any order on a GPU")
 
 
-@every_run
+@every_run_twice
 def test_two_runs_agree_bitwise_and_leave_the_inputs_alone(
     spec: OpSpec, case: str, backend: str, device: str, dtype: torch.dtype
 ) -> None:
