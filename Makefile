@@ -6,7 +6,7 @@ OUT ?= out/demo
 # Kernels for the GPU are compiled where there is one; `make G2VLM_CUDA=ON ...` compiles them anywhere.
 G2VLM_CUDA ?= $(if $(shell command -v nvidia-smi 2>/dev/null),AUTO,OFF)
 # Tests on every core, of which each computes with one.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(shell nproc) --maxprocesses 8 --dist worksteal
 NATIVE := CMakeLists.txt $(shell find csrc kernels/cuda python -type f)
 
 .PHONY: demo test test-slow test-benchmarks test-gpu bench lint format stubs setup clean

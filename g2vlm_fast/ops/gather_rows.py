@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from g2vlm_fast.ops._checks import check_rows, check_tensor
+from g2vlm_fast.ops._checks import MAX_EDGES, check_rows, check_tensor
 from g2vlm_fast.ops._dispatch import FLOATS
 from g2vlm_fast.ops._graph_build_backends import INDICES
 from g2vlm_fast.ops._index_groups import index_members
@@ -34,7 +34,7 @@ def gather_rows(x: Tensor, index: Tensor) -> Tensor:
     check_tensor(op, "x", x, ("M", "C"), FLOATS, {})
     check_tensor(op, "index", index, ("N",), INDICES, {}, x.device)
     check_rows(op, "x", x)
-    check_rows(op, "index", index)
+    check_rows(op, "index", index, MAX_EDGES)
     count = index.shape[0]
     graph = Graph(
         row_offsets=torch.arange(count + 1, dtype=torch.int32, device=x.device),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._checks import (
+    MAX_EDGES,
     check_choice,
     check_instance,
     check_number,
@@ -91,7 +92,7 @@ def voxel_clusters(position: Tensor, size: float, offsets: Tensor | None = None)
     op, sizes = "voxel_clusters", {}  # type: ignore[var-annotated]
     check_tensor(op, "position", position, ("N", 3), _POSITIONS, {})
     check_readable(op, "position", position)
-    check_rows(op, "position", position)
+    check_rows(op, "position", position, MAX_EDGES)
     size = _check_voxel_size(op, size)
     check_offsets(op, "offsets", offsets, sizes, position.device)
     if offsets is not None:

@@ -6,8 +6,8 @@ mean and the variance of a row add ``e . (grad_mean + grad_variance e)`` to the 
 probabilities.
 
 ``delta_i = sum_j P_ij dP_ij`` is taken from the saved output, which half precision has rounded. As
-``sum_j dS_ij = grad_lse_i``, what that sum misses is the error of delta: the bias parameters and
-the key kernel get it corrected.
+``sum_j dS_ij = grad_lse_i``, what that sum misses is the error of delta: the bias parameters, the
+gradients of query positions and the key kernel get it corrected, ``grad_q`` does not.
 """
 
 from typing import Any, NamedTuple

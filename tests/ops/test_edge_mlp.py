@@ -214,6 +214,7 @@ def test_large_graphs_agree_with_the_cpu_and_fit_in_vertex_memory(
         for a, b in zip(found, expected, strict=True)
     ]
     assert errors[0] < 1e-5
+    assert errors[4] < 1e-5  # the bias: every maximum counts, whoever won it
     # Of many maxima a few are equal within rounding, and pass their gradients on to other sources.
     other_winners = 1e-5
     assert max(errors[1:]) < math.sqrt(2 * other_winners)

@@ -26,27 +26,28 @@ FEATURES = (
     EVERYTHING,
 )
 # Bytes that some spill all the same: the first three were measured to be faster than any tile that
-# spills nothing; of the others, at head dim 128, a key tile of one warp group is too much already,
-# and of tiles with more than a few queries, half the keys would cost more than these bytes do.
+# spills nothing; at head dim 128, a key tile of one warp group is too much already; of tiles with
+# more than a few queries, half the keys would cost more than these bytes do.
 SPILLED = {
     "query:128:bf16:distance+position+packed": 72,
     "key:128:bf16:distance+position+packed": 20,
     "key:80:bf16:squared+position+packed": 24,
+    "query:80:bf16:squared+position+packed": 28,
+    "query:64:bf16:basis+position+packed": 4,
+    f"query:32:bf16:{EVERYTHING}": 12,
+    f"query:128:bf16:{EVERYTHING}": 12,
+    "query:128:bf16:distance+position+packed+skip": 44,
     # Fewer than its 16 queries a tile would leave tensor cores idle.
     "key:64:bf16:basis+position+packed": 40,
     "key:128:bf16:basis+position+packed": 88,
     f"key:128:bf16:{LOOK}": 24,
     f"key:128:bf16:{EVERYTHING}": 196,
-    # Registers for one more block of four warps.
+    "key:128:bf16:distance+position+packed+skip": 28,
+    # ptxas spills these to stay at 168 and 128 registers, for three and four blocks at once.
     "key:32:fp32:distance+position+packed": 8,
     f"key:16:fp32:{EVERYTHING}": 4,
-    "query:128:bf16:distance+position+packed+skip": 44,
-    "key:128:bf16:distance+position+packed+skip": 28,
     # It computes the scores of one tile of keys, once.
     "list_keys:64:bf16:powers+basis+packed": 40,
-    "query:64:bf16:basis+position+packed": 4,
-    f"query:32:bf16:{EVERYTHING}": 12,
-    f"query:128:bf16:{EVERYTHING}": 12,
     f"decode:64:bf16:{LOOK}+rows64": 12,
     f"decode:64:bf16:{EVERYTHING}+rows64": 8,
     f"decode:128:bf16:{EVERYTHING}+rows32": 12,

@@ -128,6 +128,7 @@ SPEC = OpSpec(
         "not_finite_mean": _not_finite("mean"),
         "not_finite_max": _not_finite("max"),
         "not_finite_min": _not_finite("min"),
+        "several_tiles": _sizes(6, 4, 20, 1024, "mean"),
         "no_edges": _sizes(6, 4, 0, 8, "max"),
         "no_rows": _sizes(0, 4, 0, 8, "mean"),
         "no_sources": _sizes(3, 0, 0, 8, "sum"),
