@@ -1,6 +1,6 @@
 // How threads share the rows of a graph: a group of `lanes` neighbouring threads takes a row, each
-// thread kWidth channels of it, neighbours or words of neighbours; rows wider than a warp's reach go
-// to several blocks along y.
+// thread kWidth channels of it, neighbours or words of neighbours; rows wider than a warp's reach
+// go to several blocks along y.
 #pragma once
 
 #include <algorithm>
