@@ -229,15 +229,7 @@ def backward(
         blocks = block_sizes("query", problem, moments, masked)
         kept = kept_keys(skipping, lse, blocks)
         query_kernel[(rows // blocks["BLOCK_Q"] + sizes.num_segments, heads)](
-            *given,
-            gradients.q,
-            features,
-            table,
-            per_head,
-            kept,
-            sizes,
-            problem,
-            **blocks,
+            *given, gradients.q, features, table, per_head, kept, sizes, problem, **blocks
         )
         blocks = block_sizes("key", problem, moments, masked)
         kept = kept_queries(skipping, lse, blocks)

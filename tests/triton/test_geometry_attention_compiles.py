@@ -14,13 +14,12 @@ pytest.importorskip("triton", reason="triton is not installed")
 
 SCRIPT = Path(__file__).with_name("compile_geometry_attention.py")
 KERNELS = ("forward", "query", "key")
-GATED = "distance+direction+gate+position+packed"
 LOOK = "distance+direction+gate+position+mean+packed"
 EVERYTHING = "distance+squared+direction+gate+position+mean+packed+causal"
 FEATURES = (
     "distance+position+packed",
     "powers+position+packed",
-    GATED,
+    "distance+direction+gate+position+packed",
     "basis+position+packed",
     LOOK,
     EVERYTHING,
