@@ -541,7 +541,7 @@ def sort_rows(
     kept: torch.Tensor | None,
     threads: int,
 ) -> None: ...
-def voxel_bounds_cuda(position: torch.Tensor, size: float, facts: torch.Tensor) -> None: ...
+def voxel_bounds_cuda(position: torch.Tensor, size: float, space: torch.Tensor) -> list[float]: ...
 def voxel_groups_cuda(
     position: torch.Tensor,
     offsets: torch.Tensor | None,
@@ -549,12 +549,14 @@ def voxel_groups_cuda(
     low: Sequence[float],
     extent: Sequence[int],
     order: torch.Tensor,
+    order_again: torch.Tensor,
     slot: torch.Tensor,
     assignment: torch.Tensor,
+    numbers: torch.Tensor,
     row_offsets: torch.Tensor,
     segment_offsets: torch.Tensor,
     workspace: torch.Tensor,
-) -> None: ...
+) -> int: ...
 def voxel_groups_workspace_cuda(
     position: torch.Tensor,
     offsets: torch.Tensor | None,

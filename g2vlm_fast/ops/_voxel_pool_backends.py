@@ -12,15 +12,17 @@ from g2vlm_fast import _C
 from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops.reference.voxel_pool import voxel_keys
 
-_PARTIAL_BOUNDS = 512  # blocks that look at points, each of which writes what it found
+_BOUNDS_SPACE = 512 * 7  # of 512 blocks
 
 
 class Groups(NamedTuple):
     """M groups of N points, ordered by segment and then by voxel; all int32."""
 
     order: Tensor  # [N], the points by group, those of one by rising index
+    order_again: Tensor  # [N], the same: torch.compile takes no tensor twice
     slot: Tensor  # [N], the place of each point in ``order``
     assignment: Tensor  # [N], the group of each point
+    numbers: Tensor  # [N + 1], from 0 to N
     row_offsets: Tensor  # [M + 1]
     segment_offsets: Tensor  # [B + 1], the groups of each segment
 
@@ -58,7 +60,8 @@ def _by_torch(position: Tensor, size: float, offsets: Tensor | None) -> Groups:
     clusters, finite, *grid = facts.tolist()
     _check_grid(size, bool(finite), *grid)
     row_offsets = torch.full((int(clusters) + 1,), points, dtype=torch.int32, device=device)
-    place = torch.arange(points, dtype=torch.int32, device=device)
+    numbers = torch.arange(points + 1, dtype=torch.int32, device=device)
+    place = numbers[:-1]
     # Every first point of a cluster writes its place; the others write to the end, which is
     # already right.
     row_offsets[torch.where(starts, cluster - 1, int(clusters))] = torch.where(
@@ -69,32 +72,35 @@ def _by_torch(position: Tensor, size: float, offsets: Tensor | None) -> Groups:
     slot[order] = place
     ends = torch.cat([cluster, cluster.new_zeros(1)])
     segment_offsets = torch.where(offsets > 0, ends[offsets.long() - 1], 0)
-    return Groups(order, slot, assignment, row_offsets, segment_offsets)
+    clone = order.clone()
+    return Groups(order, clone, slot, assignment, numbers, row_offsets, segment_offsets)
 
 
 def _by_cuda(position: Tensor, size: float, offsets: Tensor | None) -> Groups:
-    """Group on the GPU; reads the bounds of the grid back, and the number of groups."""
+    """Group on the GPU; waits for the bounds of the grid, and for the number of groups."""
     points = position.shape[0]
     if points == 0:
         return _by_torch(position, size, offsets)
     position = position.contiguous()
     offsets = None if offsets is None else offsets.contiguous()
     segments = 1 if offsets is None else offsets.shape[0] - 1
-    facts = position.new_empty(1 + _PARTIAL_BOUNDS, 7, dtype=torch.float64)
-    _C.voxel_bounds_cuda(position, size, facts)
-    *bounds, finite = facts[0].tolist()
+    # All that does not depend on the bounds comes first: once they are read, the GPU idles.
+    order, order_again, slot, assignment = (
+        position.new_empty(points, dtype=torch.int32) for _ in range(4)
+    )
+    numbers, row_offsets = (order.new_empty(points + 1) for _ in range(2))
+    segment_offsets = order.new_empty(segments + 1)
+    space = position.new_empty(_BOUNDS_SPACE, dtype=torch.float64)
+    *bounds, finite = _C.voxel_bounds_cuda(position, size, space)
     low, high = bounds[:3], bounds[3:]
     extent = [last - first + 1 for first, last in zip(low, high, strict=True)] if finite else [1.0]
     log_voxels = sum(map(math.log2, [segments, *extent]))
     _check_grid(size, bool(finite), log_voxels, max(map(abs, bounds)) if finite else 0.0)
     voxels = (position, offsets, size, low, [int(each) for each in extent])
-    order, slot, assignment = (position.new_empty(points, dtype=torch.int32) for _ in range(3))
-    row_offsets = order.new_empty(points + 1)
-    segment_offsets = order.new_empty(segments + 1)
     workspace = position.new_empty(_C.voxel_groups_workspace_cuda(*voxels), dtype=torch.uint8)
-    _C.voxel_groups_cuda(*voxels, order, slot, assignment, row_offsets, segment_offsets, workspace)
-    groups = int(assignment[order[-1:]]) + 1  # whatever the offsets say
-    return Groups(order, slot, assignment, row_offsets[: groups + 1].clone(), segment_offsets)
+    written = (order, order_again, slot, assignment, numbers, row_offsets, segment_offsets)
+    groups = _C.voxel_groups_cuda(*voxels, *written, workspace)
+    return Groups(*written[:5], row_offsets[: groups + 1], segment_offsets)
 
 
 for _backend, _run, _devices, _dtypes in (

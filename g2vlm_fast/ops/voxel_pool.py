@@ -111,22 +111,20 @@ def _check_voxel_size(op: str, size: Any) -> float:
 
 
 def _clusters(position: Tensor, groups: Groups) -> Clusters:
-    order, slot, assignment, row_offsets, segment_offsets = groups
-    points = position.shape[0]
-    each = torch.arange(points + 1, dtype=torch.int32, device=position.device)
+    order, order_again, slot, assignment, numbers, row_offsets, segment_offsets = groups
     graph = Graph(
         row_offsets=row_offsets,
         columns=order,
-        num_sources=points,
-        cached_transpose=Transpose(each, assignment, slot),
+        num_sources=position.shape[0],
+        cached_transpose=Transpose(numbers, assignment, slot),
     )
-    # Point i has edge i alone. A copy, as torch.compile takes no tensor twice.
+    # Point i has edge i alone.
     members = Graph(
-        row_offsets=each,
+        row_offsets=numbers,
         columns=assignment,
         num_sources=row_offsets.shape[0] - 1,
         short_rows=SHORT_ROW >= 1,
-        cached_transpose=Transpose(row_offsets, order, order.clone()),
+        cached_transpose=Transpose(row_offsets, order, order_again),
     )
     return Clusters(
         graph=graph,

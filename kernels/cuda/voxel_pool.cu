@@ -1,15 +1,17 @@
 #include <algorithm>
-#include <cub/device/device_scan.cuh>
+#include <cub/block/block_scan.cuh>
 
 #include "g2vlm/voxel_pool.h"
 #include "key_sort.cuh"
 #include "nearest_segments.cuh"
+#include "pinned.cuh"
 
 namespace g2vlm {
 namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
+constexpr int kSumThreads = 1024;
 constexpr unsigned kCountingBlocks = 1024;  // each clears and adds the counts of all digits
 
 int bits_of(uint64_t largest) {
@@ -23,20 +25,20 @@ __device__ double voxel_of(const VoxelPoints& points, int64_t row, int axis) {
       __ddiv_rn(static_cast<double>(__ldg(points.position + 3 * row + axis)), points.size));
 }
 
-struct VoxelBounds {
+struct RunningBounds {
   double low[3] = {INFINITY, INFINITY, INFINITY};
   double high[3] = {-INFINITY, -INFINITY, -INFINITY};
   int are_finite = 1;
 
-  __device__ void add(const VoxelBounds& other) {
+  __device__ void add(const RunningBounds& other) {
     for (int axis = 0; axis < 3; ++axis) {
       low[axis] = fmin(low[axis], other.low[axis]);
       high[axis] = fmax(high[axis], other.high[axis]);
     }
     are_finite &= other.are_finite;
   }
-  __device__ VoxelBounds across(int lanes) const {
-    VoxelBounds other;
+  __device__ RunningBounds across(int lanes) const {
+    RunningBounds other;
     for (int axis = 0; axis < 3; ++axis) {
       other.low[axis] = __shfl_xor_sync(kAllLanes, low[axis], lanes);
       other.high[axis] = __shfl_xor_sync(kAllLanes, high[axis], lanes);
@@ -48,30 +50,31 @@ struct VoxelBounds {
     for (int axis = 0; axis < 3; ++axis) to[axis] = low[axis], to[3 + axis] = high[axis];
     to[6] = are_finite;
   }
-  __device__ static VoxelBounds load(const double* from) {
-    VoxelBounds bounds;
+  __device__ static RunningBounds load(const double* from) {
+    RunningBounds bounds;
     for (int axis = 0; axis < 3; ++axis)
       bounds.low[axis] = from[axis], bounds.high[axis] = from[3 + axis];
     bounds.are_finite = from[6] != 0.0;
     return bounds;
   }
 };
-constexpr int kFacts = 7;
+constexpr int kBounds = 7;  // numbers that are stored
+constexpr unsigned kBoundingBlocks = 512;
 
-// By a whole block.
-__device__ void store_bounds_of_all(VoxelBounds bounds, double* to) {
-  __shared__ double of_warps[kWarps][kFacts];
+// By a whole block; thread 0 gets those of all.
+__device__ RunningBounds bounds_of_all(RunningBounds bounds) {
+  __shared__ double of_warps[kWarps][kBounds];
   for (int lanes = 16; lanes > 0; lanes /= 2) bounds.add(bounds.across(lanes));
   if (threadIdx.x % 32 == 0) bounds.store(of_warps[threadIdx.x / 32]);
   __syncthreads();
-  if (threadIdx.x != 0) return;
-  for (int warp = 1; warp < kWarps; ++warp) bounds.add(VoxelBounds::load(of_warps[warp]));
-  bounds.store(to);
+  if (threadIdx.x == 0)
+    for (int warp = 1; warp < kWarps; ++warp) bounds.add(RunningBounds::load(of_warps[warp]));
+  return bounds;
 }
 
 __global__ void __launch_bounds__(kThreads)
     bound_points(const VoxelPoints points, double* partial) {
-  VoxelBounds bounds;
+  RunningBounds bounds;
   const int64_t step = int64_t{gridDim.x} * kThreads;
   for (int64_t row = int64_t{blockIdx.x} * kThreads + threadIdx.x; row < points.count;
        row += step) {
@@ -82,16 +85,21 @@ __global__ void __launch_bounds__(kThreads)
       bounds.high[axis] = fmax(bounds.high[axis], voxel);
     }
   }
-  store_bounds_of_all(bounds, partial + int64_t{kFacts} * blockIdx.x);
+  bounds = bounds_of_all(bounds);
+  if (threadIdx.x == 0) bounds.store(partial + int64_t{kBounds} * blockIdx.x);
 }
 
 // By one block.
 __global__ void __launch_bounds__(kThreads)
-    bound_all(const double* partial, int32_t count, double* facts) {
-  VoxelBounds bounds;
-  for (int32_t i = threadIdx.x; i < count; i += kThreads)
-    bounds.add(VoxelBounds::load(partial + int64_t{kFacts} * i));
-  store_bounds_of_all(bounds, facts);
+    bound_all(const double* partial, unsigned count, VoxelBounds* all) {
+  RunningBounds bounds;
+  for (unsigned i = threadIdx.x; i < count; i += kThreads)
+    bounds.add(RunningBounds::load(partial + int64_t{kBounds} * i));
+  bounds = bounds_of_all(bounds);
+  if (threadIdx.x != 0) return;
+  for (int axis = 0; axis < 3; ++axis)
+    all->low[axis] = bounds.low[axis], all->high[axis] = bounds.high[axis];
+  all->are_finite = bounds.are_finite != 0;
 }
 
 __global__ void __launch_bounds__(kThreads) clear_counts(const __grid_constant__ KeyDigits digits) {
@@ -150,6 +158,24 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) counts[blockIdx.x] = count;
 }
 
+// counts[block] <- the counts of the blocks before; number <- all. By one block, which suffices: a
+// count stands for 256 points.
+__global__ void __launch_bounds__(kSumThreads)
+    sum_counts(int32_t* counts, int64_t blocks, int32_t* number) {
+  using Scan = cub::BlockScan<int32_t, kSumThreads>;
+  __shared__ typename Scan::TempStorage shared;
+  int32_t before = 0;
+  for (int64_t begin = 0; begin < blocks; begin += kSumThreads) {
+    const int64_t block = begin + threadIdx.x;
+    int32_t sum = block < blocks ? counts[block] : 0, all;
+    Scan(shared).ExclusiveSum(sum, sum, all);
+    if (block < blocks) counts[block] = before + sum;
+    before += all;
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) *number = before;
+}
+
 __global__ void __launch_bounds__(kThreads)
     write_groups(const SortedPoints points, const int32_t* groups_before,
                  const VoxelGroups groups) {
@@ -164,11 +190,13 @@ __global__ void __launch_bounds__(kThreads)
   int32_t group = groups_before[blockIdx.x] + __popc(beginning & (kAllLanes >> (31 - lane))) - 1;
   for (int other = 0; other < warp; ++other) group += of_warps[other];
   const int32_t row = points.row(place);
-  groups.order[place] = row;
+  groups.order[place] = groups.order_again[place] = row;
+  groups.numbers[place] = static_cast<int32_t>(place);
   groups.slot[row] = static_cast<int32_t>(place);
   groups.assignment[row] = group;
   if (begins) groups.row_offsets[group] = static_cast<int32_t>(place);
-  if (place + 1 == points.count) groups.row_offsets[group + 1] = static_cast<int32_t>(points.count);
+  if (place + 1 == points.count)
+    groups.row_offsets[group + 1] = groups.numbers[place + 1] = static_cast<int32_t>(points.count);
 }
 
 // The groups up to the last point of each segment.
@@ -181,6 +209,20 @@ __global__ void __launch_bounds__(kThreads)
   groups.segment_offsets[i] = has_points ? groups.assignment[groups.order[end - 1]] + 1 : 0;
 }
 
+class Event {
+ public:
+  Event() { check_cuda(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "voxel_groups"); }
+  ~Event() { (void)cudaEventDestroy(event_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  void record(cudaStream_t stream) { check_cuda(cudaEventRecord(event_, stream), "voxel_groups"); }
+  void wait() { check_cuda(cudaEventSynchronize(event_), "voxel_groups"); }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
 class Grouping {
  public:
   Grouping(const VoxelPoints& points, const VoxelGrid& grid, Workspace& memory)
@@ -192,53 +234,51 @@ class Grouping {
     row_bits_ = hold_rows ? row_bits : 0;
     sort_ = KeySort(points.count, row_bits_, bits, !hold_rows, memory);
     counts_ = memory.take<int32_t>(tiles_);
-    check_cuda(scan(nullptr), "voxel_groups");
-    space_ = memory.take<char>(static_cast<int64_t>(space_bytes_));
   }
 
-  void run(const VoxelGroups& groups, cudaStream_t stream) {
+  int32_t run(const VoxelGroups& groups, cudaStream_t stream) {
     const KeyDigits& digits = sort_.digits();
     if (digits.passes > 0) clear_counts<<<1, kThreads, 0, stream>>>(digits);
     make_keys<<<digits.passes == 0 ? tiles_ : std::min(tiles_, kCountingBlocks), kThreads, 0,
                 stream>>>(points_, grid_, row_bits_, digits, sort_.keys(), sort_.rows());
     sort_.run(stream);
     const SortedPoints sorted{sort_.keys(), sort_.rows(), points_.count, row_bits_};
+    auto* number = pinned<int32_t>();
     count_groups<<<tiles_, kThreads, 0, stream>>>(sorted, counts_);
-    check_cuda(scan(stream), "voxel_groups");
+    sum_counts<<<1, kSumThreads, 0, stream>>>(counts_, tiles_, number);
+    Event known;
+    known.record(stream);
     write_groups<<<tiles_, kThreads, 0, stream>>>(sorted, counts_, groups);
     write_segments<<<blocks_for(int64_t{points_.segments} + 1, kThreads), kThreads, 0, stream>>>(
         points_, groups);
     check_cuda(cudaGetLastError(), "voxel_groups");
+    known.wait();
+    return *number;
   }
 
  private:
-  // Without space it measures what is needed.
-  cudaError_t scan(cudaStream_t stream) {
-    return cub::DeviceScan::ExclusiveSum(space_, space_bytes_, counts_, counts_,
-                                         static_cast<int>(tiles_), stream);
-  }
-
   VoxelPoints points_;
   VoxelGrid grid_;
   unsigned tiles_;
   int row_bits_ = 0;
   KeySort sort_;
-  int32_t* counts_ = nullptr;
-  void* space_ = nullptr;
-  size_t space_bytes_ = 0;
+  int32_t* counts_;
 };
 
 }  // namespace
 
-void voxel_bounds_cuda(const VoxelPoints& points, double* facts, int32_t rows, int device,
-                       void* stream_) {
+VoxelBounds voxel_bounds_cuda(const VoxelPoints& points, double* space, int64_t size, int device,
+                              void* stream_) {
   const DeviceGuard guard(device);
   const auto stream = static_cast<cudaStream_t>(stream_);
   const unsigned blocks =
-      std::min(blocks_for(points.count, kThreads), static_cast<unsigned>(rows - 1));
-  bound_points<<<blocks, kThreads, 0, stream>>>(points, facts + kFacts);
-  bound_all<<<1, kThreads, 0, stream>>>(facts + kFacts, static_cast<int32_t>(blocks), facts);
+      std::min(blocks_for(points.count, kThreads), static_cast<unsigned>(size / kBounds));
+  auto* bounds = pinned<VoxelBounds>();
+  bound_points<<<blocks, kThreads, 0, stream>>>(points, space);
+  bound_all<<<1, kThreads, 0, stream>>>(space, blocks, bounds);
   check_cuda(cudaGetLastError(), "voxel_bounds");
+  check_cuda(cudaStreamSynchronize(stream), "voxel_bounds");
+  return *bounds;
 }
 
 size_t voxel_groups_workspace(const VoxelPoints& points, const VoxelGrid& grid, int device) {
@@ -248,11 +288,11 @@ size_t voxel_groups_workspace(const VoxelPoints& points, const VoxelGrid& grid, 
   return memory.bytes();
 }
 
-void voxel_groups_cuda(const VoxelPoints& points, const VoxelGrid& grid, const VoxelGroups& groups,
-                       void* workspace, int device, void* stream) {
+int32_t voxel_groups_cuda(const VoxelPoints& points, const VoxelGrid& grid,
+                          const VoxelGroups& groups, void* workspace, int device, void* stream) {
   const DeviceGuard guard(device);
   Workspace memory(workspace);
-  Grouping(points, grid, memory).run(groups, static_cast<cudaStream_t>(stream));
+  return Grouping(points, grid, memory).run(groups, static_cast<cudaStream_t>(stream));
 }
 
 }  // namespace g2vlm

@@ -27,24 +27,31 @@ struct VoxelGrid {
 
 struct VoxelGroups {
   int32_t* order;            // [count], the points by group
+  int32_t* order_again;      // [count], the same
   int32_t* slot;             // [count], the place of each point in `order`
   int32_t* assignment;       // [count], the group of each point
+  int32_t* numbers;          // [count + 1], from 0 to count
   int32_t* row_offsets;      // [count + 1]; behind the number of groups it is not written
   int32_t* segment_offsets;  // [segments + 1], the groups of each segment
 };
 
-// facts[0] <- the lowest voxel along each axis, the highest, and 1 where all positions are finite,
-// else 0. `facts` is [rows, 7]; the rows behind the first are for partial results, so that there
-// are at least two.
-//
-// These enqueue on `stream` of `device` and never synchronise; they throw std::runtime_error on
-// launch errors.
-void voxel_bounds_cuda(const VoxelPoints& points, double* facts, int32_t rows, int device,
-                       void* stream);
+struct VoxelBounds {
+  double low[3], high[3];  // the lowest voxel along each axis, and the highest
+  bool are_finite;         // whether all positions are; else the bounds are any numbers
+};
 
-// Positions are finite, and the voxels of all of them in `grid`.
+// These run on `stream` of `device` and throw std::runtime_error on launch errors. Each waits until
+// what it returns is known.
+//
+// `space` is for partial results of `size / 7` blocks, at least one.
+VoxelBounds voxel_bounds_cuda(const VoxelPoints& points, double* space, int64_t size, int device,
+                              void* stream);
+
+// Positions are finite, and the voxels of all of them in `grid`. Returns how many groups there are;
+// what else it does may still be to come.
+int32_t voxel_groups_cuda(const VoxelPoints& points, const VoxelGrid& grid,
+                          const VoxelGroups& groups, void* workspace, int device, void* stream);
+
 size_t voxel_groups_workspace(const VoxelPoints& points, const VoxelGrid& grid, int device);
-void voxel_groups_cuda(const VoxelPoints& points, const VoxelGrid& grid, const VoxelGroups& groups,
-                       void* workspace, int device, void* stream);
 
 }  // namespace g2vlm
