@@ -99,9 +99,7 @@ class GATv2Conv(nn.Module):
             came = "none" if geometry is None else f"one of shape {list(geometry.shape)}"
             raise ValueError(f"GATv2Conv: a layer made {made}, and geometry is {came}")
         x_sources, x_rows = x if isinstance(x, tuple) else (x, x)
-        left = self.lin_l(x_sources).unflatten(-1, (self.heads, -1))
-        shared = self.lin_r is self.lin_l and x_rows is x_sources
-        right = left if shared else self.lin_r(x_rows).unflatten(-1, (self.heads, -1))
+        left, right = self._ends(x_sources, x_rows)
         weight = None
         if self.lin_edge is not None:
             weight = self.lin_edge.weight.t().unflatten(-1, (self.heads, -1))
@@ -119,6 +117,19 @@ class GATv2Conv(nn.Module):
         if self.res is not None:
             out = out + self.res(x_rows)
         return out if self.bias is None else out + self.bias
+
+    def _ends(self, x_sources: Tensor, x_rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return left and right, in one tensor where one map can make both."""
+        if x_rows is not x_sources:
+            left, right = self.lin_l(x_sources), self.lin_r(x_rows)
+            return left.unflatten(-1, (self.heads, -1)), right.unflatten(-1, (self.heads, -1))
+        if self.lin_r is self.lin_l:
+            left = self.lin_l(x_sources).unflatten(-1, (self.heads, -1))
+            return left, left
+        weight = torch.cat([self.lin_l.weight, self.lin_r.weight])
+        bias = None if self.lin_l.bias is None else torch.cat([self.lin_l.bias, self.lin_r.bias])
+        both = nn.functional.linear(x_sources, weight, bias)
+        return both.unflatten(-1, (2, self.heads, -1)), None
 
     def extra_repr(self) -> str:
         return f"heads={self.heads}, concat={self.concat}, negative_slope={self.negative_slope}"

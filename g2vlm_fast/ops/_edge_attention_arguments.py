@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from g2vlm_fast.ops.reference.graph_reduce import accumulation_dtype
@@ -13,10 +12,17 @@ from g2vlm_fast.ops.reference.graph_reduce import accumulation_dtype
 class Vertices(NamedTuple):
     """What belongs to sources and rows, and how they are compared."""
 
-    left: Tensor  # [num_sources, H, D]
-    right: Tensor  # [V, H, D]
+    left: Tensor  # [num_sources, H, D], or [V, 2, H, D]: left and right of every vertex
+    right: Tensor | None  # [V, H, D]; None where `left` holds it
     attention: Tensor | None  # [H, D], in the dtype of sums
     value: Tensor | None  # [num_sources, H, D]; None for left
+
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """Return left and right: two views where one tensor holds both."""
+        if self.right is not None:
+            return self.left, self.right
+        left, right = self.left.unbind(1)
+        return left, right
 
 
 class Edges(NamedTuple):
@@ -37,7 +43,10 @@ class Transposed(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Gradients of the inputs of these names; without elements where one is not wanted."""
+    """Gradients of the inputs of these names; without elements where one is not wanted.
+
+    That of ``left`` has those of both ends where ``left`` holds both.
+    """
 
     left: Tensor
     right: Tensor
@@ -49,9 +58,9 @@ class Gradients(NamedTuple):
 
 def empty_results(vertices: Vertices) -> tuple[Tensor, Tensor]:
     """Return room for the attended rows and the log of their normalisers."""
-    right = vertices.right
+    right = vertices.ends()[1]
     lse = right.new_empty(right.shape[:2], dtype=accumulation_dtype(right.dtype))
-    return torch.empty_like(right), lse
+    return right.new_empty(right.shape), lse
 
 
 def empty_gradients(vertices: Vertices, edges: Edges, wanted: list[bool]) -> Gradients:

@@ -28,7 +28,7 @@ from g2vlm_fast.ops.reference.graph_reduce import accumulation_dtype
 
 def edge_attention(
     left: Tensor,
-    right: Tensor,
+    right: Tensor | None,
     graph: Graph,
     attention: Tensor | None = None,
     *,
@@ -50,11 +50,14 @@ def edge_attention(
     with the key ``k_e = left_j + geometry_e geometry_weight``. Geometry enters the key, not the
     score, so that what it says of an edge may depend on both of its ends; this is also where GATv2
     takes features of edges. It does not enter the value. No backend holds a tensor of
-    ``[E, H, D]``; the backward pass holds two of ``[E, H]``.
+    ``[E, H, D]``; the backward pass on a CPU holds two of ``[E, H]``.
 
     Args:
-        left: ``[num_sources, H, D]`` float, the part of the source.
-        right: ``[V, H, D]``, same dtype, the part of the receiving row.
+        left: ``[num_sources, H, D]`` float, the part of the source; or ``[V, 2, H, D]``, that and
+            the part of the receiving row of every vertex, as one linear map of twice the channels
+            makes them: gradients then go back through one map too.
+        right: ``[V, H, D]``, same dtype, the part of the receiving row; None where ``left`` has
+            both.
         graph: on the device of ``left``.
         attention: ``[H, D]`` float; None for dot products.
         value: ``[num_sources, H, D]``, dtype of ``left``; ``left`` when left out, as in GATv2.
@@ -83,8 +86,17 @@ def edge_attention(
     check_instance(op, "graph", graph, Graph)
     device, sizes = graph.columns.device, {}  # type: ignore[var-annotated]
     axes, of_sources = ("H", "D"), (graph.num_sources, "H", "D")
-    check_tensor(op, "left", left, of_sources, _dispatch.FLOATS, sizes, device)
-    check_tensor(op, "right", right, (graph.num_rows, *axes), (left.dtype,), sizes, device)
+    if right is None:
+        if graph.num_sources != graph.num_rows:
+            raise ValueError(
+                f"{op}: right must be given where a graph joins {graph.num_sources} sources and "
+                f"{graph.num_rows} rows, got None"
+            )
+        of_both = (graph.num_rows, 2, *axes)
+        check_tensor(op, "left", left, of_both, _dispatch.FLOATS, sizes, device)
+    else:
+        check_tensor(op, "left", left, of_sources, _dispatch.FLOATS, sizes, device)
+        check_tensor(op, "right", right, (graph.num_rows, *axes), (left.dtype,), sizes, device)
     wide = accumulation_dtype(left.dtype)
     if attention is not None:
         check_tensor(op, "attention", attention, axes, _dispatch.FLOATS, sizes, device)
@@ -113,16 +125,15 @@ def edge_attention(
     check_flag(op, "return_lse", return_lse)
     if value is left:
         value = None
-    if right is left:  # torch.compile takes no tensor twice
-        right = right.view_as(right)
-    if value is right:
-        value = right.view_as(right)
-    vertices = Vertices(
-        left.contiguous(),
-        right.contiguous(),
-        attention,
-        None if value is None else value.contiguous(),
-    )
+    if right is not None:
+        if right is left:  # torch.compile takes no tensor twice
+            right = right.view_as(right)
+        if value is right:
+            value = right.view_as(right)
+        right = right.contiguous()
+    if value is not None:
+        value = value.contiguous()
+    vertices = Vertices(left.contiguous(), right, attention, value)
     edges = Edges(graph.row_offsets, graph.columns, geometry, geometry_weight)
     differentiable = (*vertices, geometry, geometry_weight)
     if torch.is_grad_enabled() and any(
@@ -157,9 +168,9 @@ class _EdgeAttention(torch.autograd.Function):
     @first_derivative_only("edge_attention")
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         grad, grad_lse = grads
-        right = ctx.saved_tensors[1]
         if grad is None:
-            grad = torch.zeros_like(right)
+            left, *_, lse = ctx.saved_tensors
+            grad = left.new_zeros(*lse.shape, left.shape[-1])
         needs = ctx.needs_input_grad
         wanted = [*needs[:4], *needs[6:8]]
         found = _backward(grad, grad_lse, *ctx.saved_tensors, *ctx.options, wanted)
@@ -185,7 +196,7 @@ def _run_backward(grad: Tensor, grad_lse: Tensor | None, *arguments: Any) -> tup
 
 
 _INPUTS = (
-    "Tensor left, Tensor right, Tensor? attention, Tensor? value, Tensor row_offsets,"
+    "Tensor left, Tensor? right, Tensor? attention, Tensor? value, Tensor row_offsets,"
     " Tensor columns, Tensor? geometry, Tensor? geometry_weight"
 )
 _forward = define_op(
@@ -214,16 +225,17 @@ def _of_key(left, attention, geometry):  # type: ignore[no-untyped-def]
 
 def _flops(left, right, attention, value, row_offsets, columns, geometry, *rest, **out):  # type: ignore[no-untyped-def]
     """Of each message and channel: its score and its share of the sum."""
-    channels = columns[0] * left[1] * left[2]
+    channels = columns[0] * left[-2] * left[-1]
     return channels * (_of_key(left, attention, geometry) + 2)
 
 
 def _flops_backward(grad, grad_lse, *rest, **out):  # type: ignore[no-untyped-def]
     """The scores again, the pull of each value, and two operations for each sum of a gradient."""
-    left, _, attention, _, _, columns, geometry = rest[:7]
+    left, right, attention, _, _, columns, geometry = rest[:7]
     terms = 0 if geometry is None else geometry[1]
-    sums = 2 * (sum(rest[-1][:4]) + terms * sum(rest[-1][4:]))
-    channels = columns[0] * left[1] * left[2]
+    ends = sum(rest[-1][:4]) + (right is None and rest[-1][0])
+    sums = 2 * (ends + terms * sum(rest[-1][4:]))
+    channels = columns[0] * left[-2] * left[-1]
     return channels * (_of_key(left, attention, geometry) + 2 + sums)
 
 

@@ -14,11 +14,12 @@ from g2vlm_fast.kernels.triton.edge_attention_rows import (
     LN_2,
     Given,
     compare,
-    load_heads,
+    load_ends,
     load_value,
     locate,
     locate_short,
-    next_slots,
+    look_ahead,
+    look_at_first,
     per_head,
     store_heads,
 )
@@ -84,18 +85,20 @@ def attend(
     head = given.head
     rows = span.vertices[:, None]
     has_edges = (span.count > 0)[:, None]
-    right = load_heads(vertices.right, rows, has_edges, head, PROBLEM)
+    right = load_ends(vertices.right, rows, has_edges, head, PROBLEM)
     so_far = Attended(
         tl.full([VERTICES, SLOTS], -float("inf"), tl.float32),
         tl.zeros([VERTICES, SLOTS], tl.float32),
         tl.zeros([VERTICES, SLOTS, D_PADDED], tl.float32),
     )
+    ahead = look_at_first(given, span, PROBLEM, SLOTS)
     for start in range(0, tl.max(span.count), SLOTS):
-        slots = next_slots(span, given.edges.columns, given.sizes.num_sources, start, SLOTS)
-        left = load_heads(vertices.left, slots.other, slots.present, head, PROBLEM)
+        slots = ahead.slots
+        left = ahead.left.to(tl.float32)
+        ahead = look_ahead(given, ahead.later, span, start + 2 * SLOTS, PROBLEM, SLOTS)
         compared = compare(given, left, right, slots, PROBLEM)
         score = tl.where(slots.present, compared.score, -float("inf"))
-        value = load_value(given, left, slots, PROBLEM)
+        value = load_value(given, left, slots.other, slots.present, PROBLEM)
         highest = tl.where(score > so_far.highest, score, so_far.highest)  # of numbers alone
         shift = tl.where(highest == -float("inf"), 0.0, highest)
         decay = tl.exp2(so_far.highest - shift)

@@ -1,9 +1,10 @@
 """Backward Triton kernels of ``edge_attention`` by row and by source.
 
-The pass over the rows leaves the probability of each edge and its gradient, two numbers a head, and
-the mean of the latter, one a row, to all other kernels. Long rows and sources have kernels of their
-own, as in the forward pass. No kernel adds atomically: sums over all rows are left to the launch,
-by program.
+The pass over the rows leaves ``delta``, one number a row and head, to all other kernels. These work
+out anew what else they need of an edge, its probability and how its value pulls: what they read for
+its gradient suffices, and reading two numbers of each edge and head costs more than two products.
+Long rows and sources have kernels of their own, as in the forward pass. No kernel adds atomically:
+sums over all rows are left to the launch, by program.
 """
 
 from typing import Any, NamedTuple
@@ -12,42 +13,41 @@ import triton
 import triton.language as tl
 
 from g2vlm_fast.kernels.triton.edge_attention_rows import (
-    LOG2_E,
     Given,
     Slots,
     compare,
     key_gradient,
+    load_ends,
     load_heads,
     load_parameter,
-    load_score_gradient,
+    load_per_head,
     load_value,
     locate,
     locate_short,
+    look_ahead,
+    look_at_first,
     next_slots,
     per_head,
+    probability_and_pull,
+    store_ends,
     store_heads,
 )
-
-
-class ResultGradients(NamedTuple):
-    """What the backward pass starts from."""
-
-    out: Any  # [V, H, D]
-    lse: Any  # [V, H] or None
 
 
 class Attending(NamedTuple):
     """A row's end of its edges."""
 
     right: Any
-    grad: Any
-    log: Any  # of the sum of exponentials of its scores, in units of log 2
+    lse: Any
+    grad_out: Any
 
 
 class Direction(NamedTuple):
     """Sums over edges of a direction, by slot: what its gradient ``p (pull - delta)`` is made of.
 
-    ``delta``, the mean pull of a row, is known when its last edge is; one pass then suffices.
+    ``delta``, the mean pull of a row, is known when its last edge is; one pass then suffices. The
+    sums of long rows would cancel in more digits than they have, so that their pulls are taken
+    from ``centre``, the mean of a pass before.
     """
 
     pulled: Any  # weighed by p * pull
@@ -64,11 +64,9 @@ class Moments(NamedTuple):
 
 @triton.jit
 def row_kernel(
-    grads,
+    results,
     vertices,
     edges,
-    lse,
-    scratch,
     grad_right,
     partial,
     sizes,
@@ -90,18 +88,16 @@ def row_kernel(
             edges.row_offsets, first, sizes.num_rows, sizes.num_edges, VERTICES, PROBLEM
         )
         of_attention += differentiate_rows(
-            given, span, grads, lse, scratch, grad_right, PROBLEM, VERTICES, SLOTS
+            given, span, results, grad_right, PROBLEM, VERTICES, SLOTS
         )
     store_partial(partial, program, head, of_attention, PROBLEM)
 
 
 @triton.jit
 def long_row_kernel(
-    grads,
+    results,
     vertices,
     edges,
-    lse,
-    scratch,
     grad_right,
     partial,
     sizes,
@@ -122,7 +118,7 @@ def long_row_kernel(
             span = locate(edges.row_offsets, first + place, sizes.num_rows, sizes.num_edges, 1)
             if tl.max(span.count) > PROBLEM.LONG:
                 of_attention += differentiate_rows(
-                    given, span, grads, lse, scratch, grad_right, PROBLEM, 1, SLOTS
+                    given, span, results, grad_right, PROBLEM, 1, SLOTS
                 )
     store_partial(partial, program, head, of_attention, PROBLEM)
 
@@ -152,21 +148,23 @@ def along(direction, pulled, probability, step):
 
 
 @triton.jit
-def add_edges(given, moments, attending, slots, scratch, PROBLEM: tl.constexpr):
-    """Add the next edges to the moments, and write the probability and the pull of each."""
-    vertices = given.vertices
-    left = load_heads(vertices.left, slots.other, slots.present, given.head, PROBLEM)
+def weigh(given, attending, slots, stored_left, PROBLEM: tl.constexpr):
+    """Return edges of rows, compared, with their probabilities and pulls."""
+    left = stored_left.to(tl.float32)
     compared = compare(given, left, attending.right, slots, PROBLEM)
-    value = load_value(given, left, slots, PROBLEM)
-    probability = tl.where(slots.present, tl.exp2(compared.score - attending.log), 0.0)
-    pull = tl.sum(attending.grad * value, 2)
-    pulled = tl.where(slots.present, probability * pull, 0.0)
-    at = per_head(scratch.probability, slots.edge, given.head, PROBLEM)
-    tl.store(at, probability, mask=slots.present)
-    tl.store(per_head(scratch.pull, slots.edge, given.head, PROBLEM), pull, mask=slots.present)
+    value = load_value(given, left, slots.other, slots.present, PROBLEM)
+    probability, pull = probability_and_pull(
+        compared, slots, attending.lse, attending.grad_out, value
+    )
+    return compared, probability, pull
+
+
+@triton.jit
+def add_edges(given, moments, attending, compared, probability, pull):
+    pulled = probability * pull
     right = moments.right
     attention = moments.attention
-    if vertices.attention is None:
+    if given.vertices.attention is None:
         right = along(right, pulled, probability, compared.mixed)
     else:
         rises = compared.key + attending.right > 0
@@ -179,51 +177,64 @@ def add_edges(given, moments, attending, slots, scratch, PROBLEM: tl.constexpr):
 def differentiate_rows(
     given,
     span,
-    grads,
-    lse,
-    scratch,
+    results,
     grad_right,
     PROBLEM: tl.constexpr,
     VERTICES: tl.constexpr,
     SLOTS: tl.constexpr,
 ):
-    """Write the span's part of the scratch and of ``grad_right``; return that of attention."""
+    """Write the span's part of ``delta`` and of ``grad_right``; return that of attention."""
     head = given.head
     scale = given.sizes.scale
     rows = span.vertices[:, None]
     has_edges = (span.count > 0)[:, None]
     attending = Attending(
-        load_heads(given.vertices.right, rows, has_edges, head, PROBLEM),
-        load_heads(grads.out, rows, has_edges, head, PROBLEM),
-        tl.load(per_head(lse, rows, head, PROBLEM), mask=has_edges, other=0.0) * LOG2_E,
+        load_ends(given.vertices.right, rows, has_edges, head, PROBLEM),
+        load_per_head(results.lse, rows, has_edges, head, PROBLEM),
+        load_heads(results.grad_out, rows, has_edges, head, PROBLEM),
     )
     moments = no_moments(VERTICES, SLOTS, PROBLEM.D_PADDED)
+    centre = tl.zeros([VERTICES, 1], tl.float32)
+    if SLOTS > 1:
+        pulled = tl.zeros([VERTICES, SLOTS], tl.float32)
+        ahead = look_at_first(given, span, PROBLEM, SLOTS)
+        for start in range(0, tl.max(span.count), SLOTS):
+            slots = ahead.slots
+            left = ahead.left
+            ahead = look_ahead(given, ahead.later, span, start + 2 * SLOTS, PROBLEM, SLOTS)
+            _, probability, pull = weigh(given, attending, slots, left, PROBLEM)
+            pulled += probability * pull
+        centre = tl.sum(pulled, 1)[:, None]
+    ahead = look_at_first(given, span, PROBLEM, SLOTS)
     for start in range(0, tl.max(span.count), SLOTS):
-        slots = next_slots(span, given.edges.columns, given.sizes.num_sources, start, SLOTS)
-        moments = add_edges(given, moments, attending, slots, scratch, PROBLEM)
-    delta = tl.sum(moments.pull, 1)[:, None]
-    if grads.lse is not None:
-        delta -= tl.load(per_head(grads.lse, rows, head, PROBLEM), mask=has_edges, other=0.0)
-    tl.store(per_head(scratch.mean_pull, rows, head, PROBLEM), delta, mask=has_edges)
+        slots = ahead.slots
+        left = ahead.left
+        ahead = look_ahead(given, ahead.later, span, start + 2 * SLOTS, PROBLEM, SLOTS)
+        compared, probability, pull = weigh(given, attending, slots, left, PROBLEM)
+        moments = add_edges(given, moments, attending, compared, probability, pull - centre)
+    rest = tl.sum(moments.pull, 1)[:, None]
+    if results.grad_lse is not None:
+        rest -= load_per_head(results.grad_lse, rows, has_edges, head, PROBLEM)
+    delta = centre + rest
+    tl.store(per_head(results.delta, rows, head, PROBLEM), delta, mask=has_edges)
     nothing = (delta - delta)[:, :, None]  # NaN where the pull of an edge is no number
     if grad_right is not None:
         mean = tl.sum(moments.right.mean, 1)[:, None, :]
-        total = tl.sum(moments.right.pulled, 1)[:, None, :] - delta[:, :, None] * mean
+        total = tl.sum(moments.right.pulled, 1)[:, None, :] - rest[:, :, None] * mean
         if given.vertices.attention is not None:
             total *= load_parameter(given.vertices.attention, 0, head, PROBLEM)
         total = scale * total + nothing
-        store_heads(grad_right, rows, span.inside[:, None], head, total, PROBLEM)
+        store_ends(grad_right, rows, span.inside[:, None], head, total, PROBLEM)
     mean = moments.attention.mean
-    return scale * (moments.attention.pulled - delta[:, :, None] * mean) + nothing
+    return scale * (moments.attention.pulled - rest[:, :, None] * mean) + nothing
 
 
 @triton.jit
 def source_kernel(
-    grads,
+    results,
     vertices,
     edges,
     transpose,
-    scratch,
     gradients,
     sizes,
     PROBLEM: tl.constexpr,
@@ -236,18 +247,15 @@ def source_kernel(
     span = locate_short(
         transpose.offsets, first, sizes.num_sources, sizes.num_edges, VERTICES, PROBLEM
     )
-    differentiate_sources(
-        given, span, grads, transpose, scratch, gradients, PROBLEM, VERTICES, SLOTS
-    )
+    differentiate_sources(given, span, results, transpose, gradients, PROBLEM, VERTICES, SLOTS)
 
 
 @triton.jit
 def long_source_kernel(
-    grads,
+    results,
     vertices,
     edges,
     transpose,
-    scratch,
     gradients,
     sizes,
     PROBLEM: tl.constexpr,
@@ -263,27 +271,26 @@ def long_source_kernel(
         for place in range(VERTICES):
             span = locate(offsets, first + place, sizes.num_sources, sizes.num_edges, 1)
             if tl.max(span.count) > PROBLEM.LONG:
-                differentiate_sources(
-                    given, span, grads, transpose, scratch, gradients, PROBLEM, 1, SLOTS
-                )
+                differentiate_sources(given, span, results, transpose, gradients, PROBLEM, 1, SLOTS)
 
 
 @triton.jit
-def next_transposed(span, transpose, sizes, start, SLOTS: tl.constexpr):
-    """Return the edges from the ``start``-th of each source on."""
+def next_transposed(span, transpose, sizes, start, PROBLEM: tl.constexpr, SLOTS: tl.constexpr):
+    """Return the edges from the ``start``-th of each source on, and their numbers for geometry."""
     slots = next_slots(span, transpose.rows, sizes.num_rows, start, SLOTS)
-    edge = tl.load(transpose.edges + slots.edge, mask=slots.present, other=0)
-    present = slots.present & (edge >= 0) & (edge < sizes.num_edges)
-    return Slots(edge, slots.other, present)
+    if PROBLEM.TERMS > 0:
+        edge = tl.load(transpose.edges + slots.edge, mask=slots.present, other=0)
+        present = slots.present & (edge >= 0) & (edge < sizes.num_edges)
+        slots = Slots(edge, slots.other, present)
+    return slots
 
 
 @triton.jit
 def differentiate_sources(
     given,
     span,
-    grads,
+    results,
     transpose,
-    scratch,
     gradients,
     PROBLEM: tl.constexpr,
     VERTICES: tl.constexpr,
@@ -294,25 +301,26 @@ def differentiate_sources(
     vertices = given.vertices
     head = given.head
     sources = span.vertices[:, None]
-    left = load_heads(vertices.left, sources, (span.count > 0)[:, None], head, PROBLEM)
+    has_edges = (span.count > 0)[:, None]
+    left = load_ends(vertices.left, sources, has_edges, head, PROBLEM)
+    value = load_value(given, left, sources, has_edges, PROBLEM)
     of_left = tl.zeros([VERTICES, SLOTS, D_PADDED], tl.float32)
     of_value = tl.zeros([VERTICES, SLOTS, D_PADDED], tl.float32)
-    ahead = next_transposed(span, transpose, given.sizes, 0, SLOTS)
+    ahead = next_transposed(span, transpose, given.sizes, 0, PROBLEM, SLOTS)
     for start in range(0, tl.max(span.count), SLOTS):
         slots = ahead
-        ahead = next_transposed(span, transpose, given.sizes, start + SLOTS, SLOTS)
-        edge = slots.edge
+        ahead = next_transposed(span, transpose, given.sizes, start + SLOTS, PROBLEM, SLOTS)
+        rows = slots.other
         present = slots.present
-        grad = load_heads(grads.out, slots.other, present, head, PROBLEM)
-        at = per_head(scratch.probability, edge, head, PROBLEM)
-        probability = tl.load(at, mask=present, other=0.0)
-        of_value += probability[:, :, None] * grad
+        right = load_ends(vertices.right, rows, present, head, PROBLEM)
+        grad_out = load_heads(results.grad_out, rows, present, head, PROBLEM)
+        lse = load_per_head(results.lse, rows, present, head, PROBLEM)
+        compared = compare(given, left, right, slots, PROBLEM)
+        probability, pull = probability_and_pull(compared, slots, lse, grad_out, value)
+        of_value += probability[:, :, None] * grad_out
         if gradients.left is not None:
-            right = load_heads(vertices.right, slots.other, present, head, PROBLEM)
-            score_gradient = load_score_gradient(
-                scratch, edge, slots.other, present, probability, given, PROBLEM
-            )
-            compared = compare(given, left, right, slots, PROBLEM)
+            delta = load_per_head(results.delta, rows, present, head, PROBLEM)
+            score_gradient = given.sizes.scale * probability * (pull - delta)
             gradient = key_gradient(given, compared, right, score_gradient)
             of_left += tl.where(present[:, :, None], gradient, 0.0)
     inside = span.inside[:, None]
@@ -323,4 +331,4 @@ def differentiate_sources(
         left_total = tl.sum(of_left, 1)[:, None, :]
         if vertices.value is None:
             left_total += value_total
-        store_heads(gradients.left, sources, inside, head, left_total, PROBLEM)
+        store_ends(gradients.left, sources, inside, head, left_total, PROBLEM)

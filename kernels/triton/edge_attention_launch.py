@@ -8,7 +8,6 @@ from torch import Tensor
 
 from g2vlm_fast.kernels.triton.edge_attention import forward_kernel, long_forward_kernel
 from g2vlm_fast.kernels.triton.edge_attention_backward import (
-    ResultGradients,
     long_row_kernel,
     long_source_kernel,
     row_kernel,
@@ -18,7 +17,7 @@ from g2vlm_fast.kernels.triton.edge_attention_geometry import (
     geometry_kernel,
     geometry_weight_kernel,
 )
-from g2vlm_fast.kernels.triton.edge_attention_rows import Problem, Scratch, Sizes
+from g2vlm_fast.kernels.triton.edge_attention_rows import Problem, Results, Sizes
 from g2vlm_fast.kernels.triton.interpreter import repair_interpreter
 from g2vlm_fast.ops._edge_attention_arguments import Edges, Transposed, Vertices
 from g2vlm_fast.ops.reference.graph_build import edge_rows
@@ -33,9 +32,10 @@ EDGE_TILES = 32  # likewise, of the kernel of the geometry's weight
 
 def problem_of(vertices: Vertices, edges: Edges) -> Problem:
     """Return what the kernels are compiled for."""
-    heads, head_dim = vertices.right.shape[1:]
+    heads, head_dim = vertices.left.shape[-2:]
     return Problem(
         H=heads,
+        END_HEADS=heads if vertices.right is not None else 2 * heads,
         D=head_dim,
         D_PADDED=max(16, triton.next_power_of_2(head_dim)),
         TERMS=0 if edges.geometry is None else edges.geometry.shape[1],
@@ -51,8 +51,10 @@ def block_of(kernel: str, problem: Problem) -> dict[str, int]:
     of the time of two edges at a time).
     """
     channels = problem.D_PADDED
-    if kernel == "short":
+    if kernel in ("forward", "row"):
         return {"VERTICES": max(1, 1024 // channels), "SLOTS": 1, "num_warps": 4}
+    if kernel == "source":
+        return {"VERTICES": max(1, 512 // channels), "SLOTS": 1, "num_warps": 2}
     if kernel == "long":
         return {"VERTICES": 128, "SLOTS": max(1, 1024 // channels), "num_warps": 4}
     terms = triton.next_power_of_2(max(1, problem.TERMS))
@@ -60,8 +62,14 @@ def block_of(kernel: str, problem: Problem) -> dict[str, int]:
 
 
 def _sizes(vertices: Vertices, edges: Edges, negative_slope: float, scale: float) -> Sizes:
-    rows, sources, count = vertices.right.shape[0], vertices.left.shape[0], edges.columns.shape[0]
-    return Sizes(rows, sources, count, negative_slope, scale)
+    left, right = vertices.ends()
+    return Sizes(right.shape[0], left.shape[0], edges.columns.shape[0], negative_slope, scale)
+
+
+def _pointed(vertices: Vertices) -> Vertices:
+    """Return the vertices with a tensor for each end: where its first lies."""
+    left, right = vertices.ends()
+    return vertices._replace(left=left, right=right)
 
 
 def _on_device_of(tensor: Tensor):
@@ -81,15 +89,16 @@ def forward(
     if lse.numel() == 0:
         return
     problem = problem_of(vertices, edges)
-    given = (vertices, edges, out, lse, _sizes(vertices, edges, negative_slope, scale), problem)
+    sizes = _sizes(vertices, edges, negative_slope, scale)
+    given = (_pointed(vertices), edges, out, lse, sizes, problem)
     with _on_device_of(lse):
-        for name, kernel in (("short", forward_kernel), ("long", long_forward_kernel)):
+        for name, kernel in (("forward", forward_kernel), ("long", long_forward_kernel)):
             blocks = block_of(name, problem)
             kernel[(triton.cdiv(rows, blocks["VERTICES"]) * heads,)](*given, **blocks)
 
 
 def backward(
-    grads: ResultGradients,
+    grads: tuple[Tensor, Tensor | None],
     vertices: Vertices,
     edges: Edges,
     transpose: Transposed,
@@ -98,35 +107,39 @@ def backward(
     scale: float,
     gradients: list[Tensor | None],
 ) -> None:
-    """Write the ``gradients`` that are not None; every tensor is dense."""
+    """Write the ``gradients`` that are not None; every tensor is dense.
+
+    ``grads`` are those of the output and, unless it is None, of ``lse``.
+    """
     grad_left, grad_right, grad_attention, grad_value, grad_geometry, grad_weight = gradients
     problem = problem_of(vertices, edges)
     sizes = _sizes(vertices, edges, negative_slope, scale)
-    heads = problem.H
-    of_edges = (lse.new_empty(sizes.num_edges, heads) for _ in range(2))
-    scratch = Scratch(*of_edges, torch.empty_like(lse))
+    if vertices.right is None and grad_left is not None:
+        grad_left, grad_right = grad_left.unbind(1)
+    vertices = _pointed(vertices)
+    results = Results(lse, torch.empty_like(lse), *grads)
     with _on_device_of(lse):
         if lse.numel():
-            given = (grads, vertices, edges, lse, scratch, grad_right)
+            given = (results, vertices, edges, grad_right)
             _differentiate_rows(given, sizes, problem, grad_attention)
         elif grad_attention is not None:
             grad_attention.zero_()
-        if sizes.num_sources * heads and (grad_left is not None or grad_value is not None):
+        if sizes.num_sources * problem.H and (grad_left is not None or grad_value is not None):
             wanted = Vertices(left=grad_left, right=None, attention=None, value=grad_value)
-            given = (grads, vertices, edges, transpose, scratch, wanted, sizes, problem)
-            for name, kernel in (("short", source_kernel), ("long", long_source_kernel)):
+            given = (results, vertices, edges, transpose, wanted, sizes, problem)
+            for name, kernel in (("source", source_kernel), ("long", long_source_kernel)):
                 blocks = block_of(name, problem)
-                programs = triton.cdiv(sizes.num_sources, blocks["VERTICES"]) * heads
+                programs = triton.cdiv(sizes.num_sources, blocks["VERTICES"]) * problem.H
                 kernel[(programs,)](*given, **blocks)
         if grad_geometry is not None or grad_weight is not None:
-            given = (vertices, edges, edge_rows(edges.row_offsets, sizes.num_edges), scratch)
+            given = (results, vertices, edges, edge_rows(edges.row_offsets, sizes.num_edges))
             _differentiate_geometry(given, sizes, problem, grad_geometry, grad_weight)
 
 
 def _differentiate_rows(
     given: tuple, sizes: Sizes, problem: Problem, grad_attention: Tensor | None
 ) -> None:
-    short, long = (block_of(name, problem) for name in ("short", "long"))
+    short, long = (block_of(name, problem) for name in ("row", "long"))
     counts = (
         triton.cdiv(sizes.num_rows, short["VERTICES"] * ROW_TILES),
         triton.cdiv(sizes.num_rows, long["VERTICES"]),

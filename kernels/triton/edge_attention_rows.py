@@ -31,6 +31,7 @@ class Problem(NamedTuple):
     """What all kernels are compiled for."""
 
     H: int
+    END_HEADS: int  # from one row of left and right ends to the next: 2 H where they alternate
     D: int
     D_PADDED: int
     TERMS: int  # columns of the geometry
@@ -63,12 +64,21 @@ class Slots(NamedTuple):
     present: Any
 
 
-class Scratch(NamedTuple):
-    """What the backward pass over the rows leaves to the other kernels."""
+class Ahead(NamedTuple):
+    """What is on its way from memory while the edges before are worked on."""
 
-    probability: Any  # [E, H] float32
-    pull: Any  # [E, H] float32, the gradient of the probability
-    mean_pull: Any  # [V, H] float32, less the gradient of the row's lse
+    slots: Any  # the next edges of rows
+    left: Any  # and their left ends, in the dtype that they are stored in
+    later: Any  # the edges behind them
+
+
+class Results(NamedTuple):
+    """What rows attended to, as far as gradients need it, and the gradients to start from."""
+
+    lse: Any  # [V, H]
+    delta: Any  # [V, H] float32, the mean pull of a row's edges less the gradient of its lse
+    grad_out: Any  # [V, H, D]
+    grad_lse: Any  # [V, H] or None
 
 
 class Compared(NamedTuple):
@@ -113,12 +123,11 @@ def next_slots(span, others, num_others, start, SLOTS: tl.constexpr):
 
 
 @triton.jit
-def head_pointers(base, of, head, PROBLEM: tl.constexpr):
-    """Return pointers to the channels of one head of vertices ``[m, n]``, as ``[m, n, D]``."""
+def channel_pointers(base, first_head, PROBLEM: tl.constexpr):
+    """Return pointers to the channels of heads ``[m, n]``, as ``[m, n, D]``."""
     D_PADDED: tl.constexpr = PROBLEM.D_PADDED
     channels = tl.arange(0, D_PADDED)[None, None, :]
-    first = (of.to(tl.int64) * PROBLEM.H + head) * PROBLEM.D
-    return base + first[:, :, None] + channels
+    return base + (first_head * PROBLEM.D)[:, :, None] + channels
 
 
 @triton.jit
@@ -132,16 +141,51 @@ def channel_mask(inside, PROBLEM: tl.constexpr):
 
 @triton.jit
 def load_heads(base, of, inside, head, PROBLEM: tl.constexpr):
-    pointers = head_pointers(base, of, head, PROBLEM)
-    mask = channel_mask(inside, PROBLEM)
-    return tl.load(pointers, mask=mask, other=0.0).to(tl.float32)
+    """Load the channels of one head of vertices ``[m, n]``, as ``[m, n, D]``."""
+    pointers = channel_pointers(base, of.to(tl.int64) * PROBLEM.H + head, PROBLEM)
+    return tl.load(pointers, mask=channel_mask(inside, PROBLEM), other=0.0).to(tl.float32)
 
 
 @triton.jit
 def store_heads(base, of, inside, head, values, PROBLEM: tl.constexpr):
-    pointers = head_pointers(base, of, head, PROBLEM)
-    mask = channel_mask(inside, PROBLEM)
-    tl.store(pointers, values.to(base.dtype.element_ty), mask=mask)
+    pointers = channel_pointers(base, of.to(tl.int64) * PROBLEM.H + head, PROBLEM)
+    tl.store(pointers, values.to(base.dtype.element_ty), mask=channel_mask(inside, PROBLEM))
+
+
+@triton.jit
+def load_ends(base, of, inside, head, PROBLEM: tl.constexpr):
+    """Load like :func:`load_heads` from left or right ends."""
+    return load_stored_ends(base, of, inside, head, PROBLEM).to(tl.float32)
+
+
+@triton.jit
+def load_stored_ends(base, of, inside, head, PROBLEM: tl.constexpr):
+    """Load left or right ends in the dtype that they are stored in."""
+    pointers = channel_pointers(base, of.to(tl.int64) * PROBLEM.END_HEADS + head, PROBLEM)
+    return tl.load(pointers, mask=channel_mask(inside, PROBLEM), other=0.0)
+
+
+@triton.jit
+def store_ends(base, of, inside, head, values, PROBLEM: tl.constexpr):
+    pointers = channel_pointers(base, of.to(tl.int64) * PROBLEM.END_HEADS + head, PROBLEM)
+    tl.store(pointers, values.to(base.dtype.element_ty), mask=channel_mask(inside, PROBLEM))
+
+
+@triton.jit
+def look_ahead(given, slots, span, start, PROBLEM: tl.constexpr, SLOTS: tl.constexpr):
+    """Return what is :class:`Ahead` with the edges ``slots`` and, behind them, those at ``start``.
+
+    Left to itself the compiler loads an edge's number, and what lies there, when it needs them.
+    """
+    left = load_stored_ends(given.vertices.left, slots.other, slots.present, given.head, PROBLEM)
+    later = next_slots(span, given.edges.columns, given.sizes.num_sources, start, SLOTS)
+    return Ahead(slots, left, later)
+
+
+@triton.jit
+def look_at_first(given, span, PROBLEM: tl.constexpr, SLOTS: tl.constexpr):
+    slots = next_slots(span, given.edges.columns, given.sizes.num_sources, 0, SLOTS)
+    return look_ahead(given, slots, span, SLOTS, PROBLEM, SLOTS)
 
 
 @triton.jit
@@ -180,12 +224,11 @@ def compare(given, left, right, slots, PROBLEM: tl.constexpr):
 
 
 @triton.jit
-def load_score_gradient(scratch, edge, row, present, probability, given, PROBLEM: tl.constexpr):
-    """Return the gradients of the scores of edges, before they are scaled to units of log 2."""
-    pull = tl.load(per_head(scratch.pull, edge, given.head, PROBLEM), mask=present, other=0.0)
-    at = per_head(scratch.mean_pull, row, given.head, PROBLEM)
-    mean_pull = tl.load(at, mask=present, other=0.0)
-    return given.sizes.scale * probability * (pull - mean_pull)
+def probability_and_pull(compared, slots, lse, grad_out, value):
+    """Return the probabilities of edges ``[m, n]``, and their gradients: how values pull."""
+    probability = tl.where(slots.present, tl.exp2(compared.score - lse * LOG2_E), 0.0)
+    pull = tl.where(slots.present, tl.sum(grad_out * value, 2), 0.0)
+    return probability, pull
 
 
 @triton.jit
@@ -199,11 +242,16 @@ def key_gradient(given, compared, right, score_gradient):
 
 
 @triton.jit
-def load_value(given, left, slots, PROBLEM: tl.constexpr):
+def load_value(given, left, sources, present, PROBLEM: tl.constexpr):
     value = left
     if given.vertices.value is not None:
-        value = load_heads(given.vertices.value, slots.other, slots.present, given.head, PROBLEM)
+        value = load_heads(given.vertices.value, sources, present, given.head, PROBLEM)
     return value
+
+
+@triton.jit
+def load_per_head(base, of, inside, head, PROBLEM: tl.constexpr):
+    return tl.load(per_head(base, of, head, PROBLEM), mask=inside, other=0.0)
 
 
 @triton.jit

@@ -319,3 +319,29 @@ def test_a_long_row_on_the_gpu_agrees_with_float64(generator: torch.Generator) -
     pairs += [(a[7], b[7]) for a, b in (pairs[0], pairs[2])]  # of the long row alone
     for a, b in pairs:
         assert (a.cpu().double() - b).norm() < rounding * b.norm()
+
+
+@pytest.mark.parametrize("attends", ["gatv2", "dot"])
+def test_both_ends_in_one_tensor_are_the_same_as_two(
+    generator: torch.Generator, on_backend: OnBackend, attends: str
+) -> None:
+    graph = random_graph(generator, 30, 30, 200)
+    ends, attention = draw(generator, 30, 2, 2, 16), draw(generator, 2, 16)
+    leaves = (ends, attention) if attends == "gatv2" else (ends,)
+    options = (graph, attention if attends == "gatv2" else None)
+    with on_backend():
+        together = edge_attention(ends, None, *options)
+        apart = edge_attention(ends[:, 0], ends[:, 1], *options)
+        assert isinstance(together, Tensor)
+        assert isinstance(apart, Tensor)
+        upstream = torch.randn(together.shape, generator=generator)
+        found, expected = (torch.autograd.grad(out, leaves, upstream) for out in (together, apart))
+    assert torch.equal(together, apart)
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_one_tensor_for_both_ends_has_two_of_them(generator: torch.Generator) -> None:
+    graph = random_graph(generator, 5, 5, 9)
+    with pytest.raises(ValueError, match="axis 1 of left must have size 2"):
+        edge_attention(draw(generator, 5, 3, 2, 8), None, graph)

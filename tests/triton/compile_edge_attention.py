@@ -17,18 +17,17 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from g2vlm_fast.kernels.triton import edge_attention_launch as launch
-from g2vlm_fast.kernels.triton.edge_attention_backward import ResultGradients
-from g2vlm_fast.kernels.triton.edge_attention_rows import Problem, Scratch, Sizes
+from g2vlm_fast.kernels.triton.edge_attention_rows import Problem, Results, Sizes
 from g2vlm_fast.ops._edge_attention_arguments import Edges, Transposed, Vertices
 
 HEADS = 4
 TERMS = 4
 KERNELS = {  # and whose blocks each takes
-    "forward": (launch.forward_kernel, "short"),
+    "forward": (launch.forward_kernel, "forward"),
     "long_forward": (launch.long_forward_kernel, "long"),
-    "row": (launch.row_kernel, "short"),
+    "row": (launch.row_kernel, "row"),
     "long_row": (launch.long_row_kernel, "long"),
-    "source": (launch.source_kernel, "short"),
+    "source": (launch.source_kernel, "source"),
     "long_source": (launch.long_source_kernel, "long"),
     "geometry": (launch.geometry_kernel, "edges"),
     "geometry_weight": (launch.geometry_weight_kernel, "edges"),
@@ -42,11 +41,10 @@ def argument_types(dtype: str, features: set[str]) -> dict[str, Any]:
     value = f"*{dtype}" if "value" in features else None
     geometry = "*fp32" if "geometry" in features else None
     return {
-        "grads": ResultGradients(f"*{dtype}", "*fp32" if "lse" in features else None),
+        "results": Results("*fp32", "*fp32", f"*{dtype}", "*fp32" if "lse" in features else None),
         "vertices": Vertices(f"*{dtype}", f"*{dtype}", attention, value),
         "edges": Edges("*i32", "*i32", geometry, geometry),
         "transpose": Transposed("*i32", "*i32", "*i32"),
-        "scratch": Scratch("*fp32", "*fp32", "*fp32"),
         "gradients": Vertices(f"*{dtype}", None, None, value),
         "sizes": Sizes("i32", "i32", "i32", "fp32", "fp32"),
         "out": f"*{dtype}",
@@ -62,7 +60,7 @@ def compile_case(kernel: str, head_dim: int, dtype: str, features: set[str]) -> 
     function, blocks_of = KERNELS[kernel]
     padded = max(16, triton.next_power_of_2(head_dim))
     terms = TERMS if "geometry" in features else 0
-    problem = Problem(HEADS, head_dim, padded, terms, launch.LONG)
+    problem = Problem(HEADS, 2 * HEADS, head_dim, padded, terms, launch.LONG)
     static = {"PROBLEM": problem, **launch.block_of(blocks_of, problem)}
     options = {"num_warps": static.pop("num_warps")}
     if kernel in TILES:

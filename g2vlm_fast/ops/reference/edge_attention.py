@@ -34,7 +34,8 @@ def _pairs(vertices: Vertices, edges: Edges, negative_slope: float, scale: float
     wide = accumulation_dtype(vertices.left.dtype)
     rows = edge_rows(edges.row_offsets, edges.columns.shape[0]).long()
     sources = edges.columns.long()
-    left, query = vertices.left.to(wide)[sources], vertices.right.to(wide)[rows]
+    left, right = vertices.ends()
+    left, query = left.to(wide)[sources], right.to(wide)[rows]
     key = left
     if edges.geometry is not None and edges.geometry_weight is not None:
         key = left + torch.einsum("eg,ghd->ehd", edges.geometry, edges.geometry_weight)
@@ -55,7 +56,7 @@ def edge_attention(
     vertices: Vertices, edges: Edges, negative_slope: float, scale: float
 ) -> tuple[Tensor, Tensor]:
     """Return the attended rows ``[V, H, D]`` and the log of their normalisers ``[V, H]``."""
-    count = vertices.right.shape[0]
+    count = vertices.ends()[1].shape[0]
     pairs = _pairs(vertices, edges, negative_slope, scale)
     index = pairs.rows.unsqueeze(1).expand_as(pairs.score)
     highest = pairs.score.new_full((count, pairs.score.shape[1]), -torch.inf)
@@ -81,7 +82,7 @@ def edge_attention_backward(
     wanted: list[bool],
 ) -> Gradients:
     """Return the gradients that are ``wanted``, without elements where one is not."""
-    left, right, attention, value = vertices
+    (left, right), attention, value = vertices.ends(), vertices.attention, vertices.value
     pairs = _pairs(vertices, edges, negative_slope, scale)
     rows = pairs.rows
     probability = (pairs.score - lse[rows]).exp()

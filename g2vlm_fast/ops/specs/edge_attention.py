@@ -31,12 +31,10 @@ def edge_attention_layer(
     check_tensor(op, "x", x, (graph.num_rows, "C"), FLOATS, sizes, graph.device)
     check_tensor(op, "source_map", source_map, ("H", "D", "C"), (x.dtype,), sizes, x.device)
     check_tensor(op, "row_map", row_map, ("H", "D", "C"), (x.dtype,), sizes, x.device)
-    left, right = (
-        torch.nn.functional.linear(x, each.flatten(0, 1)).view(-1, *each.shape[:2])
-        for each in (source_map, row_map)
-    )
+    maps = torch.stack([source_map, row_map])
+    ends = torch.nn.functional.linear(x, maps.flatten(0, 2)).view(-1, *maps.shape[:3])
     out = edge_attention(
-        left, right, graph, attention, geometry=geometry, geometry_weight=geometry_weight
+        ends, None, graph, attention, geometry=geometry, geometry_weight=geometry_weight
     )
     assert isinstance(out, Tensor)
     return out
@@ -49,6 +47,7 @@ def _case(
     terms: int = 0,
     dot: bool = False,
     valued: bool = False,
+    both: bool = False,
     graph: Callable[[torch.Generator], Graph] = lambda g: random_graph(g, 11, 14, 40),
     **options: Any,
 ) -> InputFactory:
@@ -57,9 +56,10 @@ def _case(
     def make(generator: torch.Generator) -> Inputs:
         edges = graph(generator)
         axes = (heads, head_dim)
+        ends = (2, *axes) if both else axes
         return {
-            "left": values(generator, edges.num_sources, *axes),
-            "right": values(generator, edges.num_rows, *axes),
+            "left": values(generator, edges.num_sources, *ends),
+            "right": None if both else values(generator, edges.num_rows, *axes),
             "graph": edges,
             "attention": None if dot else values(generator, *axes) / math.sqrt(max(head_dim, 1)),
             "value": values(generator, edges.num_sources, *axes) if valued else None,
@@ -74,6 +74,10 @@ def _case(
 def _of_four(generator: torch.Generator) -> Graph:
     """Return a graph of rows of four edges: those without have normalisers of minus infinity."""
     return Graph.from_knn(torch.randint(0, 14, (11, 4), generator=generator), 14)
+
+
+def _joining_one_set(generator: torch.Generator) -> Graph:
+    return random_graph(generator, 13, 13, 40)
 
 
 def _peaked(generator: torch.Generator) -> Inputs:
@@ -99,14 +103,17 @@ def _sizes(rows: int, sources: int, edges: int, heads: int, head_dim: int) -> In
 
 def _cost(inputs: Inputs) -> Cost:
     left, right, graph = inputs["left"], inputs["right"], inputs["graph"]
-    moved = left.nbytes + 2 * right.nbytes + 4 * (graph.num_edges + graph.num_rows + 1)
+    channels = left.shape[-2] * left.shape[-1]
+    moved = left.nbytes + (0 if right is None else right.nbytes)
+    moved += graph.num_rows * channels * left.element_size()
+    moved += 4 * (graph.num_edges + graph.num_rows + 1)
     terms = 0
     for name in ("attention", "value", "geometry", "geometry_weight"):
         moved += inputs[name].nbytes if isinstance(inputs.get(name), Tensor) else 0
     if inputs.get("geometry") is not None:
         terms = inputs["geometry"].shape[1]
     compare = 2 if inputs.get("attention") is None else 5
-    return Cost(moved, graph.num_edges * left[:1].numel() * (2 * terms + compare + 2))
+    return Cost(moved, graph.num_edges * channels * (2 * terms + compare + 2))
 
 
 _KERNELS = ("edge_attention", "edge_attention_backward", "graph_transpose")
@@ -133,6 +140,8 @@ SPEC = OpSpec(
         "dot_everything": _case(
             2, 12, terms=3, dot=True, valued=True, graph=_of_four, scale=0.3, return_lse=True
         ),
+        "gatv2_both_ends": _case(3, 8, terms=2, both=True, graph=_joining_one_set),
+        "dot_both_ends": _case(2, 8, dot=True, valued=True, both=True, graph=_joining_one_set),
         "one_channel": _case(1, 1, terms=1),
         "peaked": _peaked,
         "hub": _case(2, 8, terms=2, return_lse=True, graph=lambda g: hub_graph(g, 12, 300)),
@@ -164,12 +173,15 @@ SPEC = OpSpec(
         "gatv2_rising_slope",
         "dot",
         "dot_everything",
+        "gatv2_both_ends",
+        "dot_both_ends",
         "one_channel",
     ),
     cost=_cost,
     suite="graph",
     hostile=(
         Hostile("no graph", lambda i: {**i, "graph": None}, TypeError, "graph"),
+        Hostile("one end of two sets", lambda i: {**i, "right": None}, ValueError, "right"),
         Hostile("too few rows", lambda i: {**i, "right": i["right"][:-1]}, ValueError, "right"),
         Hostile("too few sources", lambda i: {**i, "left": i["left"][:-1]}, ValueError, "left"),
         Hostile("heads that differ", lambda i: {**i, "right": i["right"][:, 1:]}, ValueError, "H"),
