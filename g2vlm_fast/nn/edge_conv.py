@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from g2vlm_fast.nn._layer_options import check_message, check_sizes, check_terms
 from g2vlm_fast.nn._loaded_names import LinearLayer, put_linear_layer, take_linear_layers
 from g2vlm_fast.ops import Graph, edge_conv, edge_mlp
 
@@ -32,6 +33,9 @@ class EdgeConv(nn.Module):
         reduce: ``"max"``, ``"mean"`` or ``"sum"``.
         bias: whether the layers of the message have a bias.
         hidden_channels: channels between the two layers of the message; None for one layer.
+
+    Raises:
+        TypeError, ValueError: an option has the wrong type or value.
     """
 
     def __init__(
@@ -45,6 +49,9 @@ class EdgeConv(nn.Module):
         hidden_channels: int | None = None,
     ) -> None:
         super().__init__()
+        check_sizes("EdgeConv", in_channels=in_channels)
+        check_terms("EdgeConv", "geometry_channels", geometry_channels, least=0)
+        check_message("EdgeConv", out_channels, hidden_channels, activation, reduce, bias)
         channels = out_channels if hidden_channels is None else hidden_channels
         self.center = nn.Linear(in_channels, channels, bias=bias)
         self.difference = nn.Linear(in_channels, channels, bias=False)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from g2vlm_fast.nn._layer_options import check_sizes, check_terms
 from g2vlm_fast.ops import Graph, edge_attention
+from g2vlm_fast.ops._checks import check_flag, check_number
 
 
 class GATv2Conv(nn.Module):
@@ -31,6 +33,9 @@ class GATv2Conv(nn.Module):
         bias: add biases, in the maps of x and at the end.
         share_weights: use one map for sources and rows, which then have the same channels.
         residual: add a linear map of the row's x.
+
+    Raises:
+        TypeError, ValueError: an option has the wrong type or value.
     """
 
     bias: nn.Parameter | None
@@ -51,6 +56,19 @@ class GATv2Conv(nn.Module):
         if not isinstance(in_channels, tuple):
             in_channels = (in_channels, in_channels)
         of_sources, of_rows = in_channels
+        for size in in_channels:
+            check_sizes("GATv2Conv", in_channels=size)
+        check_sizes("GATv2Conv", out_channels=out_channels, heads=heads)
+        if edge_dim is not None:
+            check_terms("GATv2Conv", "edge_dim", edge_dim, least=1)
+        for name, flag in (
+            ("concat", concat),
+            ("bias", bias),
+            ("share_weights", share_weights),
+            ("residual", residual),
+        ):
+            check_flag("GATv2Conv", name, flag)
+        negative_slope = check_number("GATv2Conv", "negative_slope", negative_slope)
         if share_weights and of_sources != of_rows:
             raise ValueError(
                 f"GATv2Conv: share_weights needs one number of in_channels, got {in_channels}"

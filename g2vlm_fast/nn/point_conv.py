@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from g2vlm_fast.nn._layer_options import check_message, check_sizes
 from g2vlm_fast.nn._loaded_names import put_linear_layer, take_linear_layers
 from g2vlm_fast.nn.edge_conv import second_map
 from g2vlm_fast.ops import Graph, edge_conv, edge_mlp
@@ -37,6 +38,9 @@ class PointConv(nn.Module):
         global_nn: what is applied to the reduced messages ``[V, out_channels]``; None for nothing.
         bias: whether the layers of the message have a bias.
         hidden_channels: channels between the two layers of the message; None for one layer.
+
+    Raises:
+        TypeError, ValueError: an option has the wrong type or value.
     """
 
     def __init__(
@@ -50,6 +54,8 @@ class PointConv(nn.Module):
         hidden_channels: int | None = None,
     ) -> None:
         super().__init__()
+        check_sizes("PointConv", least=0, in_channels=in_channels)
+        check_message("PointConv", out_channels, hidden_channels, activation, reduce, bias)
         channels = out_channels if hidden_channels is None else hidden_channels
         self.in_channels = in_channels
         self.local = nn.Linear(in_channels + _AXES, channels, bias=bias)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from g2vlm_fast.nn import EdgeConv, GraphConv, MeshConv, PointConv
+from g2vlm_fast.nn import EdgeConv, GATv2Conv, GraphConv, MeshConv, PointConv
 from g2vlm_fast.ops import Graph, MeshEdges, use_backend
 from g2vlm_fast.ops.specs.graphs import random_graph, torus_faces
 
@@ -273,3 +273,28 @@ def test_a_neighbour_that_is_no_edge_is_refused_by_name(wrong: int) -> None:
         ValueError, match=rf"MeshConv: neighbours must be from -1 to 4, got {wrong}"
     ):
         MeshConv(3, 2)(torch.randn(5, 3), neighbours)
+
+
+@pytest.mark.parametrize(
+    ("layer", "options", "name"),
+    [
+        (EdgeConv, {"in_channels": 0}, "in_channels"),
+        (EdgeConv, {"out_channels": 2.0}, "out_channels"),
+        (EdgeConv, {"geometry_channels": 9}, "geometry_channels"),
+        (EdgeConv, {"activation": "gelu"}, "activation"),
+        (EdgeConv, {"reduce": "min"}, "reduce"),
+        (EdgeConv, {"hidden_channels": -1}, "hidden_channels"),
+        (PointConv, {"in_channels": -1}, "in_channels"),
+        (PointConv, {"activation": None}, "activation"),
+        (PointConv, {"reduce": "add"}, "reduce"),
+        (PointConv, {"bias": 1}, "bias"),
+        (GATv2Conv, {"in_channels": (4, 0)}, "in_channels"),
+        (GATv2Conv, {"heads": 0}, "heads"),
+        (GATv2Conv, {"edge_dim": 9}, "edge_dim"),
+        (GATv2Conv, {"negative_slope": "0.2"}, "negative_slope"),
+        (GATv2Conv, {"concat": 4}, "concat"),
+    ],
+)
+def test_options_are_refused_by_name_where_a_layer_is_made(layer, options, name: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises((TypeError, ValueError), match=f"{layer.__name__}: {name} must"):
+        layer(**{"in_channels": 4, "out_channels": 4, **options})
