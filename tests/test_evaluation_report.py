@@ -22,6 +22,7 @@ from g2vlm_fast.eval.protocol.summary import summarise
 from g2vlm_fast.eval.scoring import score_named
 from g2vlm_fast.pipeline.evaluation_report import write_report
 from g2vlm_fast.pipeline.evaluation_report.worth import COVERAGE, worth_of_intervals
+from g2vlm_fast.pipeline.evaluation_tables import describe, told_of_unasked
 
 _SCENES = tuple(f"room-{number}" for number in range(12))
 _SCORES = [score_named(name) for name in ("answer_score", "grounding_acc_25")]
@@ -46,7 +47,8 @@ def _run(system: str, folder: Path, *, seed: int, right: float, failed: str = ""
             Item("answers", "count", f"how many {odd} chairs?", "three", "three", 1.0),
         )
         reason = "out of memory" if name == failed else ""
-        records.append(SceneRecord(name, rows, reason, items))
+        beside = (_HOSTILE,) if name == failed else ()
+        records.append(SceneRecord(name, rows, reason, items, unasked=beside))
     return Run(summarise(records, _SCORES, identity), tuple(records), folder, identity)
 
 
@@ -107,6 +109,14 @@ def test_failures_and_few_scenes_are_told_before_any_number(page: Path) -> None:
     assert worth_of_intervals(12).split(":")[0] in told
     assert "No usable prediction" in told
     assert "out of memory" in html
+
+
+def test_texts_that_nobody_asked_are_told(runs: list[Run], page: Path) -> None:
+    told = told_of_unasked(runs[1].summary)
+    assert told.startswith("What is said to 1 text of 1 scene is not scored")
+    assert told in unescape(page.read_text(encoding="utf-8"))
+    assert "nobody asked" not in "\n".join(map(str, describe(runs[0].summary)))
+    assert "nobody asked" in "\n".join(map(str, describe(runs[1].summary)))
 
 
 def test_charts_are_written_as_png_and_svg(page: Path) -> None:

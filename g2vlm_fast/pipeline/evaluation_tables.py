@@ -40,6 +40,18 @@ def describe(summary: Summary, *, headlines_only: bool = False) -> Iterator[Any]
             yield f"  {escape(name)}: {escape(reason)}"
         if len(summary.failures) > _SHOWN_FAILURES:
             yield "  ..."
+    if summary.unasked:
+        yield f"[yellow]{escape(told_of_unasked(summary))}[/yellow]"
+
+
+def told_of_unasked(summary: Summary) -> str:
+    """Say how many texts were answered that nobody asked, with an example."""
+    texts = counted(sum(map(len, summary.unasked.values())), "text")
+    scene, (example, *_) = next(iter(summary.unasked.items()))
+    return (
+        f"What is said to {texts} of {counted(len(summary.unasked), 'scene')} is not scored, as "
+        f"nobody asked it in these words: {example!r} of {scene}, for one."
+    )
 
 
 def scores_table(summary: Summary, *, headlines_only: bool = False) -> Any:

@@ -36,16 +36,18 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
     item=st.builds(Item, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, NUMBERS),
     failure=TEXTS,
     seconds=ANY_NUMBERS,
+    unasked=st.lists(TEXTS, max_size=3).map(tuple),
 )
 def test_record_keeps_every_bit(
     rows: dict[str, tuple[float, ...]],
     item: Item,
     failure: str,
     seconds: float,
+    unasked: tuple[str, ...],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     path = tmp_path_factory.mktemp("record") / "record.json"
-    record = SceneRecord("room", rows, failure, (item,), seconds)
+    record = SceneRecord("room", rows, failure, (item,), seconds, unasked)
     path.write_text(record_to_json(record), encoding="utf-8")
     assert repr(read_record(path)) == repr(record)
 
@@ -60,7 +62,7 @@ def test_summary_keeps_every_bit(
     estimate = Estimate("spq", value, low, high, "bca", 7, count, chance)
     summary = Summary(
         "toy", "rooms", "abc", True, ("answers",), 7, {"room-1": "too dark"}, (estimate,),
-        {"count": estimate}, {"torch": "2.11"},
+        {"count": estimate}, {"torch": "2.11"}, {"room-2": ("how many chairs", "")},
     )  # fmt: skip
     path.write_text(summary_to_json(summary))
     assert repr(read_summary(path, summary.versions)) == repr(summary)
@@ -173,6 +175,8 @@ def test_every_missing_field_is_told(name: str, finished: Path, tmp_path: Path) 
         run = Path(shutil.copytree(finished, tmp_path / f"without-{field}"))
         if (name, field) == ("summary.json", "looks_at_truth"):
             continue  # a yes that must be said
+        if field == "unasked":
+            continue  # older runs have none
         _change(run / name, lambda values, field=field: values.pop(field))
         with pytest.raises((ScanError, RunError), match=Path(name).name):
             read_run(run)

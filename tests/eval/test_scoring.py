@@ -11,7 +11,12 @@ import pytest
 import torch
 from scored_rooms import room_case, truth_as_prediction
 
-from g2vlm_fast.data.interchange import PredictedObject, PredictedRelation, ScenePrediction
+from g2vlm_fast.data.interchange import (
+    PredictedCaption,
+    PredictedObject,
+    PredictedRelation,
+    ScenePrediction,
+)
 from g2vlm_fast.eval.protocol.cases import Case
 from g2vlm_fast.eval.protocol.records import SceneRecord
 from g2vlm_fast.eval.protocol.systems import TASKS
@@ -199,7 +204,11 @@ def test_only_what_is_attempted_and_asked_has_rows(case: Case, truth: ScenePredi
 
 
 def _millimetres(name: str) -> Callable[[ScenePrediction], ScenePrediction]:
-    return lambda truth: dataclasses.replace(truth, **{name: 1000 * getattr(truth, name)})
+    return _scaled(name, 1000)
+
+
+def _scaled(name: str, factor: float) -> Callable[[ScenePrediction], ScenePrediction]:
+    return lambda truth: dataclasses.replace(truth, **{name: factor * getattr(truth, name)})
 
 
 def _boxes_in_millimetres(truth: ScenePrediction) -> ScenePrediction:
@@ -220,6 +229,8 @@ OF_SOMETHING_ELSE: dict[str, tuple[Callable[[ScenePrediction], ScenePrediction],
     "points in millimetres": (_millimetres("points"), "points are 1000 times too large"),
     "mesh in millimetres": (_millimetres("vertices"), "times too large"),
     "depth in millimetres": (_millimetres("depth"), "depth are 1000 times too large"),
+    "a cloud in centimetres that is too small": (_scaled("points", 80), "times too large"),
+    "depth in inches": (_scaled("depth", 39.4), "depth are 39 times too large"),
     "boxes in millimetres": (_boxes_in_millimetres, "sizes of objects are 1000 times too large"),
 }  # fmt: skip
 
@@ -312,3 +323,20 @@ def test_scores_are_finite_whatever_extremes_are_predicted(case: Case) -> None:
     assert record.failure == ""
     for score in OF_ONE_SCENE:
         assert math.isfinite(value(record, score.name)), score.name
+
+
+def test_texts_that_were_not_asked_to_the_letter_are_counted(
+    case: Case, truth: ScenePrediction, of_truth: SceneRecord
+) -> None:
+    assert of_truth.unasked == ()
+    asked, *others = truth.answers
+    answers = (dataclasses.replace(asked, question=asked.question + " "), *others)
+    record = score_case(case, dataclasses.replace(truth, answers=answers), tasks=EVERYTHING)
+    assert record.unasked == (asked.question + " ",)
+    assert record.rows["answer_score"] != of_truth.rows["answer_score"]
+    quiet = dataclasses.replace(case, queries=())
+    assert score_case(quiet, truth, tasks=EVERYTHING).unasked == ()
+    assert score_case(case, truth, tasks=frozenset({"depth"})).unasked == ()
+    unprompted = PredictedCaption(text="a room")
+    record = score_case(case, dataclasses.replace(truth, captions=(unprompted,)), tasks=EVERYTHING)
+    assert record.unasked == ()

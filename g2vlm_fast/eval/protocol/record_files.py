@@ -16,6 +16,7 @@ from g2vlm_fast.data.readers.errors import ScanError
 from g2vlm_fast.data.readers.safe_files import Fields
 from g2vlm_fast.eval.protocol.records import Estimate, Item, Row, SceneRecord, Summary
 
+_UNASKED = "unasked"  # older runs have none
 _REMEDY = "Evaluate the scene again: delete the file, and give the run the same --out"
 
 
@@ -87,6 +88,7 @@ def read_record(path: Path) -> SceneRecord:
         failure=whole.text("failure"),
         items=tuple(_item(entry) for entry in whole.objects("items")),
         seconds=_number(whole, "seconds"),
+        unasked=_texts(whole, _UNASKED) if _UNASKED in whole.values else (),
     )
 
 
@@ -111,20 +113,19 @@ def read_summary(path: Path, versions: Mapping[str, Any]) -> Summary:
     """
     whole = read_fields(path)
     failures, by_kind = _object(whole, "failures"), _object(whole, "by_kind")
-    tasks = whole.list("tasks")
-    if not all(isinstance(task, str) for task in tasks):
-        raise ScanError(path, "tasks must be texts", _REMEDY)
+    beside = _object(whole, _UNASKED) if _UNASKED in whole.values else None
     return Summary(
         system=whole.text("system"),
         benchmark=whole.text("benchmark"),
         fingerprint=whole.text("fingerprint"),
         looks_at_truth=whole.values.get("looks_at_truth") is True,
-        tasks=tuple(tasks),
+        tasks=_texts(whole, "tasks"),
         scenes=whole.integer("scenes"),
         failures={name: failures.text(name) for name in failures.values},
         estimates=tuple(_estimate(entry) for entry in whole.objects("estimates")),
         by_kind={kind: _estimate(_object(by_kind, kind)) for kind in by_kind.values},
         versions=dict(versions),
+        unasked={} if beside is None else {name: _texts(beside, name) for name in beside.values},
     )
 
 
@@ -134,6 +135,13 @@ def _text(values: Mapping[str, Any]) -> str:
 
 def _object(entry: Fields, name: str) -> Fields:
     return Fields.of(entry.path, entry.values.get(name), name)
+
+
+def _texts(entry: Fields, name: str) -> tuple[str, ...]:
+    texts = entry.list(name)
+    if not all(isinstance(text, str) for text in texts):
+        raise ScanError(entry.path, f"{name} must be texts", _REMEDY)
+    return tuple(texts)
 
 
 def _number_to_json(value: float) -> float | str:

@@ -30,6 +30,7 @@ class SceneRecord:
         failure: why there was no usable prediction; empty if there was one. The rows of a failure
             are those of a prediction that says nothing.
         items: questions, phrases and captions with what was said of them.
+        unasked: texts that something was said to, and that were not asked to the letter.
     """
 
     name: str
@@ -37,6 +38,7 @@ class SceneRecord:
     failure: str = ""
     items: tuple[Item, ...] = ()
     seconds: float = 0.0  # that the system took
+    unasked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,3 +93,4 @@ class Summary:
     estimates: tuple[Estimate, ...]
     by_kind: dict[str, Estimate] = field(default_factory=dict)  # answers by kind of question
     versions: dict[str, Any] = field(default_factory=dict)  # of packages, hardware, date
+    unasked: dict[str, tuple[str, ...]] = field(default_factory=dict)  # texts by scene

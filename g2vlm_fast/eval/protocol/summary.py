@@ -63,6 +63,7 @@ def summarise(
         failures={record.name: record.failure for record in ordered if record.failure},
         estimates=tuple(estimates),
         by_kind=_by_kind(ordered, seed),
+        unasked={record.name: record.unasked for record in ordered if record.unasked},
     )
 
 

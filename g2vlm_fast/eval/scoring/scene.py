@@ -20,6 +20,7 @@ from g2vlm_fast.eval.scoring import (
     surface,
 )
 from g2vlm_fast.eval.scoring.score import Judgement, Score
+from g2vlm_fast.eval.scoring.unasked import unasked
 from g2vlm_fast.eval.scoring.usable import usable
 
 SCORES: tuple[Score, ...] = (
@@ -79,7 +80,8 @@ def score_case(
         failure: why there is no prediction.
 
     Returns:
-        The rows of every score of these tasks, and what was said to every text; ``seconds`` is 0.
+        The rows of every score of these tasks, what was said to every text, and to which texts
+        that were not asked; ``seconds`` is 0.
 
     Raises:
         ValueError: an unknown task, or a case whose truth cannot be scored against.
@@ -95,4 +97,5 @@ def score_case(
             judgement = judge(case, kept.prediction)
             rows |= judgement.rows
             items += judgement.items
-    return SceneRecord(case.name, rows, kept.failure, tuple(items))
+    beside = unasked(case, kept.prediction, tasks)
+    return SceneRecord(case.name, rows, kept.failure, tuple(items), unasked=beside)

@@ -13,8 +13,12 @@ from g2vlm_fast.data.interchange import ScenePrediction
 from g2vlm_fast.eval.protocol.cases import Case
 from g2vlm_fast.eval.scoring.frames import another_frame
 
-UNIT_FACTOR = 100.0
-"""How many times too large a prediction must be to be taken for one in another unit."""
+UNIT_FACTOR = 30.0
+"""How many times too large a prediction must be to be taken for one in another unit.
+
+An inch is 1/39 of a metre, and a prediction that is too small for its scene is still beyond this
+in centimetres.
+"""
 
 
 @dataclass(frozen=True)

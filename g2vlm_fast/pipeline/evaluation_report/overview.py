@@ -6,6 +6,7 @@ from typing import Any
 
 from g2vlm_fast.pipeline.evaluation_report.material import TASK_TITLES, Judged, Material
 from g2vlm_fast.pipeline.evaluation_report.worth import worth_of_intervals
+from g2vlm_fast.pipeline.evaluation_tables import told_of_unasked
 from g2vlm_fast.report.markup import Chapter, Markup, chapter, facts, join, tag
 from g2vlm_fast.report.numbers import counted
 from g2vlm_fast.report.whiskers import mark
@@ -98,6 +99,7 @@ def systems(material: Material) -> Chapter:
         ),
         tag("div", table, class_="scroll"),
         *(_failures(each) for each in material.judged if each.summary.failures),
+        *(_unasked(each) for each in material.judged if each.summary.unasked),
         *(_circumstances(each) for each in material.judged),
     )
 
@@ -126,6 +128,15 @@ def _failures(each: Judged) -> Markup:
         tag("li", tag("b", scene), f": {reason}") for scene, reason in each.summary.failures.items()
     )
     told = f"{each.label}: {counted(len(each.summary.failures), 'failure')}"
+    return tag("details", tag("summary", told), tag("ul", *lines))
+
+
+def _unasked(each: Judged) -> Markup:
+    lines = (
+        tag("li", tag("b", scene), ": ", "; ".join(texts))
+        for scene, texts in each.summary.unasked.items()
+    )
+    told = f"{each.label}: {told_of_unasked(each.summary)}"
     return tag("details", tag("summary", told), tag("ul", *lines))
 
 
