@@ -75,7 +75,7 @@ def _penalties(directions: list[Direction], inputs: Inputs, options: Options) ->
 
 
 def composite(inputs: Inputs, options: Options) -> Tensor:
-    """Return the loss in plain torch; without offsets it can be differentiated twice."""
+    """Return the loss in plain torch, which can be differentiated twice."""
     directions = _directions(inputs, options)
     penalties = _penalties(directions, inputs, options)
     return reduce_terms(directions, penalties, "mean" if options[-1] else "sum")

@@ -12,7 +12,7 @@ from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.ops._flops import flop_formula
 from g2vlm_fast.ops._nearest_backends import empty_gradients
 from g2vlm_fast.ops._registration import define_op
-from g2vlm_fast.ops.reference import nearest as reference
+from g2vlm_fast.ops._segments import Groups
 
 
 def remember_pairs(ctx: Any, query: Tensor, target: Tensor, index: Tensor, norm: int) -> None:
@@ -26,13 +26,40 @@ def gradients_of_pairs(ctx: Any, grad_distance: Tensor) -> tuple[Tensor | None, 
     """Return the gradients of query and target; None for one that is not wanted."""
     query, target, index = ctx.saved_tensors
     want_query, want_target = ctx.needs_input_grad[:2]
-    # Under create_graph the gradients need a graph of their own: plain torch has one.
     twice = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    backward = reference.nearest_backward if twice else _backward
+    backward = differentiable_backward if twice else _backward
     grad_query, grad_target = backward(
         grad_distance, query, target, index, ctx.norm, want_query, want_target
     )
     return grad_query if want_query else None, grad_target if want_target else None
+
+
+def differentiable_backward(
+    grad_distance: Tensor,
+    query: Tensor,
+    target: Tensor,
+    index: Tensor,
+    norm: int,
+    want_query: bool,
+    want_target: bool,
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of query and target with a graph of their own, for ``create_graph``.
+
+    Sums over the queries that a target is nearest to are in order of the queries, and nothing waits
+    for a GPU. A gradient that is not wanted comes back without elements.
+    """
+    if target.shape[0] == 0:
+        return query.new_zeros(query.shape if want_query else 0), target.clone()
+    groups = Groups(index.clamp_min(0).flatten(), target.shape[0])
+    missing = (index < 0).unsqueeze(-1)
+    way = query.unsqueeze(1) - groups.take(target).view(*index.shape, target.shape[1])
+    way = torch.where(missing, 0, way)
+    slope = 2 * way if norm == 2 else way.sign()
+    grad = torch.where(missing, 0, grad_distance.unsqueeze(-1)) * slope
+    return (
+        grad.sum(1) if want_query else query.new_zeros(0),
+        groups.sum(-grad.flatten(0, 1)) if want_target else target.new_zeros(0),
+    )
 
 
 def _run_backward(grad_distance: Tensor, query: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from g2vlm_fast.ops._checks import (
 )
 from g2vlm_fast.ops._flops import flop_formula
 from g2vlm_fast.ops._nearest_backends import METHODS, empty_gradients
+from g2vlm_fast.ops._nearest_gradient import differentiable_backward
 from g2vlm_fast.ops._nearest_pair_backends import empty_neighbours
 from g2vlm_fast.ops._registration import define_op
 from g2vlm_fast.ops.reference import nearest as reference
@@ -89,10 +90,13 @@ class _NearestPair(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         want_x, want_y = ctx.needs_input_grad[:2]
-        # Under create_graph the gradients need a graph of their own: plain torch has one.
-        twice = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        backward: Any = reference.nearest_pair_backward if twice else _backward
-        x_grad, y_grad = backward(grads[0], grads[2], *ctx.saved_tensors, want_x, want_y)
+        given = (grads[0], grads[2], *ctx.saved_tensors, want_x, want_y)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            x_grad, y_grad = reference.nearest_pair_backward(
+                *given, backward=differentiable_backward
+            )
+        else:
+            x_grad, y_grad = _backward(*given)
         return x_grad if want_x else None, y_grad if want_y else None, None, None, None
 
 

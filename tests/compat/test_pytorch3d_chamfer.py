@@ -350,3 +350,8 @@ def test_large_clouds_of_unequal_length_agree_with_each_alone(generator) -> None
         )
         assert torch.equal(found[0][n, :p], alone[0].dists[0, :, 0])
         assert torch.equal(found[1][n, :q], alone[1].dists[0, :, 0])
+
+
+def test_second_derivatives_are_right(generator) -> None:  # type: ignore[no-untyped-def]
+    clouds = [torch.rand(2, n, 3, generator=generator).double().requires_grad_() for n in (6, 5)]
+    assert torch.autograd.gradgradcheck(lambda x, y: chamfer_distance(x, y)[0], clouds)

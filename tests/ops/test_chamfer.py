@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from g2vlm_fast.nn import ChamferLoss
 from g2vlm_fast.ops import chamfer_distance
@@ -93,6 +94,30 @@ def test_normals_count_up_to_their_sign() -> None:
     result = chamfer_distance(x, x, x_normals=normals, y_normals=-normals)
     assert result.normal_loss is not None
     assert result.normal_loss.abs() < 1e-6
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "max", "none"])
+@pytest.mark.parametrize("squared", [True, False])
+def test_second_derivatives_of_ragged_clouds_are_right(
+    generator: torch.Generator, reduction: str, squared: bool
+) -> None:
+    x, y, weights = (torch.rand(*size, generator=generator) for size in ((9, 3), (11, 3), (9,)))
+    leaves = tuple(each.double().requires_grad_() for each in (x, y, weights))
+    offsets = [torch.tensor(each, dtype=torch.int32) for each in ([0, 4, 4, 9], [0, 5, 7, 11])]
+
+    def loss(*given: Tensor) -> Tensor:
+        return chamfer_distance(
+            given[0],
+            given[1],
+            x_offsets=offsets[0],
+            y_offsets=offsets[1],
+            x_weights=given[2],
+            reduction=reduction,
+            squared=squared,
+        ).loss
+
+    assert torch.autograd.gradcheck(loss, leaves)
+    assert torch.autograd.gradgradcheck(loss, leaves)
 
 
 def test_the_module_adds_the_weighted_normal_loss() -> None:

@@ -9,6 +9,7 @@ import numpy
 import pytest
 import torch
 from hypothesis import given, settings
+from torch import Tensor
 
 from g2vlm_fast.ops import BackendError, nearest, nearest_pair, use_backend
 
@@ -198,6 +199,57 @@ def test_second_derivatives_are_right(norm: int) -> None:
     assert torch.autograd.gradgradcheck(
         lambda query, target: nearest(query, target, k=2, norm=norm)[0], (query, target)
     )
+
+
+def test_second_derivatives_pass_over_neighbours_that_are_missing(
+    generator: torch.Generator,
+) -> None:
+    query, target = (torch.randn(n, 3, generator=generator).double() for n in (9, 4))
+    query[2] = torch.nan
+    leaves = (query.requires_grad_(), target.requires_grad_())
+    offsets = torch.tensor([0, 5, 9], dtype=torch.int32), torch.tensor([0, 4, 4]).int()
+
+    def far(*points: Tensor) -> Tensor:
+        distance, index = nearest(
+            *points, k=3, query_offsets=offsets[0], target_offsets=offsets[1], max_distance=2.0
+        )
+        return distance[index >= 0].square().sum()
+
+    first = torch.autograd.grad(far(*leaves), leaves, create_graph=True)
+    plain = torch.autograd.grad(far(*leaves), leaves)
+    second = torch.autograd.grad(sum(each.square().sum() for each in first), leaves)
+    for a, b, twice in zip(first, plain, second, strict=True):
+        torch.testing.assert_close(a, b)
+        assert twice.isfinite().all()
+    assert not second[0][5:].any()
+
+
+def test_second_derivatives_of_no_targets_are_zero() -> None:
+    leaves = (torch.rand(4, 3, requires_grad=True), torch.rand(0, 3, requires_grad=True))
+    distance, _ = nearest(*leaves)
+    first = torch.autograd.grad(distance.sum(), leaves, create_graph=True)
+    assert not first[0].any()
+    assert first[1].shape == (0, 3)
+
+
+@pytest.mark.gpu
+def test_second_derivatives_on_the_gpu_repeat_and_wait_for_nothing(
+    generator: torch.Generator,
+    waiting_raises,  # type: ignore[no-untyped-def]
+) -> None:
+    query, target = (torch.rand(n, 3, generator=generator).cuda() for n in (20_000, 50))
+    leaves = (query.requires_grad_(), target.requires_grad_())
+
+    def second() -> tuple[Tensor, ...]:
+        distance, _ = nearest(*leaves)
+        first = torch.autograd.grad(distance.sum(), leaves, create_graph=True)
+        return torch.autograd.grad(sum(each.square().sum() for each in first), leaves)
+
+    expected = second()
+    with waiting_raises():
+        found = second()
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a, b)
 
 
 def test_function_transforms_are_refused() -> None:
