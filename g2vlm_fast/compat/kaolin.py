@@ -79,11 +79,11 @@ def f_score(
 ) -> Tensor:
     """Return the F-score ``2 P R / (P + R + eps)`` of every pair of clouds, ``[B]``.
 
-    P is the fraction of predicted points no farther than ``radius`` from the truth, R the
-    fraction of true points no farther than that from the prediction (Knapitsch et al., "Tanks
-    and Temples", 2017). Kaolin divides the hits among *predicted* points by themselves plus the
-    missed true points for R, which is the same only where as many true points are hit; and it
-    takes points with NaN coordinates for hits, which here are misses.
+    P is the fraction of predicted points no farther than ``radius`` from the truth. R is, as Kaolin
+    has it, the number of these over itself plus the true points that are farther than that from the
+    prediction: a recall (Knapitsch et al., "Tanks and Temples", 2017) only where as many true
+    points are hit; ``chamfer_distance(..., fscore_at=...)`` of :mod:`g2vlm_fast.ops` has that.
+    Kaolin takes points with NaN coordinates for hits, which here are misses.
 
     Args:
         gt_points: ``[B, N, 3]`` float16, float32 or float64 (bfloat16 too).
@@ -102,11 +102,12 @@ def f_score(
     radius, eps = _number("f_score", "radius", radius), _number("f_score", "eps", eps)
     with torch.no_grad():
         found = nearest_pair_padded(gt_points, pred_points, None, None)
-        recall, precision = (
-            (distance[..., 0].sqrt() <= radius).to(distance.dtype).mean(-1) for distance, _ in found
-        )
         if not gt_points.shape[1] or not pred_points.shape[1]:
             return gt_points.new_full(gt_points.shape[:1], torch.nan)
+        near = [(distance[..., 0].sqrt() <= radius).to(distance.dtype) for distance, _ in found]
+        missed, hits = (1 - near[0]).sum(-1), near[1].sum(-1)
+        precision = hits / pred_points.shape[1]
+        recall = hits / (hits + missed).clamp_min(1)
         return (2 * precision * recall / (precision + recall + eps)).to(gt_points.dtype)
 
 

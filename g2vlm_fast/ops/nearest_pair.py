@@ -54,8 +54,8 @@ def nearest_pair(
         index; points without a neighbour hold ``inf`` and ``-1``, points with a NaN coordinate
         ``nan`` and ``-1``.
 
-    Differentiable in x and y through the distances, as :func:`nearest` is. Every backend returns
-    the same bits.
+    Differentiable in x and y through the distances, as :func:`nearest` is. The cpu and
+    cuda backends return the same bits.
 
     Raises:
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value.

@@ -98,18 +98,21 @@ def test_known_distances_and_scores() -> None:
     assert distance.tolist() == [[1, 1], [1, 9]]
     assert index.tolist() == [[0, 1], [0, 0]]
     torch.testing.assert_close(chamfer_distance(gt, predicted), torch.tensor([1 + 51 / 3, 6.0]))
-    torch.testing.assert_close(f_score(gt, predicted, radius=1), torch.tensor([0.8, 2 / 3]))
+    torch.testing.assert_close(f_score(gt, predicted, radius=1), torch.tensor([0.8, 6 / 7]))
     assert f_score(gt, predicted, radius=0.5).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_scores_are_harmonic_means_of_precision_and_recall(dtype, generator) -> None:  # type: ignore[no-untyped-def]
+def test_scores_are_those_of_kaolins_formula(dtype, generator) -> None:  # type: ignore[no-untyped-def]
     gt, predicted = clouds(generator, n=9, m=14, dtype=dtype)
     distance = pairs(gt.double(), predicted.double()).sqrt()
     for radius in (0.05, 0.2, 0.3):
-        recall = (distance.amin(2) <= radius).double().mean(1)
-        precision = (distance.amin(1) <= radius).double().mean(1)
-        expected = 2 * precision * recall / (precision + recall + 1e-8)
+        false_negatives = (distance.amin(2) > radius).sum(1)
+        false_positives = (distance.amin(1) > radius).sum(1)
+        true_positives = 14.0 - false_positives
+        precision = true_positives / (true_positives + false_positives)
+        recall = true_positives / (true_positives + false_negatives)
+        expected = (2 * precision * recall / (precision + recall + 1e-8)).double()
         ours = f_score(gt, predicted, radius=radius)
         assert ours.dtype == dtype
         torch.testing.assert_close(ours.double(), expected, rtol=1e-3, atol=1e-3)

@@ -252,6 +252,14 @@ def test_second_derivatives_on_the_gpu_repeat_and_wait_for_nothing(
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("dim", range(1, 9))
+def test_distances_are_within_the_stated_error(dim: int, generator: torch.Generator) -> None:
+    query, target = (torch.randn(n, dim, generator=generator) for n in (2000, 40))
+    distance, index = nearest(query, target)
+    exact = (query.double() - target[index[:, 0].long()].double()).square().sum(1)
+    assert ((distance[:, 0].double() - exact).abs() <= (dim + 2) * 2**-24 * exact).all()
+
+
 def test_function_transforms_are_refused() -> None:
     with pytest.raises(RuntimeError, match="transforms"):
         torch.func.grad(lambda query: nearest(query, torch.rand(5, 3))[0].sum())(torch.rand(4, 3))

@@ -74,6 +74,17 @@ def test_a_tree_finds_what_comparing_all_pairs_finds(name: str, k: int, dtype: t
             _assert_same(_search(query, target, **options), _all_pairs(query, target, **options))
 
 
+@pytest.mark.parametrize("k", [1, 3, 64])
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_a_tree_finds_what_comparing_all_pairs_finds_in_a_cloud_far_away(name: str, k: int) -> None:
+    points = DISTRIBUTIONS[name](torch.randn(1100, 3, generator=torch.Generator().manual_seed(k)))
+    away = 4 * points.abs().nan_to_num(posinf=0).max()  # overflows where the points nearly do
+    query, target = points[:400], points[400:] + away * torch.tensor([1.0, -1.0, 0.5])
+    for norm in (1, 2):
+        options = {"k": k, "norm": norm}
+        _assert_same(_search(query, target, **options), _all_pairs(query, target, **options))
+
+
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_points_that_are_not_finite_are_found_as_by_all_pairs(dim: int, k: int) -> None:

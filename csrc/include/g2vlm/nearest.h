@@ -7,6 +7,20 @@
 // after every number. Slots without a neighbour (fewer targets than k, or none within the maximum
 // distance) hold distance +infinity and index -1. Queries with a NaN coordinate hold distance NaN,
 // index -1.
+//
+// Trees need no tolerance for that. Rounding is monotone, a <= b implies fl(a) <= fl(b), and so is
+// each step of a distance in the lengths along the axes: fma(d, d, s) and s + d in d, s >= 0.
+// 1. A box holds low <= t <= high of its targets t, exactly. Along an axis where q < low,
+//    fl(t - q) >= fl(low - q) = the gap; likewise where q > high; elsewhere the gap is 0. So no gap
+//    is above the rounded |q - t|.
+// 2. The bound of a box is the chain above on its gaps. By 1 and monotony, axis by axis, it is at
+//    most the computed distance of every target in the box. Overflow to infinity and subnormals are
+//    monotone too, as nothing is flushed to zero. A NaN distance, of infinite coordinates, is above
+//    every bound; targets with a NaN coordinate are in no box, and found nowhere.
+// 3. A box is left out where its bound is above the distance of the k-th neighbour so far, or equal
+//    to it while the lowest index in the box is above that neighbour's. By 2 every target in it
+//    comes after the k-th in (distance, index), and the k-th only ever moves forward.
+// 4. What is not left out gets its distance by the very chain that all pairs get.
 #pragma once
 
 #include <cstdint>
