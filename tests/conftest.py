@@ -1,6 +1,6 @@
 """Test set-up: the Triton interpreter where there is no GPU, and empties that bite.
 
-``torch.empty`` and its kin are filled with NaN (floats) or a huge negative number (integers)
+``torch.empty`` and its kin are filled with NaN (floats) or a huge number (integers)
 before a test sees them, so that an output which a kernel forgot to write never passes.
 """
 

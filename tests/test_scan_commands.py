@@ -50,6 +50,18 @@ def test_wrong_scan_is_told_and_left_as_it_is(
     assert {path: path.read_bytes() for path in broken.iterdir()} == before
 
 
+def test_a_wrong_scan_is_named_with_its_remedy_where_it_is_used(
+    broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "sheet.png"
+    assert main(["data", "show", str(broken), "--out", str(out)]) == BAD_INPUT
+    told = " ".join(capsys.readouterr().err.split())
+    assert "world to camera" in told or "world-to-camera" in told
+    assert f"g2vlm-fast check {broken}" in told.replace("\n", "")
+    assert "--fix" in told
+    assert not out.exists()
+
+
 def test_wrong_scan_is_mended(
     broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

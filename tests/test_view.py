@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,3 +104,9 @@ def test_an_address_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=told):
         serve_scene(room, **address)
+
+
+def test_without_viser_the_remedy_is_named(room: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "viser", None)
+    with pytest.raises(ConfigError, match=r"pip install 'g2vlm-fast\[app\]'"):
+        serve_scene(room, [])

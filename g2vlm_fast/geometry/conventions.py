@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 from torch import Tensor
 
@@ -102,9 +103,15 @@ class ConventionError(ValueError):
         report: the readings that were tried.
     """
 
-    def __init__(self, report: ConventionReport) -> None:
+    def __init__(self, report: ConventionReport, scan: Path | None = None) -> None:
         self.report = report
-        super().__init__(report.describe())
+        told = report.describe()
+        if scan is not None:
+            told = (
+                f"{scan}: {told} Look closer with `g2vlm-fast check {scan}`, which writes the scan "
+                "mended with --fix DIR."
+            )
+        super().__init__(told)
 
 
 def _readings() -> Iterator[Reading]:

@@ -64,6 +64,7 @@ def chamfer_distance(
     one_sided: bool = False,
     reduction: str = "mean",
     fscore_at: Sequence[float] = (),
+    method: str = "auto",
 ) -> ChamferResult:
     r"""Measure how far two packed point sets lie from each other, segment by segment.
 
@@ -106,6 +107,7 @@ def chamfer_distance(
         fscore_at: radii in metres. The F-score at a radius is the harmonic mean of the
             unweighted fractions of x closer than it to y (precision) and of y closer than it to
             x (recall) (Knapitsch et al., "Tanks and Temples", 2017); it carries no gradient.
+        method: how neighbours are searched for, as in :func:`nearest`; the result is the same.
 
     Returns:
         A :class:`ChamferResult`; losses are float32 for half-precision points.
@@ -128,11 +130,13 @@ def chamfer_distance(
             for each in (x_weights, y_weights, x_normals, y_normals)
         )
     if one_sided:
-        distance, index = nearest(x, y, query_offsets=x_offsets, target_offsets=y_offsets)
+        distance, index = nearest(
+            x, y, query_offsets=x_offsets, target_offsets=y_offsets, method=method
+        )
         distances, indices = [distance[:, 0]], [index[:, 0]]
     else:
         x_distance, x_index, y_distance, y_index = nearest_pair(
-            x, y, x_offsets=x_offsets, y_offsets=y_offsets
+            x, y, x_offsets=x_offsets, y_offsets=y_offsets, method=method
         )
         distances, indices = [x_distance, y_distance], [x_index, y_index]
 

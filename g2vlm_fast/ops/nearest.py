@@ -59,12 +59,12 @@ def nearest(
     pair, and zero where there is none; twice, too, in plain torch. To search the same targets many
     times, build a :class:`NearestIndex`.
 
-    Squared distances are one chain of fused multiply-adds in axis order, others ordered sums, with a
-    relative error of at most ``(D + 2) 2^-24`` in float32. The cpu and cuda backends and every
-    method return the same bits; the reference may differ in the last. Trees need no tolerance for
-    that: rounding is monotone, so the same chain on the gaps between a query and a box is at most
-    the computed distance of any target in the box, and a box is left out only where that bound, or
-    at equality the lowest index in the box, comes after the k-th neighbour so far
+    Squared distances are one chain of fused multiply-adds in axis order, others ordered sums,
+    with a relative error of at most ``(D + 2) 2^-24`` in float32. The cpu and cuda backends and
+    every method return the same bits; the reference may differ in the last. Trees need no tolerance
+    for that: rounding is monotone, so the same chain on the gaps between a query and a box is at
+    most the computed distance of any target in the box, and a box is left out only where that
+    bound, or at equality the lowest index in the box, comes after the k-th neighbour so far
     (``csrc/include/g2vlm/nearest.h`` has the proof in full).
 
     Raises:

@@ -127,7 +127,7 @@ def run(
         conventions, alignment = None, None
         if config.scan is not None:
             with clock.stage("Checking conventions"), _blamed_on(config):
-                scene, conventions, alignment = put_upright(scene)
+                scene, conventions, alignment = put_upright(scene, config.scan)
         check_voxel_size(config.voxel_size, scene)
         if config.checkpoint is None and not is_checkpoint(checkpoint) and train is not None:
             with clock.stage(TRAINING):
@@ -183,15 +183,22 @@ def _scene_and_questions(config: RunConfig) -> tuple[Scene, list[Query]]:
     return scene, asked
 
 
-def put_upright(scene: Scene) -> tuple[Scene, ConventionReport, Alignment]:
+def put_upright(
+    scene: Scene, scan: Path | None = None
+) -> tuple[Scene, ConventionReport, Alignment]:
     """Check the conventions of a scan with depth, and turn its world upright.
+
+    ``scan`` is the folder that the scene was read from, for errors to name.
 
     Raises:
         ConventionError: its numbers mean something else than they were read as.
     """
     assert scene.depth is not None
     geometry = (scene.depth, scene.intrinsics, scene.poses)
-    conventions = check_conventions(*geometry)
+    try:
+        conventions = check_conventions(*geometry)
+    except ConventionError as error:
+        raise ConventionError(error.report, scan) from None
     alignment = align_to_gravity(*geometry, scene.gravity)
     upright = move_scene(scene, alignment.transform)
     assumptions = (*scene.assumptions, alignment.describe())

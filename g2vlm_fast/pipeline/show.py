@@ -76,5 +76,5 @@ def load_scene(
         scan = dataclasses.replace(scan, annotations=told)
     if scan.depth is None:
         return scan, []
-    upright, _, _ = put_upright(scan)
+    upright, _, _ = put_upright(scan, Path(config.scene))
     return upright, []

@@ -45,11 +45,16 @@ def serve_scene(
         ``get_port()`` says where it listens.
 
     Raises:
-        ConfigError: a port that does not exist, or an address that is not this machine's.
+        ConfigError: a port that does not exist, an address that is not this machine's, or viser is
+            not installed.
     """
-    import viser
-
     _check_address(host, port)
+    try:
+        import viser
+    except ModuleNotFoundError as missing:
+        raise ConfigError(
+            "the viewer needs viser, which is not installed; pip install 'g2vlm-fast[app]'"
+        ) from missing
     server = viser.ViserServer(host=host, port=port, label=scene.name, verbose=False)
     try:
         _show(server, scene, texts)

@@ -127,6 +127,8 @@ def _cases(options: argparse.Namespace) -> list[Case]:
         cases = timed_cases(options.suite)
     else:
         raise ValueError("name a suite with --suite, or pass --all, --shapes or --merge")
+    if not cases:
+        raise ValueError(f"--suite {options.suite}: this suite has no cases yet")
     waiting = [case.name for case in cases if case.device == "cuda" and here == "cpu"]
     if waiting:
         print(f"{len(waiting)} cases need a CUDA device and are left out")

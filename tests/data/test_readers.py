@@ -101,6 +101,13 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
         ],
         "frame-000003.color.png", "one size",
     ),
+    "half an image": (
+        lambda f: [
+            _edit_image(f, f"frame-000003.{kind}.png", lambda a: a[:20]) for kind in
+            ("color", "depth")
+        ],
+        "frame-000003.color.png", "one size",
+    ),
     "depth of another size": (
         lambda f: _edit_image(f, "frame-000003.depth.png", lambda a: a[::2, ::2]),
         "frame-000003.depth.png", "Register depth to colour",

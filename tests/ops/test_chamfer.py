@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from g2vlm_fast.nn import ChamferLoss
-from g2vlm_fast.ops import chamfer_distance
+from g2vlm_fast.ops import BackendError, chamfer_distance
 
 
 def test_two_points_a_known_distance_apart() -> None:
@@ -118,6 +118,22 @@ def test_second_derivatives_of_ragged_clouds_are_right(
 
     assert torch.autograd.gradcheck(loss, leaves)
     assert torch.autograd.gradgradcheck(loss, leaves)
+
+
+@pytest.mark.parametrize("one_sided", [False, True])
+def test_the_method_is_chosen_and_changes_nothing(
+    generator: torch.Generator, one_sided: bool
+) -> None:
+    x, y = (torch.rand(n, 3, generator=generator) for n in (300, 200))
+    auto, brute, tree = (
+        chamfer_distance(x, y, one_sided=one_sided, method=method).loss
+        for method in ("auto", "brute", "tree")
+    )
+    assert auto == brute == tree
+    with pytest.raises(ValueError, match="method must be one of"):
+        chamfer_distance(x, y, one_sided=one_sided, method="grid")
+    with pytest.raises(BackendError, match="dimensions"):
+        chamfer_distance(torch.rand(4, 5), torch.rand(4, 5), one_sided=one_sided, method="tree")
 
 
 def test_the_module_adds_the_weighted_normal_loss() -> None:

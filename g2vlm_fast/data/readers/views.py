@@ -65,15 +65,27 @@ def read_views(
     with ThreadPoolExecutor(max_workers=4) as pool:
         tried = list(pool.map(reader.attempt, frames))
     views = [view for view in tried if isinstance(view, View)]
+    for frame, result in zip(frames, tried, strict=True):
+        if isinstance(result, ScanError) and not isinstance(result, FrameError):
+            if views:  # an image of another size is no fault of its camera's
+                first = views[0].frame
+                _check_size(frame, frame.color.read(), first, first.color.read())
+            raise result
     for view in views:
-        if view.color.shape != views[0].color.shape:
-            raise ScanError(
-                view.frame.color.path,
-                f"is {size_in_words(view.color)}, but {views[0].frame.color.path.name} is "
-                f"{size_in_words(views[0].color)}",
-                "All images of a scan must have one size: resize them, and their camera matrices",
-            )
+        _check_size(view.frame, view.color, views[0].frame, views[0].color)
     return views, [error for error in tried if isinstance(error, FrameError)]
+
+
+def _check_size(
+    frame: Frame, image: NDArray[np.uint8], first: Frame, first_image: NDArray[np.uint8]
+) -> None:
+    if image.shape != first_image.shape:
+        raise ScanError(
+            frame.color.path,
+            f"is {size_in_words(image)}, but {first.color.path.name} is "
+            f"{size_in_words(first_image)}",
+            "All images of a scan must have one size: resize them, and their camera matrices",
+        )
 
 
 def check_memory(folder: Path, frames: int, pixels: int) -> None:
@@ -103,10 +115,10 @@ class _Reader:
     units_per_metre: float
     plausible: bool
 
-    def attempt(self, frame: Frame) -> View | FrameError:
+    def attempt(self, frame: Frame) -> View | ScanError:
         try:
             return self.read(frame)
-        except FrameError as error:
+        except ScanError as error:
             return error
 
     def read(self, frame: Frame) -> View:
