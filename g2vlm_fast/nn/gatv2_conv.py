@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from g2vlm_fast.nn._layer_options import check_sizes, check_terms
+from g2vlm_fast.nn._plain_maps import are_plain_alike
 from g2vlm_fast.ops import Graph, edge_attention
 from g2vlm_fast.ops._checks import check_flag, check_number
 
@@ -117,7 +118,7 @@ class GATv2Conv(nn.Module):
             came = "none" if geometry is None else f"one of shape {list(geometry.shape)}"
             raise ValueError(f"GATv2Conv: a layer made {made}, and geometry is {came}")
         x_sources, x_rows = x if isinstance(x, tuple) else (x, x)
-        left, right = self._ends(x_sources, x_rows)
+        left, right = self._ends(x_sources, x_rows, graph)
         weight = None
         if self.lin_edge is not None:
             weight = self.lin_edge.weight.t().unflatten(-1, (self.heads, -1))
@@ -136,14 +137,17 @@ class GATv2Conv(nn.Module):
             out = out + self.res(x_rows)
         return out if self.bias is None else out + self.bias
 
-    def _ends(self, x_sources: Tensor, x_rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _ends(
+        self, x_sources: Tensor, x_rows: Tensor, graph: Graph
+    ) -> tuple[Tensor, Tensor | None]:
         """Return left and right, in one tensor where one map can make both."""
-        if x_rows is not x_sources:
-            left, right = self.lin_l(x_sources), self.lin_r(x_rows)
-            return left.unflatten(-1, (self.heads, -1)), right.unflatten(-1, (self.heads, -1))
-        if self.lin_r is self.lin_l:
+        if x_rows is x_sources and self.lin_r is self.lin_l:
             left = self.lin_l(x_sources).unflatten(-1, (self.heads, -1))
             return left, left
+        joins_one_set = x_rows is x_sources and graph.num_rows == graph.num_sources
+        if not (joins_one_set and are_plain_alike(self.lin_l, self.lin_r)):
+            left, right = self.lin_l(x_sources), self.lin_r(x_rows)
+            return left.unflatten(-1, (self.heads, -1)), right.unflatten(-1, (self.heads, -1))
         weight = torch.cat([self.lin_l.weight, self.lin_r.weight])
         bias = None if self.lin_l.bias is None else torch.cat([self.lin_l.bias, self.lin_r.bias])
         both = nn.functional.linear(x_sources, weight, bias)

@@ -55,6 +55,7 @@ def _takes_both_ends_backward(run: _Run) -> _Run:
 
 
 def _apart(vertices: Vertices) -> Vertices:
+    """Return the vertices with a dense tensor for each end."""
     left, right = (each.contiguous() for each in vertices.ends())
     return vertices._replace(left=left, right=right)
 

@@ -100,6 +100,7 @@ def _by_cuda(position: Tensor, size: float, offsets: Tensor | None) -> Groups:
     workspace = position.new_empty(_C.voxel_groups_workspace_cuda(*voxels), dtype=torch.uint8)
     written = (order, order_again, slot, assignment, numbers, row_offsets, segment_offsets)
     groups = _C.voxel_groups_cuda(*voxels, *written, workspace)
+    # A view of N + 1 offsets: the points' own tensors are four times as large.
     return Groups(*written[:5], row_offsets[: groups + 1], segment_offsets)
 
 

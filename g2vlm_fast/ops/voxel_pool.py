@@ -81,8 +81,8 @@ def voxel_clusters(position: Tensor, size: float, offsets: Tensor | None = None)
         size: edge of a voxel, metres.
         offsets: ``[B + 1]`` int32, the segments of the points; None for one segment.
 
-    The mean positions are differentiable in ``position``. Reads one small tensor back to the host,
-    two from a GPU.
+    The mean positions are differentiable in ``position``. Waits for a GPU twice: for the bounds of
+    the grid, and for the number of clusters.
 
     Raises:
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value; a position

@@ -5,7 +5,8 @@
 
 namespace g2vlm {
 
-// One value of this thread, the same at every call.
+// One value of this thread, the same at every call: who has the device write to it waits for that
+// before it returns.
 template <class T>
 T* pinned() {
   struct Memory {

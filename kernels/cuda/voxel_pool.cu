@@ -59,7 +59,6 @@ struct RunningBounds {
   }
 };
 constexpr int kBounds = 7;  // numbers that are stored
-constexpr unsigned kBoundingBlocks = 512;
 
 // By a whole block; thread 0 gets those of all.
 __device__ RunningBounds bounds_of_all(RunningBounds bounds) {
@@ -237,16 +236,16 @@ class Grouping {
   }
 
   int32_t run(const VoxelGroups& groups, cudaStream_t stream) {
+    auto* number = pinned<int32_t>();
+    Event known;
     const KeyDigits& digits = sort_.digits();
     if (digits.passes > 0) clear_counts<<<1, kThreads, 0, stream>>>(digits);
     make_keys<<<digits.passes == 0 ? tiles_ : std::min(tiles_, kCountingBlocks), kThreads, 0,
                 stream>>>(points_, grid_, row_bits_, digits, sort_.keys(), sort_.rows());
     sort_.run(stream);
     const SortedPoints sorted{sort_.keys(), sort_.rows(), points_.count, row_bits_};
-    auto* number = pinned<int32_t>();
     count_groups<<<tiles_, kThreads, 0, stream>>>(sorted, counts_);
     sum_counts<<<1, kSumThreads, 0, stream>>>(counts_, tiles_, number);
-    Event known;
     known.record(stream);
     write_groups<<<tiles_, kThreads, 0, stream>>>(sorted, counts_, groups);
     write_segments<<<blocks_for(int64_t{points_.segments} + 1, kThreads), kThreads, 0, stream>>>(

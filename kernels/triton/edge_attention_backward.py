@@ -2,7 +2,8 @@
 
 The pass over the rows leaves ``delta``, one number a row and head, to all other kernels. These work
 out anew what else they need of an edge, its probability and how its value pulls: what they read for
-its gradient suffices, and reading two numbers of each edge and head costs more than two products.
+its gradient suffices, and two numbers of each edge and head cost the rows more to store than they
+cost the others to find.
 Long rows and sources have kernels of their own, as in the forward pass. No kernel adds atomically:
 sums over all rows are left to the launch, by program.
 """
@@ -195,7 +196,7 @@ def differentiate_rows(
     )
     moments = no_moments(VERTICES, SLOTS, PROBLEM.D_PADDED)
     centre = tl.zeros([VERTICES, 1], tl.float32)
-    if SLOTS > 1:
+    if SLOTS > 1:  # a long row: the launch gives each as many slots as a block has, two at least
         pulled = tl.zeros([VERTICES, SLOTS], tl.float32)
         ahead = look_at_first(given, span, PROBLEM, SLOTS)
         for start in range(0, tl.max(span.count), SLOTS):

@@ -48,7 +48,8 @@ def block_of(kernel: str, problem: Problem) -> dict[str, int]:
 
     Short rows go one edge at a time, eight channels a thread: then each warp has rows of its own,
     and heads of up to 256 channels exchange nothing between warps (measured at 32 channels: a third
-    of the time of two edges at a time).
+    of the time of two slots a row). Sources hold more at once, and go in blocks of half the size:
+    1.75 ms for 2.11 where a million have 16 edges each, 0.86 for 0.81 where they have 6.
     """
     channels = problem.D_PADDED
     if kernel in ("forward", "row"):
@@ -66,8 +67,8 @@ def _sizes(vertices: Vertices, edges: Edges, negative_slope: float, scale: float
     return Sizes(right.shape[0], left.shape[0], edges.columns.shape[0], negative_slope, scale)
 
 
-def _pointed(vertices: Vertices) -> Vertices:
-    """Return the vertices with a tensor for each end: where its first lies."""
+def _with_ends(vertices: Vertices) -> Vertices:
+    """Return the vertices with a tensor for each end; of both in one, two views."""
     left, right = vertices.ends()
     return vertices._replace(left=left, right=right)
 
@@ -90,7 +91,7 @@ def forward(
         return
     problem = problem_of(vertices, edges)
     sizes = _sizes(vertices, edges, negative_slope, scale)
-    given = (_pointed(vertices), edges, out, lse, sizes, problem)
+    given = (_with_ends(vertices), edges, out, lse, sizes, problem)
     with _on_device_of(lse):
         for name, kernel in (("forward", forward_kernel), ("long", long_forward_kernel)):
             blocks = block_of(name, problem)
@@ -116,7 +117,7 @@ def backward(
     sizes = _sizes(vertices, edges, negative_slope, scale)
     if vertices.right is None and grad_left is not None:
         grad_left, grad_right = grad_left.unbind(1)
-    vertices = _pointed(vertices)
+    vertices = _with_ends(vertices)
     results = Results(lse, torch.empty_like(lse), *grads)
     with _on_device_of(lse):
         if lse.numel():

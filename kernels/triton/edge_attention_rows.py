@@ -4,8 +4,9 @@ A block holds the channels of one head of ``SLOTS`` edges of each of some vertic
 SLOTS, D_PADDED]``: several short rows, or one long one. What is summed over a vertex's edges is
 summed by slot, without a word between the slots, and over the slots at the end.
 
-The kernels take the records of ``g2vlm_fast.ops._edge_attention_arguments`` and the two below,
-which the launch makes of them. Scores are kept in units of log 2, so that ``exp2`` needs no factor.
+The kernels take the records of ``g2vlm_fast.ops._edge_attention_arguments`` and three that the
+launch makes of them: :class:`Sizes`, :class:`Problem` and :class:`Results`. Scores are kept in
+units of log 2, so that ``exp2`` needs no factor.
 """
 
 from typing import Any, NamedTuple
@@ -212,7 +213,10 @@ def compare(given, left, right, slots, PROBLEM: tl.constexpr):
         for term in tl.static_range(TERMS):
             geometry = load_geometry(edges, slots.edge, slots.present, term, PROBLEM)
             weight = load_parameter(edges.geometry_weight, term, given.head, PROBLEM)
-            key += geometry[:, :, None] * weight
+            part = geometry[:, :, None] * weight
+            if PROBLEM.D < PROBLEM.D_PADDED:  # infinite geometry has no part in channels of none
+                part = tl.where(channel_mask(slots.present, PROBLEM), part, 0.0)
+            key += part
     mixed = key
     weight = right
     if vertices.attention is not None:

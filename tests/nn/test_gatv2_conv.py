@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from g2vlm_fast.nn import GATv2Conv
 from g2vlm_fast.ops import Graph
@@ -91,9 +92,13 @@ def test_sources_and_rows_may_be_different_things(generator: torch.Generator) ->
     torch.testing.assert_close(out[3], layer.res(x[1])[3])  # it has no edges, and the bias is 0
 
 
-def test_a_layer_compiles_as_one_graph(generator: torch.Generator) -> None:
+@pytest.mark.parametrize("share_weights", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_layer_compiles_as_one_graph(
+    generator: torch.Generator, share_weights: bool, bias: bool
+) -> None:
     graph = a_graph(generator)
-    layer = GATv2Conv(5, 4, heads=2, edge_dim=2, share_weights=True).double()
+    layer = GATv2Conv(5, 4, heads=2, edge_dim=2, bias=bias, share_weights=share_weights).double()
     x, geometry = draw(generator, 9, 5), draw(generator, graph.num_edges, 2)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x, graph, geometry), layer(x, graph, geometry))
@@ -108,3 +113,53 @@ def test_geometry_is_given_where_the_layer_was_made_for_it(generator: torch.Gene
         GATv2Conv(5, 4)(x, graph, geometry)
     with pytest.raises(ValueError, match=r"share_weights needs one number .*, got \(5, 6\)"):
         GATv2Conv((5, 6), 4, share_weights=True)
+
+
+class _Doubled(nn.Module):
+    """A wrapper that does more than its weight says, such as an adapter."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base = base
+        self.weight, self.bias = base.weight, base.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * self.base(x)
+
+
+def _hooked(layer: GATv2Conv) -> None:
+    layer.lin_l.register_forward_hook(lambda module, given, out: 2 * out)
+
+
+def _wrapped(layer: GATv2Conv) -> None:
+    layer.lin_r = _Doubled(layer.lin_r)
+
+
+def _normalised(layer: GATv2Conv) -> None:
+    nn.utils.parametrizations.weight_norm(layer.lin_l)
+
+
+def _pruned(layer: GATv2Conv) -> None:
+    prune.l1_unstructured(layer.lin_l, "weight", 0.5)
+
+
+def _without_bias(layer: GATv2Conv) -> None:
+    layer.lin_r = nn.Linear(5, 8, bias=False)
+
+
+@pytest.mark.parametrize("change", [_hooked, _wrapped, _normalised, _pruned, _without_bias])
+def test_what_is_done_to_the_maps_is_heeded(generator: torch.Generator, change) -> None:  # type: ignore[no-untyped-def]
+    graph = a_graph(generator)
+    layer = GATv2Conv(5, 4, heads=2)
+    change(layer)
+    x = draw(generator, 9, 5).float()
+    for _ in range(2):  # pruned and normalised weights are made anew for each step
+        together, apart = layer(x, graph), layer((x, x.clone()), graph)
+        torch.testing.assert_close(together, apart)
+        together.sum().backward()
+
+
+def test_a_graph_of_other_vertices_is_refused_by_name(generator: torch.Generator) -> None:
+    layer = GATv2Conv(5, 4)
+    with pytest.raises(ValueError, match="axis 0 of"):
+        layer(torch.zeros(9, 5), Graph.from_edges(torch.tensor([0]), torch.tensor([1]), 7, 9))

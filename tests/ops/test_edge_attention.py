@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from g2vlm_fast.ops import Graph, edge_attention, use_backend
-from g2vlm_fast.ops.specs.graphs import random_graph, window_graph
+from g2vlm_fast.ops.specs.graphs import hub_graph, random_graph, window_graph
 
 OnBackend = Callable[[], AbstractContextManager[None]]
 
@@ -322,23 +322,45 @@ def test_a_long_row_on_the_gpu_agrees_with_float64(generator: torch.Generator) -
 
 
 @pytest.mark.parametrize("attends", ["gatv2", "dot"])
+@pytest.mark.parametrize("of", ["out", "lse", "both"])
 def test_both_ends_in_one_tensor_are_the_same_as_two(
-    generator: torch.Generator, on_backend: OnBackend, attends: str
+    generator: torch.Generator, on_backend: OnBackend, attends: str, of: str
 ) -> None:
-    graph = random_graph(generator, 30, 30, 200)
-    ends, attention = draw(generator, 30, 2, 2, 16), draw(generator, 2, 16)
-    leaves = (ends, attention) if attends == "gatv2" else (ends,)
-    options = (graph, attention if attends == "gatv2" else None)
+    graph = hub_graph(generator, 30, 300)
+    sizes = ((30, 2, 2, 16), (2, 16), (graph.num_edges, 3), (3, 2, 16))
+    ends, attention, geometry, weight = (draw(generator, *size) for size in sizes)
+    leaves = [ends, geometry, weight, *([attention] if attends == "gatv2" else [])]
+
+    def run(left: Tensor, right: Tensor | None) -> list[Tensor]:
+        results = edge_attention(
+            *(left, right, graph, attention if attends == "gatv2" else None),
+            geometry=geometry,
+            geometry_weight=weight,
+            return_lse=True,
+        )
+        taken = {"out": results[:1], "lse": results[1:], "both": results}[of]
+        total = sum(each.nan_to_num(neginf=0).square().sum() for each in taken)
+        found = torch.autograd.grad(total, leaves, allow_unused=True)
+        return [*results, *(each for each in found if each is not None)]
+
     with on_backend():
-        together = edge_attention(ends, None, *options)
-        apart = edge_attention(ends[:, 0], ends[:, 1], *options)
-        assert isinstance(together, Tensor)
-        assert isinstance(apart, Tensor)
-        upstream = torch.randn(together.shape, generator=generator)
-        found, expected = (torch.autograd.grad(out, leaves, upstream) for out in (together, apart))
-    assert torch.equal(together, apart)
-    for a, b in zip(found, expected, strict=True):
+        together, apart = run(ends, None), run(ends[:, 0], ends[:, 1])
+    for a, b in zip(together, apart, strict=True):
         assert torch.equal(a, b)
+
+
+def test_infinite_geometry_shuts_its_edge_alone(on_backend: OnBackend) -> None:
+    """In heads of a size that kernels pad."""
+    graph = Graph.from_knn(torch.tensor([[0, 1]]), 2)
+    left, right, weight = torch.zeros(2, 1, 5), torch.ones(1, 1, 5), torch.ones(1, 1, 5)
+    left[1] = 1
+    geometry = torch.tensor([[-torch.inf], [0.0]])
+    with on_backend():
+        out, lse = edge_attention(
+            left, right, graph, geometry=geometry, geometry_weight=weight, return_lse=True
+        )
+    assert torch.equal(out, torch.ones(1, 1, 5))
+    assert lse.item() == pytest.approx(5**0.5)
 
 
 def test_one_tensor_for_both_ends_has_two_of_them(generator: torch.Generator) -> None:

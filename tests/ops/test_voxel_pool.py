@@ -161,7 +161,9 @@ def test_the_layer_pools_and_hands_on_its_clusters(generator: torch.Generator) -
     ("points", "size"),
     [
         pytest.param(20_000, 0.1, id="keys that hold their rows"),
-        pytest.param(600_000, 0.1, id="more of them than the own sort takes"),
+        pytest.param(600_000, 0.1, id="many keys of few bits"),
+        pytest.param(600_000, 0.02, id="more keys than the own sort takes"),
+        pytest.param(1_200_000, 0.1, id="more keys of few bits than it takes"),
         pytest.param(20_000, 1e-5, id="rows beside keys"),
         pytest.param(20_000, 100.0, id="eight voxels"),
     ],
@@ -177,8 +179,9 @@ def test_clusters_on_the_gpu_are_those_on_the_cpu(
     assert torch.equal(there.graph.columns, here.graph.columns)
     assert torch.equal(there.assignment, here.assignment)
     assert torch.equal(there.offsets, here.offsets)
-    for mine, yours in zip(there.graph.transpose(), here.graph.transpose(), strict=True):
-        assert torch.equal(mine, yours)
+    for ours, expected in ((there.graph, here.graph), (there.members, here.members)):
+        for mine, yours in zip(ours.transpose(), expected.transpose(), strict=True):
+            assert torch.equal(mine, yours)
     torch.testing.assert_close(there.position, here.position, rtol=1e-6, atol=1e-6)
 
 
