@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
 from g2vlm_fast.losses import total_loss
 from g2vlm_fast.model import G2VLM
+from g2vlm_fast.ops import _dispatch
 from g2vlm_fast.records import SceneBatch, Targets
 
 Rooms = tuple[SceneBatch, Targets]
+
+HOT_PATH = {  # what the design has a step spend its time in, forward and backward
+    *("nearest_pair", "nearest_pair_backward"),
+    *("faces_to_csr", "graph_transpose", "voxel_clusters"),
+    *("graph_reduce", "graph_reduce_backward", "edge_conv", "edge_conv_backward"),
+    *("geometry_attention", "geometry_attention_backward"),
+}
 
 
 def train(model: G2VLM, batch: SceneBatch, targets: Targets, steps: int) -> None:
@@ -73,3 +82,23 @@ def test_training_without_texts_or_without_truth_about_objects_works(
     report = total_loss(model(batch, only_depth), batch, only_depth)
     assert set(report.terms) == {"depth", "smoothness", "reconstruction"}
     report.total.backward()
+
+
+def test_a_training_step_runs_the_hot_path_on_kernels(
+    make_model: Callable[..., G2VLM],
+    make_rooms: Callable[..., Rooms],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: set[tuple[str, str]] = set()
+    choose = _dispatch._choose
+
+    def noted(op: str, *rest: Any) -> str:
+        backend = choose(op, *rest)
+        ran.add((op, backend))
+        return backend
+
+    batch, targets = make_rooms(mesh=True)
+    monkeypatch.setattr(_dispatch, "_choose", noted)
+    train(make_model(), batch, targets, steps=1)
+    assert {op for op, backend in ran if backend == "reference"} == set()
+    assert {op for op, _ in ran} >= HOT_PATH
