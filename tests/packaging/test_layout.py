@@ -47,6 +47,14 @@ def test_device_code_includes_neither_python_nor_torch() -> None:
         assert not [line for line in includes for word in forbidden if word in line], source
 
 
+@pytest.mark.parametrize("folder", ["eval", "losses", "model", "train"])
+def test_neighbours_of_points_are_searched_by_the_ops_alone(folder: str) -> None:
+    others = ("KDTree", "NearestNeighbors", "knn_points", "sided_distance", "scipy.spatial")
+    for source in (ROOT / "g2vlm_fast" / folder).rglob("*.py"):
+        text = source.read_text(encoding="utf-8")
+        assert not [word for word in others if word in text], source
+
+
 def test_version_of_the_module_is_that_of_the_package() -> None:
     assert g2vlm_fast.__version__ == version("g2vlm-fast")
 
