@@ -28,6 +28,7 @@ from g2vlm_fast.ops._checks import (
     check_rows,
     check_tensor,
 )
+from g2vlm_fast.ops._nearest_backends import METHODS
 from g2vlm_fast.ops.nearest import nearest
 from g2vlm_fast.ops.nearest_pair import nearest_pair
 
@@ -121,7 +122,7 @@ def chamfer_distance(
         TypeError, ValueError: an argument has the wrong dtype, shape, device or value.
     """
     _check_points(x, y, x_offsets, y_offsets, x_weights, y_weights, x_normals, y_normals)
-    _check_options(robust, squared, one_sided, reduction, x_normals is not None)
+    _check_options(robust, squared, one_sided, reduction, x_normals is not None, method)
     scale, fscore_at = _checked_lengths(x.dtype, robust, scale, one_sided, fscore_at)
     if x.dtype in (torch.float16, torch.bfloat16):  # once, so that gradients add up in float32
         x, y = x.float(), y.float()
@@ -217,13 +218,19 @@ def _check_points(
 
 
 def _check_options(
-    robust: str | None, squared: bool, one_sided: bool, reduction: str, has_normals: bool
+    robust: str | None,
+    squared: bool,
+    one_sided: bool,
+    reduction: str,
+    has_normals: bool,
+    method: str,
 ) -> None:
     op = "chamfer_distance"
     check_flag(op, "squared", squared)
     check_flag(op, "one_sided", one_sided)
     check_choice(op, "robust", robust, ROBUST)
     check_choice(op, "reduction", reduction, REDUCTIONS)
+    check_choice(op, "method", method, METHODS)
     if reduction == "max" and has_normals:
         raise ValueError(
             f"{op}: reduction must not be 'max' with x_normals: a largest misalignment is "
