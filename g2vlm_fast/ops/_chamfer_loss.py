@@ -113,7 +113,7 @@ class _ChamferLoss(torch.autograd.Function):
 def _empty_gradients(inputs: tuple[Tensor | None, ...], like: Tensor) -> tuple[Tensor, ...]:
     """Return storage for the gradients of distances and weights; no elements for what is None."""
     return tuple(
-        like.new_empty(0) if each is None else like.new_empty(each.shape) for each in inputs[:4]
+        like.new_empty(0) if each is None else like.new_empty(*each.shape) for each in inputs[:4]
     )
 
 

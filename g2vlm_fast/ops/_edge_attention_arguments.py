@@ -59,8 +59,8 @@ class Gradients(NamedTuple):
 def empty_results(vertices: Vertices) -> tuple[Tensor, Tensor]:
     """Return room for the attended rows and the log of their normalisers."""
     right = vertices.ends()[1]
-    lse = right.new_empty(right.shape[:2], dtype=accumulation_dtype(right.dtype))
-    return right.new_empty(right.shape), lse
+    lse = right.new_empty(*right.shape[:2], dtype=accumulation_dtype(right.dtype))
+    return right.new_empty(*right.shape), lse
 
 
 def empty_gradients(vertices: Vertices, edges: Edges, wanted: list[bool]) -> Gradients:
@@ -71,5 +71,5 @@ def empty_gradients(vertices: Vertices, edges: Edges, wanted: list[bool]) -> Gra
     found = []
     for like, dtype, want in zip(likes, dtypes, wanted, strict=True):
         shape = like.shape if want and like is not None else (0,)
-        found.append(left.new_empty(shape, dtype=dtype or accumulation_dtype(left.dtype)))
+        found.append(left.new_empty(*shape, dtype=dtype or accumulation_dtype(left.dtype)))
     return Gradients(*found)

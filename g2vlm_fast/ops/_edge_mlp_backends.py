@@ -30,7 +30,7 @@ def empty_gradients(
     shapes += [(0,) if each is None else each.shape for each in (geometry, geometry_weight)]
     dtypes = (*(a.dtype,) * 4, wide, wide)
     return tuple(
-        a.new_empty(shape if want else (0,), dtype=dtype)
+        a.new_empty(*shape if want else (0,), dtype=dtype)
         for shape, dtype, want in zip(shapes, dtypes, wanted, strict=True)
     )
 

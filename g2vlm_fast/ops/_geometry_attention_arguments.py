@@ -101,10 +101,10 @@ def empty_results(q: Tensor, position_mean: bool) -> Results:
     statistics_rows = rows if position_mean else 0
     dtype = wide(q.dtype)
     return Results(
-        out=q.new_empty(q.shape),
-        lse=q.new_empty((rows, heads), dtype=dtype),
-        mean=q.new_empty((statistics_rows, heads, 3), dtype=dtype),
-        variance=q.new_empty((statistics_rows, heads), dtype=dtype),
+        out=q.new_empty(*q.shape),
+        lse=q.new_empty(rows, heads, dtype=dtype),
+        mean=q.new_empty(statistics_rows, heads, 3, dtype=dtype),
+        variance=q.new_empty(statistics_rows, heads, dtype=dtype),
     )
 
 
@@ -112,12 +112,12 @@ def empty_gradients(tokens: Tokens, position_gradients: bool) -> TokenGradients:
     """Return storage for gradients; positions and normals get None where theirs are not wanted."""
 
     def room(value: Tensor | None, wanted: bool = True) -> Tensor | None:
-        return value.new_empty(value.shape) if wanted and value is not None else None
+        return value.new_empty(*value.shape) if wanted and value is not None else None
 
     return TokenGradients(
-        q=tokens.q.new_empty(tokens.q.shape),
-        k=tokens.k.new_empty(tokens.k.shape),
-        v=tokens.v.new_empty(tokens.v.shape),
+        q=tokens.q.new_empty(*tokens.q.shape),
+        k=tokens.k.new_empty(*tokens.k.shape),
+        v=tokens.v.new_empty(*tokens.v.shape),
         bias_parameters=room(tokens.bias_parameters),
         bias_tables=room(tokens.bias_tables),
         q_position=room(tokens.q_position, position_gradients),

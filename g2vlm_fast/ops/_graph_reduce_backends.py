@@ -44,7 +44,7 @@ def winner_dtype(winner_bytes: int) -> torch.dtype | None:
 def empty_winner(like: Tensor, rows: int, channels: int, dtype: torch.dtype | None) -> Tensor:
     """Return room for the winners' slots; ``[0, 0]`` where there are none."""
     shape = (0, 0) if dtype is None else (rows, channels)
-    return like.new_empty(shape, dtype=dtype or torch.int32)
+    return like.new_empty(*shape, dtype=dtype or torch.int32)
 
 
 def empty_outputs(
@@ -64,7 +64,7 @@ def empty_gradients(
     if want_x and transpose_offsets is not None:
         shape = (transpose_offsets.shape[0] - 1, grad.shape[1])
     edges = columns.shape[0] if want_weight else 0
-    return grad.new_empty(shape), grad.new_empty(edges, dtype=wide)
+    return grad.new_empty(*shape), grad.new_empty(edges, dtype=wide)
 
 
 def _forward(backend: str) -> Callable[..., tuple[Tensor, Tensor]]:

@@ -30,8 +30,8 @@ def refuse_tree(needs: str) -> None:
 
 
 def empty_neighbours(query: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    shape = (query.shape[0], k)
-    return query.new_empty(shape), query.new_empty(shape, dtype=torch.int32)
+    rows = query.shape[0]
+    return query.new_empty(rows, k), query.new_empty(rows, k, dtype=torch.int32)
 
 
 def empty_gradients(
@@ -39,8 +39,8 @@ def empty_gradients(
 ) -> tuple[Tensor, Tensor]:
     """Outputs of the backward op; a gradient that is not wanted has no elements."""
     return (
-        query.new_empty(query.shape if want_query else (0,)),
-        target.new_empty(target.shape if want_target else (0,)),
+        query.new_empty(*query.shape if want_query else (0,)),
+        target.new_empty(*target.shape if want_target else (0,)),
     )
 
 
