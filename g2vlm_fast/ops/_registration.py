@@ -38,7 +38,11 @@ _transforms_active = torch._C._are_functorch_transforms_active
 
 
 def define_op(
-    schema: str, *, implementation: Callable[..., Any], fake: Callable[..., Any]
+    schema: str,
+    *,
+    implementation: Callable[..., Any],
+    fake: Callable[..., Any],
+    library: torch.library.Library = _LIBRARY,
 ) -> Callable[..., Any]:
     """Define ``g2vlm::<schema>`` for CPU and CUDA tensors and return what calls it.
 
@@ -50,13 +54,14 @@ def define_op(
         schema: ``"name(Tensor x, int k) -> Tensor"``; fixed arity, no optional outputs.
         implementation: called with real tensors.
         fake: called with tensors that have shapes only; returns empty outputs.
+        library: holds the op as long as it lives itself; that of this package unless told.
     """
     name = schema.split("(")[0]
-    _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     for key in ("CPU", "CUDA"):
-        _LIBRARY.impl(name, implementation, key)
-    torch.library.register_fake(f"g2vlm::{name}", fake, lib=_LIBRARY)
-    overload = getattr(torch.ops.g2vlm, name).default
+        library.impl(name, implementation, key)
+    torch.library.register_fake(f"{library.ns}::{name}", fake, lib=library)
+    overload = getattr(getattr(torch.ops, library.ns), name).default
     kinds = [str(argument.type) for argument in overload._schema.arguments]
     first_tensor = kinds.index("Tensor")
     plain: dict[tuple[type, ...], bool] = {}

@@ -19,6 +19,7 @@ from g2vlm_fast.ops import nearest
 from g2vlm_fast.ops._registration import define_op
 
 QUERY, TARGET = torch.rand(5, 3), torch.rand(7, 3)
+LIBRARY = torch.library.Library("g2vlm_tests", "DEF")
 received: list[tuple[Any, ...]] = []
 
 
@@ -28,9 +29,10 @@ def _keep(*arguments: Any) -> Tensor:
 
 
 _keep_op = define_op(
-    "kept_by_a_test(Tensor? weight, Tensor x, int[] sizes, float scale, bool flag) -> Tensor",
+    "keep(Tensor? weight, Tensor x, int[] sizes, float scale, bool flag) -> Tensor",
     implementation=_keep,
-    fake=lambda weight, x, sizes, scale, flag: x.new_empty(x.shape),
+    fake=lambda weight, x, sizes, scale, flag: torch.empty_like(x),
+    library=LIBRARY,
 )
 
 
@@ -78,9 +80,9 @@ def test_the_dispatcher_makes_what_the_schema_says_of_other_types(
 
 
 def test_an_argument_of_no_use_is_refused_by_the_dispatcher() -> None:
-    with pytest.raises(RuntimeError, match="kept_by_a_test"):
+    with pytest.raises(RuntimeError, match="g2vlm_tests::keep"):
         _keep_op(None, QUERY, [1], "wide", True)
-    with pytest.raises(RuntimeError, match="kept_by_a_test"):
+    with pytest.raises(RuntimeError, match="g2vlm_tests::keep"):
         _keep_op(None, QUERY, [1], 0.5)
 
 
@@ -121,7 +123,7 @@ def test_a_tracer_writes_the_op_down(options: dict[str, Any]) -> None:
 
 def test_a_trace_of_torch_jit_holds_the_op() -> None:
     traced = torch.jit.trace(lambda x: _keep_op(None, x, [1], 0.5, True), (QUERY,))
-    assert "g2vlm::kept_by_a_test" in str(traced.graph)
+    assert "g2vlm_tests::keep" in str(traced.graph)
     assert torch.equal(traced(TARGET), TARGET)
 
 
@@ -163,7 +165,7 @@ def test_a_subclass_of_tensors_sees_the_op() -> None:
             return super().__torch_function__(func, types, args, kwargs or {})
 
     _keep_op(None, QUERY.as_subclass(Logged), [1], 0.5, True)
-    assert "g2vlm.kept_by_a_test.default" in names
+    assert "g2vlm_tests.keep.default" in names
 
 
 def test_a_parameter_is_plain() -> None:
