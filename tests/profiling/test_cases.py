@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from g2vlm_fast.ops.specs import all_specs
-from g2vlm_fast.profiling.cases import timed_cases
+from g2vlm_fast.profiling.cases import small_cases, timed_cases
+from g2vlm_fast.profiling.providers import providers_of
+from g2vlm_fast.profiling.runner import Job, Workbench, jobs_of, prepared
 
 
 def test_cases_of_inference_are_timed_forward_only() -> None:
@@ -15,3 +19,13 @@ def test_cases_of_inference_are_timed_forward_only() -> None:
 def test_cases_that_are_timed_forward_only_exist() -> None:
     for spec in all_specs().values():
         assert set(spec.timed_forward_only) <= set(spec.timed)
+
+
+@pytest.mark.parametrize(
+    "job",
+    list(jobs_of(small_cases("binding"), providers_of)),
+    ids=lambda job: job.provider.name,
+)
+def test_every_road_into_native_code_leads_there(job: Job) -> None:
+    with prepared(job, Workbench()) as bench:
+        assert bench.error.largest < 1e-6

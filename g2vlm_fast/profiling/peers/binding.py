@@ -1,4 +1,4 @@
-"""What tensors cost on their way into native code: one pair of points, searched by three roads.
+"""What tensors cost on their way into native code: one pair of points, searched by four roads.
 
 The arithmetic is that of a single pair, so the time is that of the call: four tensors converted and
 checked, the lock released and taken back.
@@ -54,7 +54,7 @@ def _registered(inputs: Inputs) -> Function:
     op = torch.ops.g2vlm.nearest.default
 
     def search(query: Tensor, target: Tensor, **_: Any) -> Any:
-        return op(query, target, None, None, 1, 2, float("inf"))
+        return op(query, target, None, None, 1, 2, float("inf"), "auto")
 
     return search
 
