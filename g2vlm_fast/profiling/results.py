@@ -98,21 +98,19 @@ def _renew_report(folder: Path, suite: str) -> Path:
 
 
 def merge_runs(sources: list[Path], folder: Path) -> list[Path]:
-    """Merge the results and reports that runs elsewhere wrote into ``folder``."""
-    written = {}
+    """Merge the results and reports that runs elsewhere wrote into ``folder``; all, or nothing."""
+    runs = []
     for source in sources:
         found = sorted((source / "results").glob("*.json"))
         if not found:
             raise ValueError(f"{source}: holds no results/*.json")
-        for results in found:
-            suite = results.stem
-            notes = _load_notes(source, suite)
-            withdrawn = [
-                (suite, case, provider, direction, device)
-                for device, each in notes.items()
-                for case, direction, provider in (key.split(" ", 2) for key in each.refused)
-            ]
-            store(folder / "results", suite, load(results), withdrawn)
-            _save_notes(folder, suite, notes)
-            written[suite] = _renew_report(folder, suite)
-    return list(written.values())
+        runs += [(each.stem, load(each), _load_notes(source, each.stem)) for each in found]
+    for suite, records, notes in runs:
+        withdrawn = [
+            (suite, case, provider, direction, device)
+            for device, each in notes.items()
+            for case, direction, provider in (key.split(" ", 2) for key in each.refused)
+        ]
+        store(folder / "results", suite, records, withdrawn)
+        _save_notes(folder, suite, notes)
+    return [_renew_report(folder, suite) for suite in sorted({suite for suite, _, _ in runs})]

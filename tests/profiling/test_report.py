@@ -88,6 +88,10 @@ def test_refusal_withdraws_the_older_figure(run: Callable[[Path], None], tmp_pat
     assert "wrong" not in {each.provider for each in load(path / "nearest.json")}
 
 
-def test_folder_without_results_cannot_be_merged(tmp_path: Path) -> None:
+def test_nothing_is_merged_where_one_folder_holds_no_results(
+    run: Callable[[Path], None], tmp_path: Path
+) -> None:
+    run(tmp_path / "elsewhere")
     with pytest.raises(ValueError, match="holds no results"):
-        merge_runs([tmp_path], tmp_path / "here")
+        merge_runs([tmp_path / "elsewhere", tmp_path], tmp_path / "here")
+    assert not (tmp_path / "here").exists()
