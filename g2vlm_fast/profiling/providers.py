@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from g2vlm_fast.ops.specs import Inputs, OpSpec
+from g2vlm_fast.ops.specs.compare import ops_on
 from g2vlm_fast.profiling.truth import on_reference
 
 Function = Callable[..., Any]
@@ -90,13 +91,17 @@ def peers() -> tuple[Provider, ...]:
 
 
 def providers_of(spec: OpSpec, device: str) -> tuple[Provider, ...]:
-    """Return who can be timed on ``spec`` here, this package first."""
+    """Return who can be timed on ``spec`` here, this package first.
+
+    What has no other implementation to be held against has no reference.
+    """
+    has_reference = spec.reference is not None or ops_on(spec, "reference")
     present = [
         peer
         for peer in peers()
         if spec.op in peer.adapters and device in peer.devices and peer.absent() is None
     ]
-    return (OWN, REFERENCE, *present)
+    return (OWN, *([REFERENCE] if has_reference else []), *present)
 
 
 def absent_peers(ops: set[str]) -> dict[str, str]:

@@ -29,3 +29,11 @@ def test_cases_that_are_timed_forward_only_exist() -> None:
 def test_every_road_into_native_code_leads_there(job: Job) -> None:
     with prepared(job, Workbench()) as bench:
         assert bench.error.largest < 1e-6
+
+
+def test_only_what_has_another_implementation_is_held_against_a_reference() -> None:
+    providers = {
+        case.spec.op: {each.name for each in providers_of(case.spec, "cpu")}
+        for case in timed_cases()
+    }
+    assert {op for op, names in providers.items() if "reference" not in names} == {"layout"}
